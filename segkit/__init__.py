@@ -1,0 +1,28 @@
+"""segkit: modular tricks for image-segmentation competitions.
+
+Parts are imported one by one (`from segkit import rle`, `import segkit.losses`); `import segkit` itself loads
+neither torch nor pandas, and modules are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "annotations", "averaging", "data", "ensemble", "folds", "grid", "losses", "metrics", "models", "polygons",
+    "postprocess", "predict", "predictions", "recipe", "report", "rle", "schedules", "studies", "submission",
+    "thresholds", "train", "tta",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"segkit.{name}")
+    raise AttributeError(f"segkit has no part {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
