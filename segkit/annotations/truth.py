@@ -1,0 +1,74 @@
+"""Truth: (image, class) -> Runs, from polygons or from a CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from segkit import polygons, submission
+from segkit.annotations.fixes import Fix, apply_fixes
+from segkit.annotations.images import image_size
+from segkit.annotations.layout import Item, Rings, index, read
+from segkit.rle import Runs
+
+
+def load(items: Sequence[Item], classes: Sequence[str], fixes: Sequence[Fix] = ()) -> dict[str, Rings]:
+    """{image id: {class: rings}} of all annotated items, fixes applied; excluded images are left out.
+
+    ValueError names the file that cannot be read, an item that has no annotation, or a fix that matches nothing.
+    """
+    missing = [item.id for item in items if item.json is None]
+    if missing:
+        raise ValueError(f"{len(missing)} images have no annotation file: {', '.join(missing[:3])} ...")
+    return apply_fixes({item.id: read(item.json, classes) for item in items if item.json}, fixes)
+
+
+class Truth(submission.Masks):
+    """Masks that are believed: truth[id][cls] -> Runs for every class; .ids, .classes, .sizes (folders only)."""
+
+    @classmethod
+    def open(cls, path: str | Path, classes: Sequence[str] | None = None) -> Truth:
+        """Truth of a CSV (image_name, class, rle) or of a folder in the competition's layout (its train split).
+
+        classes: the channel order; default: the rows' order, or the folder's `classes.txt`, or the labels sorted.
+        Images without an annotation are left out of a folder's truth.
+        """
+        path = Path(path)
+        if path.is_file():
+            masks = submission.read(path)
+            return cls(masks.ids, classes or masks.classes, lambda i, c: masks[i][c])
+        if not path.is_dir():
+            raise ValueError(f"{path} is neither a file nor a folder")
+        items = [item for item in index(path) if item.json is not None]
+        return cls.from_items(items, classes or find_classes(path, items))
+
+    @classmethod
+    def from_items(
+        cls,
+        items: Sequence[Item],
+        classes: Sequence[str],
+        *,
+        fixes: Sequence[Fix] = (),
+        labels: Mapping[str, Rings] | None = None,
+    ) -> Truth:
+        """Truth of annotated items; labels: what load() gave, where it was called already."""
+        rings = load(items, classes, fixes) if labels is None else labels
+        kept = [item for item in items if item.id in rings]
+        sizes = {item.id: image_size(item.image) for item in kept}
+        drawn: dict[tuple[str, str], Runs] = {}
+
+        def mask(image: str, name: str) -> Runs:
+            if (image, name) not in drawn:
+                drawn[image, name] = Runs.from_mask(polygons.rasterize(rings[image][name], sizes[image]))
+            return drawn[image, name]
+
+        return cls([item.id for item in kept], classes, mask, sizes=sizes)
+
+
+def find_classes(root: str | Path, items: Sequence[Item]) -> tuple[str, ...]:
+    """The classes of a folder: `classes.txt` in it or above it, else every label of its files, sorted."""
+    for folder in (Path(root), Path(root).parent):
+        if (folder / "classes.txt").is_file():
+            lines = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+            return tuple(line.strip() for line in lines if line.strip())
+    return tuple(sorted({label for item in items if item.json for label in read(item.json)}))
