@@ -4,8 +4,6 @@ Parts are imported one by one (`from segkit import rle`, `import segkit.losses`)
 neither torch nor pandas, and modules are loaded when they are first used.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 
