@@ -21,6 +21,9 @@ from segkit.predictions import LEVELS, PredictionStore
 from segkit.rle import EPSILON, Runs
 from segkit.submission import Masks
 
+CODES = 2 * LEVELS + 2
+"""A pixel's code is how many of the 255 cuts it lies above."""
+
 PerClass = float | Mapping[str, float]
 
 
@@ -147,9 +150,7 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
 
 def _curve(levels: np.ndarray, size: tuple[int, int], target: Runs) -> np.ndarray:
     """(255,) Dice of one plane at each level. Level arithmetic: the scale is a power of two, so the bits agree."""
-    bins = 2 * LEVELS + 1
-    every = np.zeros(bins + 1)
-    true = np.zeros(bins + 1)
+    every, true = np.zeros(CODES), np.zeros(CODES)
     every[0] = size[0] * size[1]  # code 0: above no cut
     true[0] = target.area
     box = grid.active_region(levels.astype(np.float32), size, np.float32(-LEVELS))
@@ -158,16 +159,24 @@ def _curve(levels: np.ndarray, size: tuple[int, int], target: Runs) -> np.ndarra
         # code k: strictly above the first k cuts -127, -126, ... of 255
         codes = (np.ceil(value, out=value) + np.float32(LEVELS)).astype(np.uint8)
         inside = target.mask(size)[box[0] : box[2], box[1] : box[3]].view(np.uint8)
-        seen = cv2.calcHist([codes], [0], None, [bins + 1], [0, bins + 1])[:, 0].astype(np.float64)
-        hits = cv2.calcHist([codes], [0], np.ascontiguousarray(inside), [bins + 1], [0, bins + 1])[:, 0].astype(
-            np.float64
-        )
+        seen, hits = _histogram(codes, None), _histogram(codes, inside)
         every[0] -= codes.size
         true[0] -= hits.sum()
         every, true = every + seen, true + hits
     above = np.cumsum(every[::-1])[::-1][1:]
     common = np.cumsum(true[::-1])[::-1][1:]
     return (2 * common + EPSILON) / (above + target.area + EPSILON)
+
+
+def _histogram(codes: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """(256,) pixels of each code; in strips, as OpenCV counts in float32, which is exact up to 2**24."""
+    rows = max(1, 2**24 // codes.shape[1])
+    total = np.zeros(CODES)
+    for top in range(0, len(codes), rows):
+        part = slice(top, top + rows)
+        inside = None if mask is None else np.ascontiguousarray(mask[part])
+        total += cv2.calcHist([codes[part]], [0], inside, [CODES], [0, CODES]).ravel()
+    return total
 
 
 class Nested(NamedTuple):
