@@ -45,7 +45,7 @@ def logit(p: float) -> float:
     return math.log(p / (1.0 - p))
 
 
-def cut(threshold: float) -> np.float32:
+def cut(threshold: float) -> np.floating:
     """The float32 logit that a probability threshold stands for; pixels strictly above it are kept."""
     return np.float32(logit(threshold))
 
@@ -86,7 +86,7 @@ def runs_above(plane: np.ndarray, size: tuple[int, int], threshold: float) -> Ru
     return Runs.from_region(upsample(plane, size, region=box) > level, box[0], box[1], size)
 
 
-def active_region(plane: np.ndarray, size: tuple[int, int], level: float) -> Region | None:
+def active_region(plane: np.ndarray, size: tuple[int, int], level: float | np.floating) -> Region | None:
     """The smallest box of full-resolution pixels outside which upsample(plane, size) <= level; None if nowhere above.
 
     A pixel lies between the cells that it is made of, up to rounding, for which a margin is taken.

@@ -84,7 +84,10 @@ class PredictionStore:
         try:
             group = zarr.open_group(part, mode="w", zarr_format=3)
             group.create_array(
-                "logits", shape=(len(ids), len(classes), height, width), chunks=(1, planes, height, width), dtype="int8"
+                "logits",
+                shape=(len(ids), len(classes), height, width),
+                chunks=(1, planes, height, width),
+                dtype="int8",
             )
             group.create_array("done", shape=(len(ids),), chunks=(1,), dtype="uint8")
             group.attrs.update(

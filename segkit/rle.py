@@ -144,9 +144,11 @@ class Runs:
         for what, bad in (("length", lengths <= 0), ("start", starts < 0)):
             if bad.any():
                 pair = int(np.flatnonzero(bad)[0])
-                token = 2 * pair + (1 if what == "start" else 2)
+                place = 2 * pair + (1 if what == "start" else 2)
                 least = 1 if what == "length" else start
-                raise ValueError(f"token {token} of the RLE text: {what} {tokens[token - 1]}, at least {least} is wanted")
+                raise ValueError(
+                    f"token {place} of the RLE text: {what} {tokens[place - 1]}, at least {least} is wanted"
+                )
         return cls(np.stack([starts, starts + lengths], axis=1), shape)
 
     # -- what comes out ------------------------------------------------------------------------------------------

@@ -146,9 +146,7 @@ def validate(
         problems += _compare_rows(list(seen), wanted)
     else:
         images, names = {i: None for i, _ in seen}, {c: None for _, c in seen}
-        problems += [
-            f"image {i}, class {c}: row is missing" for i in images for c in names if (i, c) not in seen
-        ]
+        problems += [f"image {i}, class {c}: row is missing" for i in images for c in names if (i, c) not in seen]
     if problems:
         more = f"\n... and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
         raise ValueError(f"{path}: {len(problems)} problems\n" + "\n".join(problems[:MOST_PROBLEMS]) + more)
@@ -207,7 +205,9 @@ def _rows(path: str | Path) -> Iterator[tuple[int, tuple[str, str, str]]]:
         header = [name.strip() for name in next(reader, [])]
         missing = [name for name in COLUMNS if name not in header]
         if missing:
-            raise ValueError(f"{path}: columns {', '.join(COLUMNS)} are wanted, {', '.join(missing)} missing in {header}")
+            raise ValueError(
+                f"{path}: columns {', '.join(COLUMNS)} are wanted, {', '.join(missing)} missing in {header}"
+            )
         places = [header.index(name) for name in COLUMNS]
         for row in reader:
             if len(row) != len(header):

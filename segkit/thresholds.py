@@ -212,13 +212,15 @@ def nested(
     shrink = choose_shrink(dice_curves, groups, k=k, shrinks=shrinks)
     tuned = dice_curves.dice(dice_curves.best(shrink))
     return Nested(
-        table, shrink, float(tuned.mean()), float(table.mean()), float(dice_curves.dice(0.5).mean(dtype=np.float64))
+        table,
+        shrink,
+        float(tuned.mean()),
+        float(table.mean()),
+        float(dice_curves.dice(0.5).mean(dtype=np.float64)),
     )
 
 
-def choose_shrink(
-    dice_curves: DiceCurves, groups: Mapping[str, str], *, k: int = 5, shrinks: Sequence[float]
-) -> float:
+def choose_shrink(dice_curves: DiceCurves, groups: Mapping[str, str], *, k: int = 5, shrinks: Sequence[float]) -> float:
     """The shrink whose thresholds score best on persons they were not chosen on; the largest of equals."""
     ids = dice_curves.ids
     total = dict.fromkeys(shrinks, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def audit(root: str | Path, classes: Sequence[str] | None = None, *, rules: Sequ
                 raise
             continue
         with ThreadPoolExecutor() as pool:
-            for case, found in pool.map(lambda item: _look(item, split, classes), items):
+            for case, found in pool.map(partial(_look, split=split, classes=classes), items):
                 cases.append(case)
                 problems += found
         problems += _orphans(split_folder(root, split), items)

@@ -74,9 +74,7 @@ def _without_inner(rings: list, where: str) -> list:
     kept = [
         ring
         for i, ring in enumerate(rings)
-        if not any(
-            j != i and not drawn[i] - drawn[j] and (drawn[i] != drawn[j] or j < i) for j in range(len(rings))
-        )
+        if not any(j != i and not drawn[i] - drawn[j] and (drawn[i] != drawn[j] or j < i) for j in range(len(rings)))
     ]
     if len(kept) == len(rings):
         raise ValueError(f"the fix of {where} matches nothing: none of {len(rings)} rings lies inside another")

@@ -1,7 +1,7 @@
 """Where images and their polygon JSON lie, and how one JSON is read.
 
-    ROOT/train/DCM/PERSON/IMAGE.png            ROOT/train/outputs_json/PERSON/IMAGE.json
-    ROOT/test/DCM/PERSON/IMAGE.png
+ROOT/train/DCM/PERSON/IMAGE.png            ROOT/train/outputs_json/PERSON/IMAGE.json
+ROOT/test/DCM/PERSON/IMAGE.png
 """
 
 from __future__ import annotations

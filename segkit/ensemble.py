@@ -1,0 +1,81 @@
+"""Several models or submissions, one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segkit import grid
+from segkit.predictions import PredictionStore
+from segkit.rle import Runs, at_least
+from segkit.submission import Masks, read
+
+
+def blend(
+    stores: Sequence[PredictionStore], weights: Sequence[float] | None = None, *, out: str | Path
+) -> PredictionStore:
+    """The weighted mean of the stores' logits, as a new store at `out`, image by image.
+
+    Stores must hold the same classes; images are those of the first, written in all; logits of coarser grids are
+    upsampled to the finest. Weights default to equal and are normalised. ValueError for stores that do not agree,
+    weights that are negative or of another number; KeyError for an image that one of them lacks.
+    """
+    if not stores:
+        raise ValueError("a blend needs at least one store")
+    share = np.full(len(stores), 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
+    if share.shape != (len(stores),) or (share < 0).any() or share.sum() <= 0:
+        raise ValueError(f"{len(stores)} stores want as many weights >= 0, not all 0; got {weights}")
+    share = share / share.sum()
+    first = stores[0]
+    for store in stores[1:]:
+        if store.classes != first.classes:
+            raise ValueError(f"{store.path} and {first.path} differ in their classes or their order")
+    finest = max((store.grid for store in stores), key=lambda g: g[0] * g[1])
+    blended = PredictionStore.create(
+        out, ids=first.ids, classes=first.classes, sizes=first.sizes, grid=finest, scale=first.scale
+    )
+    for image in first.ids:
+        total = np.zeros((len(first.classes), *finest), np.float32)
+        for store, weight in zip(stores, share):
+            logits = store[image]
+            if store.grid != finest:
+                logits = np.stack([grid.upsample(plane, finest) for plane in logits])
+            total += logits * np.float32(weight)
+        blended[image] = total
+    return blended
+
+
+def vote(
+    submissions: Sequence[str | Path | Masks],
+    need: float | None = None,
+    weights: Sequence[float] | None = None,
+) -> Iterator[tuple[str, str, Runs]]:
+    """Rows (image, class, Runs) of a hard vote, in the first submission's order; give them to submission.write.
+
+    need: the weight a pixel needs; default more than half of the total. weights: one for each submission, default 1.
+    Rows are matched by (image, class). ValueError names the submission, image and class of a missing row.
+
+    >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
+    >>> masks = [Masks(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
+    >>> [(i, c, r.text()) for i, c, r in vote(masks)]
+    [('a', 'x', '2 1')]
+    """
+    masks = [m if isinstance(m, Masks) else read(m) for m in submissions]
+    if not masks:
+        raise ValueError("a vote needs at least one submission")
+    share = [1.0] * len(masks) if weights is None else [float(w) for w in weights]
+    if len(share) != len(masks) or min(share) < 0 or sum(share) <= 0:
+        raise ValueError(f"{len(masks)} submissions want as many weights >= 0, not all 0; got {weights}")
+    needed = need if need is not None else np.nextafter(sum(share) / 2, np.inf) + 1e-6 * sum(share)
+    for image in masks[0].ids:
+        for cls in masks[0].classes:
+            votes = []
+            for number, source in enumerate(masks):
+                try:
+                    votes.append(source[image][cls])
+                except KeyError as error:
+                    name = submissions[number] if not isinstance(submissions[number], Masks) else number + 1
+                    raise ValueError(f"submission {name}: {error.args[0]}") from error
+            yield image, cls, at_least(votes, needed, share)

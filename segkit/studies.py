@@ -1,0 +1,157 @@
+"""Optuna studies over stored predictions: storages, objectives, and what a tuned setting is worth on other persons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from segkit import grid
+from segkit.postprocess import Pipeline
+from segkit.predictions import PredictionStore
+from segkit.rle import Runs
+from segkit.submission import Masks
+from segkit.thresholds import DiceCurves, PerClass, per_class
+
+
+def open_study(name: str, storage: str | Path | None = None, *, seed: int | None = None) -> optuna.Study:
+    """A study that is resumed where it exists.
+
+    storage: None keeps a journal file NAME.journal in the working folder; a path is such a journal file (one host,
+    several processes); a URL such as postgresql://... or sqlite:///... is any storage that Optuna knows.
+    seed: of the TPE sampler, for a first run; a resumed study goes on drawing, it does not repeat its trials.
+    """
+    place: Any
+    if storage is not None and "://" in str(storage):
+        place = str(storage)
+    else:
+        path = Path(storage) if storage is not None else Path(f"{name}.journal")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        place = JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    study = optuna.create_study(study_name=name, storage=place, direction="maximize", load_if_exists=True)
+    drawn = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=None if seed is None else seed + drawn)
+    return study
+
+
+def optimise(study: optuna.Study, objective: Any, *, trials: int) -> None:
+    """Run the study up to `trials` finished trials in all: a resumed study runs only what is left."""
+    done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    left = trials - len(study.get_trials(deepcopy=False, states=done))
+    if left > 0:
+        study.optimize(objective, n_trials=left)
+
+
+class threshold_objective:
+    """objective(trial) over one threshold a class: trial.suggest_float("threshold/Ulna", low, high).
+
+    Mean Dice at the suggested thresholds, in microseconds. enqueue(study) puts .5 and the exact optimum first: what
+    is left to a sampler is what does not separate by class.
+    """
+
+    def __init__(self, dice_curves: DiceCurves, *, low: float = 0.1, high: float = 0.9) -> None:
+        if not 0 < low < high < 1:
+            raise ValueError(f"low={low}, high={high}: 0 < low < high < 1 is wanted")
+        self.curves, self.low, self.high = dice_curves, low, high
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        thresholds = {c: trial.suggest_float(f"threshold/{c}", self.low, self.high) for c in self.curves.classes}
+        return float(self.curves.dice(thresholds).mean(dtype=np.float64))
+
+    def enqueue(self, study: optuna.Study) -> None:
+        """Make .5 and the exact optimum (clipped to the range) the first trials."""
+        for thresholds in (dict.fromkeys(self.curves.classes, 0.5), self.curves.best()):
+            clipped = {f"threshold/{c}": min(max(t, self.low), self.high) for c, t in thresholds.items()}
+            study.enqueue_trial(clipped, skip_if_exists=True)
+
+
+class postprocess_objective:
+    """objective(trial) over post-processing steps, scored at full resolution by the Pipeline that submission runs.
+
+    The trial chooses a share of the exact thresholds (`threshold_weight`: 0 is .5, 1 is `thresholds`), `min_area` as
+    a share of each class's median true area, `keep_largest` and `fill_holes`. multipart: classes of several parts,
+    which neither keep_largest nor remove_small may touch. ids: the images scored, default all that truth has.
+    Masks are made once for each threshold and kept as runs, so that a trial costs milliseconds an image.
+    """
+
+    def __init__(
+        self,
+        store: PredictionStore,
+        truth: Masks,
+        *,
+        thresholds: PerClass = 0.5,
+        multipart: Sequence[str] = (),
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        self.store, self.truth = store, truth
+        self.ids = tuple(i for i in store.ids if i in truth) if ids is None else tuple(ids)
+        self.classes = store.classes
+        self.best = per_class(thresholds, self.classes)
+        self.multipart = tuple(c for c in multipart if c in self.classes)
+        self._median = {c: self._median_area(c) for c in self.classes}
+        self._masks: dict[tuple[str, str, float], Runs] = {}
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        pipeline = self.pipeline(
+            {
+                "threshold_weight": trial.suggest_float("threshold_weight", 0.0, 1.0, step=0.25),
+                "min_area": trial.suggest_float("min_area", 0.0, 0.5, step=0.05),
+                "keep_largest": trial.suggest_categorical("keep_largest", [False, True]),
+                "fill_holes": trial.suggest_categorical("fill_holes", [False, True]),
+            }
+        )
+        return float(self.table(pipeline).mean())
+
+    def enqueue(self, study: optuna.Study) -> None:
+        """Make "change nothing" and "the exact thresholds alone" the first trials."""
+        for weight in (0.0, 1.0):
+            nothing = {
+                "threshold_weight": weight,
+                "min_area": 0.0,
+                "keep_largest": False,
+                "fill_holes": False,
+            }
+            study.enqueue_trial(nothing, skip_if_exists=True)
+
+    def pipeline(self, params: Mapping[str, Any], thresholds: PerClass | None = None) -> Pipeline:
+        """The Pipeline that a trial's params stand for; thresholds: others than this objective's."""
+        best = self.best if thresholds is None else per_class(thresholds, self.classes)
+        weight = params["threshold_weight"]
+        mixed = {c: float(grid.sigmoid(grid.logit(t) * weight)) for c, t in best.items()}
+        steps: list[tuple[str, dict[str, Any]]] = []
+        if params["keep_largest"]:
+            steps.append(("keep_largest", {"k": 1, "skip": list(self.multipart)}))
+        if params["min_area"] > 0:
+            areas: dict[str, float] = {c: round(params["min_area"] * a) for c, a in self._median.items()}
+            steps.append(("remove_small", {"min_area": areas, "skip": list(self.multipart)}))
+        if params["fill_holes"]:
+            steps.append(("fill_holes", {}))
+        return Pipeline(steps, thresholds=mixed)
+
+    def table(self, pipeline: Pipeline, ids: Sequence[str] | None = None) -> np.ndarray:
+        """(images, classes) Dice of a pipeline at full resolution."""
+        ids = self.ids if ids is None else ids
+        values = np.empty((len(ids), len(self.classes)))
+        for row, image in enumerate(ids):
+            self._draw(image, pipeline)
+            for column, cls in enumerate(self.classes):
+                mask = self._masks[image, cls, pipeline.threshold(cls)]
+                values[row, column] = pipeline(mask, cls).dice(self.truth[image][cls])
+        return values
+
+    def _draw(self, image: str, pipeline: Pipeline) -> None:
+        missing = [c for c in self.classes if (image, c, pipeline.threshold(c)) not in self._masks]
+        if missing:
+            logits = dict(zip(self.classes, self.store[image]))
+            for cls in missing:
+                level = pipeline.threshold(cls)
+                self._masks[image, cls, level] = grid.runs_above(logits[cls], self.store.sizes[image], level)
+
+    def _median_area(self, cls: str) -> float:
+        areas = [a for a in (self.truth[i][cls].area for i in self.ids) if a]
+        return float(np.median(areas)) if areas else 0.0
