@@ -1,0 +1,151 @@
+"""Every architecture of segmentation_models_pytorch with every encoder of it and of timm."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+
+from segkit.files import nearest
+from segkit.models import weights as pretrained
+from segkit.models.wrapper import Segmenter, freeze_unreached, half_pixel, let_one_image_train, set_prior
+
+OURS = {"self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "upsampling"}
+OURS |= {"aux_params", "kwargs"}  # set here or of no use to a segmenter
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options of architecture `name` with the library's defaults; `encoder_options` goes to timm."""
+    own = {p.name: p.default for p in _parameters(name).values() if p.name not in OURS}
+    return own | {"encoder_options": {}}
+
+
+def create(
+    name: str,
+    *,
+    classes: int,
+    in_channels: int,
+    encoder: str,
+    weights: str | os.PathLike[str] | None,
+    prior: float,
+    given: dict[str, Any],
+    named: tuple[str, ...] | int,
+    config: dict[str, Any],
+) -> Segmenter:
+    """Build architecture `name` on `encoder`; see `segkit.models.create`."""
+    check_encoder(encoder)
+    if unknown := [key for key in given if key not in options(name)]:
+        raise ValueError(f"{name} has no option {unknown[0]!r}; {nearest(unknown[0], options(name))}")
+    if given.get("encoder_options") and not encoder.startswith("tu-"):
+        raise ValueError(f"encoder_options go to timm, and {encoder} is not timm's; its names begin with 'tu-'")
+    paper = defaults(name, encoder, given)
+    extra = paper.get("encoder_options", {}) | given.get("encoder_options", {})
+    settings = {key: value for key, value in (paper | given).items() if key != "encoder_options"} | extra
+    settings |= {"encoder_name": encoder, "in_channels": in_channels, "classes": classes}
+    if "upsampling" in _parameters(name):
+        settings["upsampling"] = 1  # the library aligns corners there; Segmenter resizes with half pixels
+    file = weights if weights is not None and pretrained.is_file(weights) else None
+    try:
+        body = _build(name, settings, None)
+    except (AssertionError, KeyError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{name} cannot be built with {settings}: {error}") from error
+    if weights is not None and not file:
+        body = _pretrain(name, body, settings, str(weights))
+    if name == "dpt":
+        body.segmentation_head.upsampling_factor = 1
+        tokens = body.encoder._output_indices
+        body.encoder.model.prune_intermediate_layers(tokens, prune_norm=True, prune_head=True)
+    half_pixel(body)
+    let_one_image_train(body)
+    set_prior(body.segmentation_head, prior)
+    stride = multiple(name, body)
+    model = Segmenter(body, classes=named, in_channels=in_channels, multiple=stride, config=config)
+    if file:
+        pretrained.load_file(model, file)
+    try:
+        freeze_unreached(model)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} on {encoder} cannot run on {model.padded(1, 1)} px: {error}. Take an encoder of any size, or "
+            f"open this one's size in timm, as encoder_options={{'strict_img_size': False}} does for swin"
+        ) from error
+    return model
+
+
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[name].__init__).parameters
+
+
+def _build(name: str, settings: dict[str, Any], weights: str | None) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that old encoder names are deprecated and that weights should be True
+        return smp.MODEL_ARCHITECTURES_MAPPING[name](encoder_weights=weights, **settings)
+
+
+def _pretrain(name: str, body: Any, settings: dict[str, Any], tag: str) -> Any:
+    """`body` with the set of weights `tag` in its encoder: from the extra `weights`, else built anew by the hub."""
+    encoder = settings["encoder_name"]
+    check_tag(encoder, tag)
+    if pretrained.has_lite(encoder):
+        pretrained.load_lite(body.encoder.model, encoder)
+        return body
+    return pretrained.from_hub(
+        lambda: _build(name, settings, tag),
+        what=f"weights={tag!r} for encoder {encoder}",
+        url="https://huggingface.co",
+        cache="its cache folder (HF_HOME, by default ~/.cache/huggingface)",
+    )
+
+
+def defaults(name: str, encoder: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Where the library departs from the paper: DeepLab's rates, SegFormer's width; and any size for DPT."""
+    if name.startswith("deeplabv3"):  # Chen et al., 2017 and 2018: rates double with the resolution
+        stride = given.get("encoder_output_stride", options(name)["encoder_output_stride"])
+        return {"decoder_atrous_rates": (12, 24, 36) if stride == 8 else (6, 12, 18)}
+    if name == "segformer" and encoder in ("mit_b2", "mit_b3", "mit_b4", "mit_b5"):  # Xie et al., 2021
+        return {"decoder_segmentation_channels": 768}
+    if name == "dpt":
+        return {"encoder_options": {"dynamic_img_size": True}}
+    return {}
+
+
+def multiple(name: str, body: Any) -> int:
+    """Pixels that height and width must be a multiple of inside."""
+    stride = int(body.encoder.output_stride)
+    if name == "pan":  # its pyramid halves the deepest map three times more
+        return stride * 8
+    if name == "dpt":  # tokens are regrouped down to 1/32
+        return max(stride, 32)
+    return stride
+
+
+def check_encoder(encoder: str) -> None:
+    """ValueError, with neighbours, where neither smp nor timm (behind "tu-") has `encoder`."""
+    native = smp.encoders.get_encoder_names()
+    if encoder in native:
+        return
+    if encoder.startswith("tu-"):
+        if not timm.is_model(encoder[3:].split(".")[0]):
+            raise ValueError(f"timm has no encoder {encoder[3:]!r}; {nearest(encoder[3:], timm.list_models())}")
+        return
+    if timm.is_model(encoder.split(".")[0]):
+        raise ValueError(f"encoder {encoder!r} is timm's; write 'tu-{encoder}'")
+    raise ValueError(f"no encoder {encoder!r}; {nearest(encoder, native)}, or 'tu-NAME' for any of timm's")
+
+
+def check_tag(encoder: str, tag: str) -> None:
+    """ValueError where `encoder` has no set of weights called `tag`."""
+    if encoder.startswith("tu-"):
+        known = {"imagenet"}  # timm tells its sets apart in the encoder's name: tu-NAME.SET
+        hint = ", and other sets of timm are named in the encoder: 'tu-NAME.SET'"
+    else:
+        known, hint = set(smp.encoders.encoders[encoder]["pretrained_settings"]), ""
+    if tag not in known:
+        raise pretrained.WeightsError(
+            f"{encoder} has no weights {tag!r}; {nearest(tag, known)}{hint}; or a file's path"
+        )

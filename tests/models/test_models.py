@@ -1,0 +1,217 @@
+"""One contract for every network that `create` knows."""
+
+import socket
+
+import pytest
+import torch
+from torch import nn
+
+from segkit import models
+from segkit.models.wrapper import LoneBatchNorm2d, Segmenter
+
+# Every name needs a row: the smallest encoder that still is of the network's kind.
+SMALL = {
+    "deeplabv3": {"encoder": "resnet18"},
+    "deeplabv3_resnet50": {"aux": True},
+    "deeplabv3plus": {"encoder": "tu-tf_efficientnet_lite0"},
+    "dpt": {"encoder": "tu-vit_tiny_patch16_224", "decoder_intermediate_channels": (8, 8, 8, 8)},
+    "fcn_resnet50": {"aux": True},
+    "fpn": {"encoder": "tu-mobilenetv3_small_050"},
+    "linknet": {"encoder": "resnet18"},
+    "manet": {"encoder": "efficientnet-b0"},
+    "pan": {"encoder": "resnet18"},
+    "pspnet": {"encoder": "resnet18"},
+    "segformer": {"encoder": "mit_b0"},
+    "unet": {"encoder": "tu-resnest14d"},  # split attention: a batch norm after pooling inside the encoder
+    "unetplusplus": {"encoder": "resnet18", "decoder_channels": (32, 16, 16, 8, 8)},
+    "upernet": {"encoder": "tu-convnext_atto", "decoder_channels": 32},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Untrained networks are built from what is on this machine."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"the network was asked for {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_every_network_has_a_row():
+    assert models.names() == sorted(SMALL)
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_contract(name, in_channels):
+    torch.manual_seed(0)
+    model = models.create(name, classes=("a", "b"), in_channels=in_channels, **SMALL[name])
+    assert model.classes == ("a", "b")
+    image = torch.randn(1, in_channels, 97, 131)
+    before = image.clone()
+
+    model.train()  # a batch of one
+    out = model(image)
+    outputs = out if isinstance(out, dict) else {"out": out}
+    assert set(outputs) == ({"out", "aux"} if SMALL[name].get("aux") else {"out"})
+    assert all(logits.shape == (1, 2, 97, 131) for logits in outputs.values())
+    sum(logits.square().mean() for logits in outputs.values()).backward()
+    for key, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, key
+        assert parameter.grad is None or parameter.grad.isfinite().all(), key
+    assert torch.equal(image, before)
+
+    model.eval()
+    with torch.no_grad():
+        logits = model(image)
+        assert logits.shape == (1, 2, 97, 131)
+        again = models.create(**model.config).eval()
+        again.load_state_dict(model.state_dict())
+        assert torch.equal(again(image), logits)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_fresh_network_answers_with_its_prior(name):
+    """With the last convolution's weights at zero, every pixel has the probability of the prior."""
+    model = models.create(name, classes=3, prior=0.02, **SMALL[name]).eval()
+    for module in [m for m in model.body.modules() if isinstance(m, nn.Conv2d) and m.out_channels == 3]:
+        nn.init.zeros_(module.weight)
+    with torch.no_grad():
+        probs = model(torch.randn(1, 1, 40, 70)).sigmoid()
+    torch.testing.assert_close(probs, torch.full_like(probs, 0.02))
+
+
+def test_leftovers_of_a_library_are_out_of_training_and_nothing_else_is():
+    model = models.create("pspnet", classes=1, encoder="resnet18")  # reads three of five stages
+    frozen = {key.split(".")[2] for key, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"layer3", "layer4"}
+    model = models.create("unet", classes=1, encoder="resnet18")
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (5, 300), (97, 131)])
+def test_any_size_and_the_border_is_cropped(size):
+    """A body that copies its input shows that padding and cropping undo each other."""
+
+    class Copy(nn.Module):
+        def forward(self, x):
+            assert x.shape[-2] % 32 == 0
+            assert x.shape[-1] % 32 == 0
+            return x
+
+    model = Segmenter(Copy(), classes=1, in_channels=1, multiple=32, config={})
+    image = torch.randn(2, 1, *size)
+    assert torch.equal(model(image), image)
+
+
+def test_low_resolution_logits_come_up_with_half_pixels():
+    """Stride-4 logits that are linear in position stay so, centred where the image's pixels are."""
+
+    class Pool(nn.Module):
+        def forward(self, x):
+            return nn.functional.avg_pool2d(x, 4)
+
+    ramp = torch.arange(128.0).expand(1, 1, 128, 128)
+    out = Segmenter(Pool(), classes=1, in_channels=1, multiple=4, config={})(ramp)
+    torch.testing.assert_close(out[..., 2:-2], ramp[..., 2:-2])
+
+
+def test_one_value_per_channel_trains_and_all_else_is_batch_norm():
+    torch.manual_seed(0)
+    ours, theirs = LoneBatchNorm2d(4), nn.BatchNorm2d(4)
+    several = torch.randn(2, 4, 3, 3)
+    torch.testing.assert_close(ours(several), theirs(several))
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    lone = torch.randn(1, 4, 1, 1)
+    with pytest.raises(ValueError, match="more than 1 value"):
+        theirs(lone)
+    torch.testing.assert_close(ours(lone), theirs.eval()(lone))
+
+
+def test_deeplab_rates_and_segformer_width_are_the_papers():
+    def rates(name, **options):
+        body = models.create(name, classes=1, encoder="resnet18", **options).body
+        aspp = body.decoder.aspp if name == "deeplabv3" else body.decoder.aspp[0]
+        return [next(m.dilation[0] for m in aspp.convs[i].modules() if isinstance(m, nn.Conv2d)) for i in (1, 2, 3)]
+
+    assert rates("deeplabv3plus") == [6, 12, 18]
+    assert rates("deeplabv3plus", encoder_output_stride=8) == [12, 24, 36]
+    assert rates("deeplabv3") == [12, 24, 36]
+    assert rates("deeplabv3", encoder_output_stride=16) == [6, 12, 18]
+    assert models.create("segformer", classes=1, encoder="mit_b2").body.segmentation_head[0].in_channels == 768
+    assert models.create("segformer", classes=1).body.segmentation_head[0].in_channels == 256
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [
+        ("fcn_resnet50", {}, 32_957_013),
+        ("fcn_resnet50", {"aux": True}, 35_322_218),
+        ("deeplabv3_resnet50", {}, 39_638_869),
+        ("deeplabv3plus", {"encoder": "resnet50"}, 26_682_725),
+        ("unet", {"encoder": "mobilenet_v2"}, 6_631_845),
+        ("segformer", {"encoder": "mit_b0"}, 3_719_541),
+        ("segformer", {"encoder": "mit_b2"}, 27_362_773),
+    ],
+)
+def test_parameter_counts(name, options, count):
+    """Counted independently for 21 classes and RGB input."""
+    model = models.create(name, classes=21, in_channels=3, **options)
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"name": "unett"}, "did you mean unet"),
+        ({"name": "unet", "encoder": "resnet43"}, "did you mean resnet34"),
+        ({"name": "unet", "encoder": "hrnet_w18"}, "write 'tu-hrnet_w18'"),
+        ({"name": "unet", "encoder": "tu-hrnet_w19"}, "did you mean hrnet_w18"),
+        ({"name": "unet", "decoder_chanels": (1,)}, "did you mean decoder_channels"),
+        ({"name": "unet", "encoder_options": {"drop_path_rate": 0.1}}, "begin with 'tu-'"),
+        ({"name": "unet", "encoder": "tu-resnet18", "encoder_options": {"nonsense": 1}}, "nonsense"),
+        ({"name": "unet", "encoder": "tu-swin_tiny_patch4_window7_224"}, "cannot run on"),
+        ({"name": "linknet", "encoder": "mit_b0"}, "mit_b0"),
+        ({"name": "fcn_resnet50", "encoder": "resnet34"}, "leave it out"),
+        ({"name": "fcn_resnet50", "auxx": True}, "did you mean aux"),
+        ({"name": "unet", "classes": 0}, "positive"),
+        ({"name": "unet", "classes": ("a", "a")}, "distinct"),
+        ({"name": "unet", "classes": "lung"}, "one string"),
+        ({"name": "unet", "in_channels": 0}, "in_channels"),
+        ({"name": "unet", "prior": 1.0}, "prior"),
+        ({"name": "unet", "weights": "imagnet"}, "did you mean imagenet"),
+        ({"name": "unet", "encoder": "tu-resnet18", "weights": "a1_in1k"}, "tu-NAME.SET"),
+        ({"name": "fcn_resnet50", "weights": "cocoo"}, "did you mean coco"),
+    ],
+)
+def test_a_mistake_is_named_with_its_neighbours(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        models.create(**({"classes": 1} | arguments))
+
+
+def test_images_of_the_wrong_shape_are_refused():
+    model = models.create("unet", classes=1, encoder="resnet18")
+    for shape in [(1, 3, 64, 64), (1, 64, 64)]:
+        with pytest.raises(ValueError, match=r"takes \(N, 1, H, W\)"):
+            model(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", ["unet", "fcn_resnet50"])
+def test_mixed_precision_and_channels_last(name):
+    model = models.create(name, classes=2, **({"encoder": "resnet18"} if name == "unet" else {}))
+    model = model.to(memory_format=torch.channels_last).eval()
+    image = torch.randn(1, 1, 50, 66)
+    with torch.no_grad():
+        plain = model(image)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = model(image.to(memory_format=torch.channels_last))
+    assert mixed.shape == plain.shape
+    torch.testing.assert_close(mixed.float(), plain, atol=0.3, rtol=0.1)
+
+
+def test_describe_names_every_option():
+    text = models.describe("deeplabv3plus", encoder="resnet18")
+    for expected in ("Chen", "resnet18", "parameters", "multiples of 16", "decoder_atrous_rates", "encoder_options"):
+        assert expected in text
