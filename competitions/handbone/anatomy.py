@@ -1,7 +1,7 @@
 """Invented hands: outlines of 29 bones whose areas, places, axes and overlaps follow the measured ones.
 
-All lengths are pixels of a 2048 x 2048 radiograph, x right and y down. A hand is built as a right hand (thumb on the
-image left) and mirrored at the very end. Nothing here knows about grey values: see `radiograph`.
+All lengths are pixels of a 2048 x 2048 radiograph, x right and y down. A hand is built as a right hand (thumb on
+the image left) and mirrored at the very end. Nothing here knows about grey values: see `radiograph`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RAYS: dict[str, tuple[str, ...]] = {  # from the metacarpal out to the tip
 }
 FOREARM = ("Radius", "Ulna")
 CARPALS = CLASSES[19:27]
-JOINT = 0.975
-"""Long bones are drawn this much shorter than measured, which leaves the joints their gaps."""
-THUMB = 0.9
+JOINT = 0.98, 1.02
+"""Long bones are drawn this much shorter and wider than measured, which leaves the joints their gaps."""
+THUMB = 0.91
 """finger-3's width was measured with its sesamoid; the metacarpal alone is this much slimmer."""
 PROXIMAL_ROW = ("Scaphoid", "Lunate", "Triquetrum", "Pisiform")
 
-_WRIST_TOP = {  # where the forearm's own origin lies, so that what the lower edge leaves has the measured moments
+_WRIST_TOP = {  # where the forearm's own origin lies: what the lower edge leaves has the measured moments
     "upright": {"Radius": (976.0, 1480.0), "Ulna": (1157.0, 1574.0)},
     "tilted": {"Radius": (899.0, 1350.0), "Ulna": (1076.0, 1474.0)},
 }
@@ -62,8 +62,8 @@ class Person:
 class Hand:
     """One hand on the detector.
 
-    bones: class -> outline (n, 2) with the sesamoid kept apart; ends: class -> (2, 2) far and near end of its axis.
-    The forearm's outlines go on below the lower edge of the image.
+    bones: class -> outline (n, 2), the sesamoid kept apart; ends: class -> (2, 2) far and near end of its axis. The
+    forearm's outlines go on below the lower edge of the image.
     """
 
     person: Person
@@ -119,18 +119,17 @@ def mean_hand(pose: str) -> dict[str, np.ndarray]:
     for name in CLASSES:
         bone, curve = measured[name], shapes.outline(name)
         far, near = curve[:, 1].argmin(), curve[:, 1].argmax()
-        points = np.vstack(
-            [curve, [[curve[:, 0].mean(), curve[far, 1]], [curve[:, 0].mean(), curve[near, 1]]]]
-        )
+        points = np.vstack([curve, [[curve[:, 0].mean(), curve[far, 1]], [curve[:, 0].mean(), curve[near, 1]]]])
         if name in FOREARM:
             hand[name] = points + _WRIST_TOP[pose][name]
             continue
         turn = bone.angle_deg - (90 if name.startswith("finger") else upright[name].angle_deg)
         points = points @ rotation((turn + 90) % 180 - 90).T
         _, centre, spread = moments(points[:-2])
-        major = bone.semi_major * (JOINT if name.startswith("finger") else 1)
-        minor = bone.semi_minor * (THUMB if name == "finger-3" else 1)
-        axes = rotation(bone.angle_deg) @ np.diag([major, minor])
+        semi = np.array([bone.semi_major, bone.semi_minor])
+        semi *= JOINT if name.startswith("finger") else 1
+        semi[1] *= THUMB if name == "finger-3" else 1
+        axes = rotation(bone.angle_deg) @ np.diag(semi)
         hand[name] = (points - centre) @ gentlest(spread, axes @ axes.T / 4) + [bone.cx, bone.cy]
     return hand
 
@@ -142,7 +141,7 @@ def invent_person(seed: int) -> Person:
     height = float(np.clip(rng.normal(160.5 if sex == "F" else 173.5, 5.5), 145, 195))
     age = int(np.clip(19 + rng.gamma(1.6, 9.0), 19, 78))
     weight = float(np.clip((height / 100) ** 2 * rng.normal(22.6, 2.8), 40, 110))
-    size = float(np.clip(1 + 0.7 * (height / 167 - 1) + rng.normal(0, 0.045), 0.86, 1.15))
+    size = float(np.clip(1.005 + 0.7 * (height / 167 - 1) + rng.normal(0, 0.045), 0.86, 1.15))
     girth = float(np.clip(rng.normal(0.985 if sex == "F" else 1.015, 0.025), 0.92, 1.08))
     cortex = float(np.clip(rng.normal(1.12 - 0.005 * (age - 20), 0.1), 0.65, 1.35))
     flesh = float(np.clip(1 + 0.03 * (weight / (height / 100) ** 2 - 22.6) + rng.normal(0, 0.05), 0.8, 1.3))
@@ -155,9 +154,7 @@ def pose_hand(person: Person, *, side: str, pose: str) -> Hand:
     side: "right" or "left"; pose: one of facts.POSES. ValueError for another word.
     """
     if side not in ("right", "left") or pose not in ("upright", "tilted"):
-        raise ValueError(
-            f'side "right" or "left" and pose "upright" or "tilted" are wanted, got {side!r}, {pose!r}'
-        )
+        raise ValueError(f'side "right" or "left" and pose "upright" or "tilted" are wanted, got {side!r}, {pose!r}')
     common = np.random.default_rng([person.seed, 1])
     own = np.random.default_rng([person.seed, 2, side == "left", pose == "tilted"])
     hand = {name: points.copy() for name, points in mean_hand(pose).items()}
@@ -188,8 +185,7 @@ def _vary_forms(hand: dict[str, np.ndarray], person: Person, rng: np.random.Gene
         turn = np.linspace(0, 2 * np.pi, len(outline), endpoint=False)
         reach = min(np.ptp(outline @ axis), np.ptp(outline @ across))
         bumps = sum(
-            rng.normal(0, 0.035 / order) * np.cos(order * turn + rng.uniform(0, 2 * np.pi))
-            for order in range(2, 8)
+            rng.normal(0, 0.035 / order) * np.cos(order * turn + rng.uniform(0, 2 * np.pi)) for order in range(2, 8)
         )
         outline += normals(outline) * (reach / 2 * bumps)[:, None]
         if name in CARPALS:
@@ -232,9 +228,7 @@ def _turn_wrist(hand: dict[str, np.ndarray], degrees: float) -> None:
 
 def _put_down(hand: dict[str, np.ndarray], size: float, pose: str, rng: np.random.Generator) -> None:
     """Size, a slight turn and a place on the detector; fingers stay inside the image."""
-    scatter, middle = (
-        ((25.0, 37.0), (1034.0, 780.0)) if pose == "upright" else ((40.0, 45.0), (1050.0, 950.0))
-    )
+    scatter, middle = ((25.0, 37.0), (1034.0, 780.0)) if pose == "upright" else ((40.0, 45.0), (1050.0, 950.0))
     matrix = rotation(rng.normal(0, 1.3)) * size
     shift = rng.normal(0, scatter)
     for name in hand:
@@ -256,7 +250,7 @@ def _sesamoid(thumb: np.ndarray, common: np.random.Generator, own: np.random.Gen
         across = -across
     along = (0.13 + own.normal(0, 0.015)) * length
     beside = np.abs((thumb - far) @ axis - along) < 0.07 * length
-    curve = shapes.smooth(shapes.SESAMOID, count=90) @ np.array([across, axis]) * common.normal(0.95, 0.08)
+    curve = shapes.outline("sesamoid") @ np.array([across, axis]) * common.normal(0.95, 0.08)
     gap = (curve @ across).max() + 5 + abs(own.normal(0, 5))
     edge = ((thumb - far) @ across)[beside].max()
     return curve + far + along * axis + (edge + gap) * across
@@ -265,8 +259,8 @@ def _sesamoid(thumb: np.ndarray, common: np.random.Generator, own: np.random.Gen
 def rings(hand: Hand, *, size: int = SIDE, seed: int = 0) -> dict[str, list[np.ndarray]]:
     """What an annotator draws round the bones: class -> rings, int32 (n, 2) of (x, y) at `size` x `size`.
 
-    Points follow each other by at most about a pixel of the 2048 image, wander about 1 px off the bone's true edge and end
-    at the last row. finger-3 has a second ring where the sesamoid bone is seen.
+    Points follow each other by at most about a pixel of the 2048 image, wander about 1 px off the bone's true edge
+    and end at the last row. finger-3 has a second ring where the sesamoid bone is seen.
     """
     rng = np.random.default_rng([hand.person.seed, 3, hand.side == "left", seed])
     drawn = {name: [_trace(outline, size, rng)] for name, outline in hand.bones.items()}

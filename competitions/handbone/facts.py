@@ -13,7 +13,7 @@ CLASSES: tuple[str, ...] = (
     *("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform"),
     *("Radius", "Ulna"),
 )
-"""The 29 names in channel order. Fingers count from the thumb's tip on: 3, 7, 11, 15 and 19 are metacarpals."""
+"""The 29 names in channel order, fingers from the thumb's tip on: 3, 7, 11, 15 and 19 are metacarpals."""
 
 SIDE = 2048
 """Height and width in pixels of every radiograph; the unit of all lengths in `statistics`."""
@@ -25,8 +25,8 @@ POSES = ("upright", "tilted")
 class Bone:
     """One class in one pose, right hand (thumb on the image left), pixels of a 2048 x 2048 image.
 
-    semi_major, semi_minor: twice the standard deviation of the pixels along the principal axes (an ellipse's own
-    semi-axes); angle_deg: direction of the long axis, x right and y down, 0 to 180.
+    semi_major, semi_minor: twice the standard deviation of the pixels along the principal axes (an ellipse's
+    own semi-axes); angle_deg: direction of the long axis, x right and y down, 0 to 180.
     """
 
     area_mean: float
