@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -16,7 +16,7 @@ from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks
-from segkit.thresholds import DiceCurves, PerClass, per_class
+from segkit.thresholds import DiceCurves, PerClass, choose_shrink, nested, per_class, person_folds
 
 
 def open_study(name: str, storage: str | Path | None = None, *, seed: int | None = None) -> optuna.Study:
@@ -118,11 +118,16 @@ class postprocess_objective:
             }
             study.enqueue_trial(nothing, skip_if_exists=True)
 
-    def pipeline(self, params: Mapping[str, Any], thresholds: PerClass | None = None) -> Pipeline:
-        """The Pipeline that a trial's params stand for; thresholds: others than this objective's."""
-        best = self.best if thresholds is None else per_class(thresholds, self.classes)
+    def on(self, ids: Sequence[str], thresholds: PerClass) -> postprocess_objective:
+        """The same objective for some of the images and other thresholds; masks that are drawn are shared."""
+        other = postprocess_objective(self.store, self.truth, thresholds=thresholds, multipart=self.multipart, ids=ids)
+        other._masks = self._masks
+        return other
+
+    def pipeline(self, params: Mapping[str, Any]) -> Pipeline:
+        """The Pipeline that a trial's params stand for."""
         weight = params["threshold_weight"]
-        mixed = {c: float(grid.sigmoid(grid.logit(t) * weight)) for c, t in best.items()}
+        mixed = {c: float(grid.sigmoid(grid.logit(t) * weight)) for c, t in self.best.items()}
         steps: list[tuple[str, dict[str, Any]]] = []
         if params["keep_largest"]:
             steps.append(("keep_largest", {"k": 1, "skip": list(self.multipart)}))
@@ -155,3 +160,68 @@ class postprocess_objective:
     def _median_area(self, cls: str) -> float:
         areas = [a for a in (self.truth[i][cls].area for i in self.ids) if a]
         return float(np.median(areas)) if areas else 0.0
+
+
+class Choice(NamedTuple):
+    """A Pipeline chosen on some persons, and what the choosing is worth on others."""
+
+    pipeline: Pipeline
+    kept: str
+    """Which of `held_out` it is: "nothing", "thresholds" or "thresholds and steps"."""
+    table: np.ndarray
+    """(images, classes) Dice, each image scored by what the other persons chose."""
+    tuned: float
+    """Mean Dice of `pipeline` on the very images it was chosen on."""
+    held_out: dict[str, float]
+    """Mean held-out Dice of each choice; "nothing" is .5 and no step, which needs no choosing."""
+    shrink: float
+    params: dict[str, Any]
+
+
+def choose(
+    dice_curves: DiceCurves,
+    objective: postprocess_objective,
+    groups: Mapping[str, str],
+    candidates: Sequence[Mapping[str, Any]],
+    *,
+    k: int = 5,
+) -> Choice:
+    """Choose thresholds and steps, with the nested, person-grouped score of the choosing beside it.
+
+    candidates: params of trials. For each fold of persons everything is chosen on the others alone: thresholds with
+    their shrink by folds among them (thresholds.choose_shrink), then the candidate whose steps score best. What does
+    not gain on persons held out is not used: no gain, no change. groups: {id: person}.
+    """
+    ids, steps = dice_curves.ids, _distinct_steps(candidates)
+    thresholded = nested(dice_curves, groups, k=k)
+    table = np.empty_like(thresholded.table)
+    for held, kept in person_folds(ids, groups, k):
+        inner = dice_curves.subset([ids[i] for i in kept])
+        chosen = inner.best(choose_shrink(inner, groups, k=k))
+        there = objective.on(inner.ids, chosen)
+        params = max(steps, key=lambda p, there=there: float(there.table(there.pipeline(p)).mean()))  # type: ignore[misc]
+        table[held] = there.table(there.pipeline(params), [ids[i] for i in held])
+    here = objective.on(ids, dice_curves.best(thresholded.shrink))
+    params = max(steps, key=lambda p: float(here.table(here.pipeline(p)).mean()))
+    plain = objective.table(Pipeline(), ids)
+    options = {
+        "nothing": (plain, Pipeline()),
+        "thresholds": (thresholded.table, Pipeline(thresholds=here.best)),
+        "thresholds and steps": (table, here.pipeline(params)),
+    }
+    held_out = {name: float(scores.mean(dtype=np.float64)) for name, (scores, _) in options.items()}
+    best = max(options, key=lambda name: round(held_out[name], 6))  # of equals the first: the one that changes less
+    scores, pipeline = options[best]
+    tuned = float(objective.table(pipeline, ids).mean())
+    return Choice(pipeline, best, scores, tuned, held_out, thresholded.shrink, dict(params))
+
+
+def _distinct_steps(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The candidates' steps with the full weight of the thresholds, each once, "no step" first."""
+    nothing = {"threshold_weight": 1.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False}
+    out = [nothing]
+    for params in candidates:
+        step = {**params, "threshold_weight": 1.0}
+        if step not in out:
+            out.append(step)
+    return out

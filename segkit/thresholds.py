@@ -179,6 +179,9 @@ def _histogram(codes: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return total
 
 
+SHRINKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
 class Nested(NamedTuple):
     """A tuned setting's honest score: each image scored under the thresholds that other persons chose."""
 
@@ -195,7 +198,7 @@ def nested(
     groups: Mapping[str, str],
     *,
     k: int = 5,
-    shrinks: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    shrinks: Sequence[float] = SHRINKS,
 ) -> Nested:
     """Choose `shrink` by a nested, person-grouped check, and say what the whole choice is worth on persons unseen.
 
@@ -205,7 +208,7 @@ def nested(
     """
     ids = dice_curves.ids
     table = np.empty(dice_curves.table.shape[:2])
-    for held, kept in _splits(ids, groups, k):
+    for held, kept in person_folds(ids, groups, k):
         inner = dice_curves.subset([ids[i] for i in kept])
         thresholds = inner.best(choose_shrink(inner, groups, k=k, shrinks=shrinks))
         table[held] = dice_curves.subset([ids[i] for i in held]).dice(thresholds)
@@ -224,15 +227,15 @@ def choose_shrink(dice_curves: DiceCurves, groups: Mapping[str, str], *, k: int 
     """The shrink whose thresholds score best on persons they were not chosen on; the largest of equals."""
     ids = dice_curves.ids
     total = dict.fromkeys(shrinks, 0.0)
-    for held, kept in _splits(ids, groups, k):
+    for held, kept in person_folds(ids, groups, k):
         inner, outer = (dice_curves.subset([ids[i] for i in part]) for part in (kept, held))
         for shrink in shrinks:
             total[shrink] += float(outer.dice(inner.best(shrink)).sum(dtype=np.float64))
     return max(shrinks, key=lambda s: (round(total[s] / len(ids) / len(dice_curves.classes), 9), s))
 
 
-def _splits(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(held-out rows, other rows) for each of at most k folds of whole persons."""
+def person_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(held-out rows, other rows) of `ids` for each of at most k folds of whole persons."""
     persons = [groups[i] for i in ids]
     count = len(set(persons))
     if count < 2:

@@ -19,7 +19,7 @@ from segkit.files import read_json
 
 TINY_AREA = 16.0  # px: a ring below this is a slip of the mouse
 HUGE_SHARE = 0.5  # of the image
-NOTES = ("filename", "metadata", "touching", "missing-label", "unlabelled")
+NOTES = ("filename", "metadata", "touching", "missing-label", "unlabelled", "note")
 
 
 class Problem(NamedTuple):

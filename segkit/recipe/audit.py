@@ -1,0 +1,45 @@
+"""Stage 1: the data is there, and every problem of it is known before anything is trained."""
+
+from __future__ import annotations
+
+from segkit.annotations import audit, index
+from segkit.annotations.audit import Problem, summarise
+from segkit.files import write_json
+from segkit.recipe.line import BROKEN, Line
+
+MOST_PRINTED = 12
+
+
+def run(line: Line) -> None:
+    """Find or draw the data, audit it, write audit.json, print what is wrong."""
+
+    def work() -> None:
+        problems = audit(line.data, line.classes, rules=line.recipe.rules)
+        write_json(line.folder / "audit.json", {"data": line.data, "problems": [list(p) for p in problems]})
+
+    folder = line.data  # drawn here, so that the key can see its files
+    files = [
+        [str(i.image), i.image.stat().st_size, i.image.stat().st_mtime_ns]
+        for split in ("train", "test")
+        for i in index(folder, split)
+    ]
+    labels = [[str(p), p.stat().st_mtime_ns] for p in sorted(folder.glob("train/outputs_json/**/*.json"))]
+    ran = line.folder.run("audit", [files, labels, line.classes], [line.folder / "audit.json"], work)
+    line.__dict__.pop("problems", None)
+    show(line, line.problems, "" if ran else " (as before)")
+
+
+def show(line: Line, problems: list[Problem], note: str) -> None:
+    """Print the counts, and the first problems in words."""
+    kinds = summarise(problems)
+    line.say(f"  {line.data}: {len(problems)} findings{note}" + (f": {kinds}" if kinds else ""))
+    serious = [p for p in problems if p.severity == "problem"]
+    for p in serious[:MOST_PRINTED]:
+        out = " (left out of training)" if p.kind in BROKEN else ""
+        line.say(f"  {p.kind}: {p.file}{f', class {p.cls}' if p.cls else ''}: {p.message}{out}")
+    if len(serious) > MOST_PRINTED:
+        line.say(f"  ... and {len(serious) - MOST_PRINTED} more in {line.folder / 'audit.json'}")
+    for fix in line.fixes:
+        line.say(
+            f"  fix: {fix.image}: {fix.kind} {dict(fix.labels) if fix.kind == 'relabel' else fix.labels} {fix.why}"
+        )

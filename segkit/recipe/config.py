@@ -1,0 +1,210 @@
+"""One frozen dataclass holds every setting of a recipe; the command line, a YAML file and config.json fill it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+import yaml
+
+from segkit.files import nearest, read_json
+
+Stage = Literal["audit", "train", "predict", "tune", "submit", "report"]
+STAGES: tuple[Stage, ...] = ("audit", "train", "predict", "tune", "submit", "report")
+Preset = Literal["demo", "baseline", "strong"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of a recipe."""
+
+    data: Path | None = None
+    """Folder in the competition's layout (train/DCM, train/outputs_json, test/DCM); none: the embedded default."""
+    out: Path | None = None
+    """The run folder; default runs/NAME."""
+    preset: Preset = "demo"
+    """Where the other defaults come from: demo (2 cores, minutes), baseline, strong (one 24 GB GPU)."""
+    seed: int = 0
+    """Of the folds, the weights, the order and the augmentation."""
+    limit: int | None = None
+    """Use about so many images of each split (whole persons), to try a line out."""
+    n_folds: int = 5
+    """How many folds of persons there are."""
+    folds: tuple[int, ...] = (0,)
+    """Which of them are trained; several are averaged on the test images."""
+    stratify: bool = True
+    """Spread the recipe's groups (such as poses) evenly over the folds."""
+    label_fixes: bool = True
+    """Apply the recipe's label fixes to --data; a fix that matches nothing is an error."""
+
+    model: str = "unet"
+    """A name of segkit.models.names()."""
+    encoder: str | None = None
+    """Encoder of the model, where it has a choice."""
+    weights: str | None = None
+    """"imagenet", or a file of weights; none: random."""
+    model_options: str = ""
+    """More options of the model, as YAML: "{decoder_channels: [128, 64, 32, 16, 16]}"."""
+    in_channels: int = 1
+    """1, or 3 for networks that cannot take one."""
+    size: int = 512
+    """Side of the network's grid, in cells: the image is stretched over size x size."""
+
+    targets: Literal["soft", "nearest", "nearest-exact"] = "soft"
+    """How a mask is brought to the grid: soft is the share of each cell that it covers."""
+    augment: Literal["none", "light", "medium", "strong"] = "medium"
+    """Augmentation preset of segkit.data."""
+    loss: str = "bce + dice"
+    """A sum of losses, such as "0.3*bce + 0.7*dice"."""
+    epochs: int = 30
+    """Passes over the training images."""
+    batch_size: int = 8
+    """Images of one step, on each device."""
+    accumulate: int = 1
+    """Batches summed before the optimizer steps."""
+    lr: float = 1e-3
+    """Highest learning rate of AdamW (or Adam) after the warm-up."""
+    weight_decay: float = 1e-2
+    """Of AdamW, on weights of two and more dimensions."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Of the learning rate after the warm-up."""
+    warmup_epochs: float = 1.0
+    """Epochs of linear warm-up."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 does not clip."""
+    averaging: Literal["none", "ema", "swa"] = "ema"
+    """Average of weights that is validated and saved."""
+    ema_decay: float = 0.999
+    """Of the exponential moving average."""
+    precision: str = "32-true"
+    """32-true, bf16-mixed or 16-mixed."""
+    accelerator: str = "auto"
+    """cpu, cuda or auto."""
+    channels_last: bool = True
+    """Memory format of the network."""
+    compile: bool = False
+    """torch.compile the network."""
+    workers: int = 2
+    """Processes that load data; 0 loads in the main process."""
+    validate_every: int = 1
+    """Epochs from one full-resolution validation to the next; the last one always is."""
+
+    views: str = "none"
+    """Test-time views: none, hflip, or d4."""
+    predict_batch: int = 4
+    """Images predicted at once."""
+    trials: int = 20
+    """Trials of the study over thresholds and post-processing."""
+
+
+def replace(config: Config, changes: Mapping[str, Any], source: str = "settings") -> Config:
+    """`config` with other values. ValueError names an unknown field and its neighbours, or a value of a wrong kind.
+
+    >>> replace(Config(), {"lr": 3e-4}).lr
+    0.0003
+    >>> replace(Config(), {"batchsize": 4})
+    Traceback (most recent call last):
+    ValueError: settings: no field 'batchsize'; did you mean batch_size? ...
+    """
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    values: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in fields:
+            raise ValueError(f"{source}: no field {name!r}; {nearest(name, fields)}")
+        values[name] = _as_field(name, value, str(fields[name].type), source)
+    return dataclasses.replace(config, **values)
+
+
+def _as_field(name: str, value: Any, kind: str, source: str) -> Any:
+    """A value of YAML or JSON as the field's type (an annotation's text)."""
+    try:
+        if value is None:
+            if "None" not in kind:
+                raise ValueError
+            return None
+        if kind.startswith("Path"):
+            return Path(value)
+        if kind.startswith("tuple[int"):
+            return tuple(int(v) for v in ([value] if isinstance(value, int) else value))
+        if kind == "bool":
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
+        if kind.startswith("int"):
+            if isinstance(value, bool) or int(value) != float(value):
+                raise ValueError
+            return int(value)
+        if kind == "float":
+            return float(value)
+        if kind.startswith("Literal") or kind == "Preset":
+            choices = {"Preset": Preset}.get(kind) or eval(kind, {"Literal": Literal})
+            if value not in choices.__args__:
+                raise ValueError
+            return value
+        if not isinstance(value, str):
+            return yaml.safe_dump(value, default_flow_style=True, width=10**6).strip().removesuffix("\n...")
+        return value
+    except (TypeError, ValueError):
+        raise ValueError(f"{source}: {name} is {value!r}, {kind} is wanted") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A plain YAML mapping of settings. ValueError names the file."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a mapping of settings such as 'lr: 0.001' is wanted")
+    return content
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    stages: tyro.conf.Positional[tuple[Stage, ...]]
+    """Which stages to run; none: all."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.yaml")]
+    """A plain YAML file of settings; the command line overrides it."""
+    settings: tyro.conf.OmitArgPrefixes[Config]
+
+
+def parse(
+    name: str, presets: Mapping[str, Mapping[str, Any]], arguments: Sequence[str] | None = None
+) -> tuple[list[Stage], Config]:
+    """Command line -> (stages in order, config).
+
+    Defaults come from --config FILE, else from the run folder's own config.json when neither --preset nor --config
+    is given (so that `run.py tune --out DIR` goes on with what DIR was trained with), else from the preset.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("--preset", "--config", "--out"):
+        early.add_argument(option)
+    known, _ = early.parse_known_args(arguments)
+    out = Path(known.out) if known.out else Path("runs") / name
+    changes: dict[str, Any] = {}
+    if known.config:
+        changes = read_yaml(known.config)
+    elif known.preset is None and (out / "config.json").is_file():
+        changes = read_json(out / "config.json")["settings"]
+    preset = known.preset or changes.get("preset", "demo")
+    if preset not in presets:
+        raise ValueError(f"preset {preset!r}: {nearest(str(preset), presets)}")
+    config = replace(Config(), {**presets[preset], "preset": preset}, f"preset {preset}")
+    config = replace(config, changes, str(known.config or out / "config.json"))
+    config = dataclasses.replace(config, preset=preset, out=out)
+    parsed = tyro.cli(
+        _Arguments,
+        prog=f"competitions/{name}/run.py",
+        description=f"The {name} line: {' -> '.join(STAGES)}.",
+        default=_Arguments((), Path(known.config) if known.config else None, config),
+        args=arguments,
+    )
+    wanted = set(parsed.stages)
+    return [stage for stage in STAGES if not wanted or stage in wanted], parsed.settings

@@ -1,0 +1,85 @@
+"""Stage 3: networks over images, into oof.zarr (each image by the network that did not see it) and test.zarr."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from segkit.annotations import Item, image_size
+from segkit.predictions import PredictionStore
+from segkit.recipe.line import Line
+
+
+def run(line: Line) -> None:
+    """Fill oof.zarr and test.zarr; a killed run goes on, other weights or views begin anew."""
+    made_by = {
+        "weights": [line.folder.key(f"train.fold{fold}") for fold in line.config.folds],
+        "folds": line.config.folds,
+        "views": line.config.views,
+        "grid": line.config.size,
+    }
+    if "" in made_by["weights"]:  # type: ignore[operator]
+        missing = [fold for fold in line.config.folds if not line.folder.key(f"train.fold{fold}")]
+        raise ValueError(f"fold {missing[0]} of {line.folder.path} is not trained: run the stage train first")
+
+    def oof() -> None:
+        held_out = {fold: line.items_of(fold, held_out=True) for fold in line.config.folds}
+        store = _open(line, "oof.zarr", [item for items in held_out.values() for item in items], made_by)
+        for fold, items in held_out.items():
+            _fill(line, [fold], items, store)
+
+    def test() -> None:
+        store = _open(line, "test.zarr", line.test_items, made_by)
+        _fill(line, list(line.config.folds), line.test_items, store)
+
+    for name, work in (("oof", oof), ("test", test)):
+        ran = line.folder.run(f"predict.{name}", made_by, [line.folder / f"{name}.zarr"], work)
+        store = PredictionStore.open(line.folder / f"{name}.zarr")
+        size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()) / 2**20
+        line.say(f"  {name}.zarr: {len(store)} images, {size:.1f} MB{'' if ran else ' (as before)'}")
+
+
+def _open(line: Line, name: str, items: list[Item], made_by: dict[str, Any]) -> PredictionStore:
+    """The store begun by the same weights, or a new one."""
+    from segkit.files import digest, read_json, write_json
+
+    path: Path = line.folder / name
+    begun = path.with_suffix(".json")
+    key = digest([made_by, [item.id for item in items]])
+    if path.exists() and not (begun.is_file() and read_json(begun) == key):
+        shutil.rmtree(path)
+    if path.exists():
+        return PredictionStore.open(path)
+    store = PredictionStore.create(
+        path,
+        ids=[item.id for item in items],
+        classes=line.classes,
+        sizes={item.id: image_size(item.image) for item in items},
+        grid=(line.config.size, line.config.size),
+    )
+    write_json(begun, key)
+    return store
+
+
+def _fill(line: Line, folds: list[int], items: list[Item], store: PredictionStore) -> None:
+    from segkit.predict import predict
+    from segkit.recipe.train import create_model
+
+    config = line.config
+    models = [
+        create_model(config, line.classes, weights=str(line.folder / f"fold{fold}" / "model.safetensors"))
+        for fold in folds
+    ]
+    predict(
+        models,
+        items,
+        store,
+        views=config.views,
+        class_swaps=line.recipe.class_swaps,
+        batch_size=config.predict_batch,
+        device=None if config.accelerator == "auto" else config.accelerator,
+        precision=config.precision,
+        in_channels=config.in_channels,
+        cache=line.folder / "cache",
+    )

@@ -1,0 +1,131 @@
+"""Stage 2: one network a fold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from segkit import folds as folding
+from segkit.recipe.config import Config
+from segkit.recipe.line import Line
+
+DECIDES_WEIGHTS = (
+    "seed", "limit", "n_folds", "stratify", "label_fixes", "model", "encoder", "weights", "model_options",
+    "in_channels", "size", "targets", "augment", "loss", "epochs", "batch_size", "accumulate", "lr", "weight_decay",
+    "schedule", "warmup_epochs", "clip", "averaging", "ema_decay", "precision", "validate_every",
+)  # fmt: skip
+
+
+def run(line: Line) -> None:
+    """Assign folds, train those of --folds into fold0, fold1, ...; a fold that is done is skipped, a killed one resumes."""
+    settings = {name: getattr(line.config, name) for name in DECIDES_WEIGHTS}
+    assign_folds(line)
+    for fold in line.config.folds:
+        if not 0 <= fold < len(set(line.fold_of.values())):
+            raise ValueError(f"--folds {fold}: there are folds 0 to {max(line.fold_of.values())}")
+        outputs = [line.folder / f"fold{fold}" / "model.safetensors"]
+        key = {"settings": settings, "audit": line.folder.key("audit"), "fold": fold}
+        ran = line.folder.run(f"train.fold{fold}", key, outputs, lambda fold=fold: fit_fold(line, fold))  # type: ignore[misc]
+        if not ran:
+            line.say(f"  fold {fold}: done before")
+
+
+def assign_folds(line: Line) -> None:
+    """folds.csv, made anew only where persons or settings differ."""
+    ids = [item.id for item in line.train_items if item.id in line.labels]
+    persons = {i: line.persons[i] for i in ids}
+    k = min(line.config.n_folds, len(set(persons.values())))
+    strata = None
+    if line.config.stratify and line.strata:
+        strata = {i: "/".join(values.get(i, "") for values in line.strata.values()) for i in ids}
+    folding.write(
+        line.folder / "folds.csv", folding.assign(persons, k=k, strata=strata, seed=line.config.seed), persons
+    )
+    line.__dict__.pop("fold_of", None)
+
+
+def create_model(config: Config, classes: tuple[str, ...], *, weights: str | None) -> Any:
+    """The network that a config names."""
+    from segkit import models
+
+    options = yaml.safe_load(config.model_options or "{}")
+    if not isinstance(options, dict):
+        raise ValueError(f"model_options {config.model_options!r}: a mapping such as '{{aux: true}}' is wanted")
+    return models.create(
+        config.model,
+        classes=classes,
+        in_channels=config.in_channels,
+        encoder=config.encoder,
+        weights=weights,
+        **options,
+    )
+
+
+def fit_fold(line: Line, fold: int) -> None:
+    """Train on the other folds, validate on this one at full resolution."""
+    import torch
+
+    from segkit import augment, losses
+    from segkit.data import SegmentationData
+    from segkit.predict import DiceValidator
+    from segkit.train import fit
+
+    config, size = line.config, (line.config.size, line.config.size)
+    cache = line.folder / "cache"
+    torch.manual_seed(config.seed)
+    model = create_model(config, line.classes, weights=config.weights)
+    train, held_out = line.items_of(fold, held_out=False), line.items_of(fold, held_out=True)
+    line.say(
+        f"  fold {fold}: {len(train)} images of {len({i.person for i in train})} persons, {len(held_out)} held out"
+    )
+    data = SegmentationData(
+        train,
+        line.classes,
+        size=size,
+        targets=config.targets,
+        augment=None if config.augment == "none" else getattr(augment, config.augment)(),
+        seed=config.seed,
+        cache=cache,
+        labels=line.labels,
+        in_channels=config.in_channels,
+        class_swaps=line.recipe.class_swaps,
+    )
+    validate = DiceValidator(
+        held_out,
+        line.truth,
+        line.classes,
+        size=size,
+        batch_size=config.predict_batch,
+        in_channels=config.in_channels,
+        cache=cache,
+    )
+    result = fit(
+        model,
+        data,
+        loss=losses.build(config.loss),
+        out=line.folder / f"fold{fold}",
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        warmup_epochs=config.warmup_epochs,
+        lr_floor=1.0 if config.schedule == "constant" else 0.0,
+        accumulate=config.accumulate,
+        clip=config.clip or None,
+        averaging=config.averaging,
+        ema_decay=config.ema_decay,
+        precision=config.precision,
+        channels_last=config.channels_last,
+        compile=config.compile,
+        accelerator=config.accelerator,
+        workers=config.workers,
+        seed=config.seed,
+        validate=validate,
+        validate_every=config.validate_every,
+    )
+    line.say(
+        f"  fold {fold}: Dice {result.best or 0:.4f} at full resolution after epoch {result.best_epoch}, "
+        f"{result.seconds:.0f} s, {result.wait_share:.1%} waiting for data, "
+        f"{result.overhead_share:.1%} outside forward, backward and optimizer"
+    )

@@ -1,0 +1,60 @@
+"""Stage 4: thresholds and post-processing, chosen on held-out predictions and scored on other persons still."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from segkit import studies
+from segkit.files import replacing, write_json
+from segkit.predictions import PredictionStore
+from segkit.recipe.line import Line
+from segkit.thresholds import DiceCurves, curves
+
+
+def run(line: Line) -> None:
+    """Write curves.npz, study.journal, post.json, oof_dice.csv and tune.json."""
+    folder = line.folder
+    key = {"oof": folder.key("predict.oof"), "trials": line.config.trials, "seed": line.config.seed}
+    if not key["oof"]:
+        raise ValueError(f"{folder / 'oof.zarr'} is not there: run the stage predict first")
+    outputs = [folder / name for name in ("curves.npz", "post.json", "tune.json", "oof_dice.csv")]
+    if not folder.run("tune", key, outputs, lambda: work(line)):
+        line.say("  done before")
+
+
+def work(line: Line) -> None:
+    """Curves, study, nested choice."""
+    folder, config = line.folder, line.config
+    store = PredictionStore.open(folder / "oof.zarr")
+    found = curves(store, line.truth)
+    found.save(folder / "curves.npz")
+    objective = studies.postprocess_objective(
+        store, line.truth, thresholds=found.best(), multipart=line.recipe.multipart
+    )
+    study = studies.open_study(f"tune-{folder.key('predict.oof')}", folder / "study.journal", seed=config.seed)
+    objective.enqueue(study)
+    studies.optimise(study, objective, trials=config.trials)
+    choice = studies.choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
+    choice.pipeline.save(folder / "post.json")
+    write_table(folder / "oof_dice.csv", choice.table, found)
+    write_json(
+        folder / "tune.json",
+        {
+            "kept": choice.kept,
+            "tuned": choice.tuned,
+            "held_out": choice.held_out,
+            "shrink": choice.shrink,
+            "study_best": study.best_value,
+            "study_params": study.best_params,
+            "trials": len(study.trials),
+        },
+    )
+    line.say(f"  held-out Dice: {', '.join(f'{name} {value:.4f}' for name, value in choice.held_out.items())}")
+    line.say(f"  kept: {choice.kept} (tuned {choice.tuned:.4f})")
+
+
+def write_table(path: object, table: object, found: DiceCurves) -> None:
+    """A Dice table as CSV, image by class."""
+    frame = pd.DataFrame(table, index=pd.Index(found.ids, name="image_name"), columns=list(found.classes))  # type: ignore[call-overload]
+    with replacing(path) as part:  # type: ignore[arg-type]
+        frame.to_csv(part, float_format="%.6f")
