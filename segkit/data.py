@@ -43,9 +43,7 @@ def normalise(images: Tensor, in_channels: int = 1) -> Tensor:
     count = flat.shape[1]
     mean = flat.sum(1, dtype=torch.int64).float() / count
     square = (flat * flat).sum(1, dtype=torch.int64).float() / count
-    scale = (
-        (square - mean * mean).clamp(min=1.0).rsqrt()
-    )  # at least one grey level: a flat image becomes zeros
+    scale = (square - mean * mean).clamp(min=1.0).rsqrt()  # at least one grey level: a flat image becomes zeros
     out = (images.float() - mean[:, None, None, None]) * scale[:, None, None, None]
     return out.expand(-1, in_channels, -1, -1)
 
@@ -62,9 +60,7 @@ def mirrored_channels(
     for pair in swaps:
         a, b = (list(classes).index(end) if isinstance(end, str) and end in classes else end for end in pair)
         if not (isinstance(a, int) and isinstance(b, int) and 0 <= a < len(order) and 0 <= b < len(order)):
-            raise ValueError(
-                f"class swap {tuple(pair)} names no pair of classes; classes are {', '.join(classes)}"
-            )
+            raise ValueError(f"class swap {tuple(pair)} names no pair of classes; classes are {', '.join(classes)}")
         if order[a] != a or order[b] != b or a == b:
             raise ValueError(f"class swap {tuple(pair)}: a class can be swapped once, and not with itself")
         order[a], order[b] = b, a
@@ -159,6 +155,20 @@ class SegmentationData(Dataset[dict[str, object]]):
     def set_epoch(self, epoch: int) -> None:
         """Augment as in this epoch from now on."""
         self.epoch = epoch
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides the samples, in plain values: a run that is resumed wants them unchanged."""
+        augment = repr(self.augment)
+        return {
+            "images": files.digest([item.id for item in self.items]),
+            "classes": list(self.classes),
+            "size": list(self.size),
+            "targets": self.targets,
+            "augment": augment.split(" at 0x")[0],
+            "seed": self.seed,
+            "mirrored": list(self._mirrored),
+        }
 
     def raw(self, index: int) -> dict[str, object]:
         """One sample in uint8: image (1, h, w), target (C, h, w) of 0..255, index."""
