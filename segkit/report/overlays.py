@@ -1,0 +1,156 @@
+"""Images with masks on them: one embedded picture, outlines as paths, errors as a transparent layer."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import contourpy
+import cv2
+import numpy as np
+from PIL import Image
+
+from segkit import grid
+from segkit.rle import Runs, at_least
+
+SIDE = 720  # px, the longer side of an embedded picture
+ERRORS = {"missed": (56, 189, 248), "extra": (255, 122, 69), "wrong class": (250, 214, 60)}
+"""Colours of the pixels that truth has and the prediction lacks, the other way round, and both (RGB)."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One image to look at.
+
+    image: uint8 (H, W), grey, of the masks' size or smaller; truth, pred: class -> Runs (a class that is
+    not named is empty; runs without a shape are of the image's size); dice: the image's mean, may be NaN.
+    ValueError for another image.
+    """
+
+    id: str
+    caption: str
+    image: np.ndarray
+    truth: Mapping[str, Runs]
+    pred: Mapping[str, Runs]
+    dice: float
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 2 or self.image.dtype != np.uint8 or not self.image.size:
+            got = f"{self.image.dtype} {self.image.shape}"
+            raise ValueError(f"{self.id}: a grey uint8 image (height, width) is wanted, got {got}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of the masks."""
+        named = [runs.shape for runs in [*self.truth.values(), *self.pred.values()] if runs.shape is not None]
+        return named[0] if named else (self.image.shape[0], self.image.shape[1])
+
+
+def drawn(overlay: Overlay, colours: Mapping[str, str]) -> dict[str, Any]:
+    """What the page needs of an overlay: sizes, pictures as data URIs, paths of both sides, class scores."""
+    height, width = overlay.shape
+    scale = min(1.0, SIDE / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    empty = Runs(np.zeros((0, 2), np.int64), overlay.shape)
+    truth = {cls: overlay.truth.get(cls, empty).with_shape(overlay.shape) for cls in colours}
+    pred = {cls: overlay.pred.get(cls, empty).with_shape(overlay.shape) for cls in colours}
+    dice = {cls: truth[cls].dice(pred[cls]) for cls in colours}
+    sides = {
+        name: [
+            {
+                "index": i,
+                "cls": cls,
+                "colour": colours[cls],
+                "dice": dice[cls],
+                "path": outline(side[cls], size),
+            }
+            for i, cls in enumerate(colours)
+            if side[cls]
+        ]
+        for name, side in (("truth", truth), ("pred", pred))
+    }
+    errors = _errors(truth, pred)
+    labelled = max(1, at_least(list(truth.values()), 1).area)
+    return {
+        "id": overlay.id,
+        "caption": overlay.caption,
+        "dice": overlay.dice,
+        "height": size[0],
+        "width": size[1],
+        "image": _data_uri(grid.resize_image(overlay.image, size), "WEBP", quality=82),
+        **sides,
+        "errors": _data_uri(_error_layer(errors, size), "WEBP", lossless=True) if overlay.pred else None,
+        "error_share": {name: runs.area / labelled for name, runs in errors.items()},
+        "weakest": sorted(dice.items(), key=lambda item: item[1])[:3] if overlay.pred else [],
+    }
+
+
+def outline(runs: Runs, size: tuple[int, int]) -> str:
+    """SVG path of a mask (runs with a shape) drawn at `size` (h, w), half-covered pixels cut through.
+
+    A mask too small to cover half a drawn pixel is shown as its box; an empty one is "".
+
+    >>> outline(Runs([[0, 4]], shape=(2, 2)), (2, 2)).startswith("M")
+    True
+    """
+    if not runs:
+        return ""
+    share, top, left = _coverage(runs, size)
+    padded = np.pad(share, 1)
+    corner = np.array([left, top])
+    lines: Any = contourpy.contour_generator(z=padded, line_type=contourpy.LineType.Separate).lines(0.5)
+    rings = [cv2.approxPolyDP(line.astype(np.float32), 0.3, True)[:, 0] - 0.5 + corner for line in lines]
+    rings = [ring for ring in rings if len(ring) >= 3]
+    if not rings:
+        rows, columns = np.nonzero(share)
+        (a, b), (c, d) = (rows.min(), rows.max() + 1), (columns.min(), columns.max() + 1)
+        rings = [np.array([[c, a], [d, a], [d, b], [c, b]]) + corner]
+    return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in ring) + "Z" for ring in rings)
+
+
+def _coverage(runs: Runs, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+    """grid.coverage on the rows that the mask (not empty) reaches into -> (float32, top, left)."""
+    assert runs.shape is not None
+    width = runs.shape[1]
+    box = int(runs.array[0, 0]) // width, 0, (int(runs.array[-1, 1]) - 1) // width + 1, width
+    cells = grid.cells_touched(box, runs.shape, size)
+    top, left, bottom, _ = grid.pixels_under(cells, runs.shape, size)
+    edges = np.clip(runs.array, top * width, bottom * width) - top * width
+    rows = Runs(edges, (bottom - top, width)).mask()
+    return grid.coverage_of_box(rows, top, left, runs.shape, size, cells), cells[0], cells[1]
+
+
+def _errors(truth: Mapping[str, Runs], pred: Mapping[str, Runs]) -> dict[str, Runs]:
+    """Pixels that some class misses, has too much, or both: one class's loss is another's gain."""
+    missed = at_least([truth[cls] - pred[cls] for cls in truth], 1)
+    extra = at_least([pred[cls] - truth[cls] for cls in truth], 1)
+    both = missed & extra
+    return {"missed": missed - both, "extra": extra - both, "wrong class": both}
+
+
+def _error_layer(errors: Mapping[str, Runs], size: tuple[int, int]) -> np.ndarray:
+    """uint8 (h, w, 4): the errors' colours; a sliver thinner than a drawn pixel stays visible."""
+    weights = np.zeros((len(errors), *size), np.float32)
+    for plane, runs in zip(weights, errors.values()):
+        if runs:
+            share, top, left = _coverage(runs, size)
+            plane[top : top + share.shape[0], left : left + share.shape[1]] = share
+    total = weights.sum(axis=0)
+    colours = np.array([ERRORS[name] for name in errors], np.float32)
+    rgb = np.tensordot(weights, colours, axes=(0, 0)) / np.maximum(total, 1e-6)[..., None]
+    alpha = 255.0 * np.sqrt(np.clip(total, 0.0, 1.0))
+    return np.dstack([rgb, alpha]).round().astype(np.uint8)
+
+
+def _data_uri(pixels: np.ndarray, kind: str, **settings: Any) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **settings)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def cases(overlays: Sequence[Overlay], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """drawn() for every overlay, numbered so that the page's ids stay apart."""
+    return [{"number": i, **drawn(overlay, colours)} for i, overlay in enumerate(overlays)]

@@ -1,0 +1,199 @@
+"""What a run achieved, as the page tells it: every number with its interval and with who stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from segkit.annotations import Problem
+from segkit.metrics import Comparison, bootstrap, compare, score
+from segkit.report.explore import EDA, Strata
+from segkit.report.overlays import Overlay
+from segkit.thresholds import DiceCurves
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that report.html shows.
+
+    summary: what summary.json holds: dice, dice_low, dice_high (held-out), dice_tuned, dice_untuned, dice_test,
+    per_class {class: dice}, seconds and peak_rss_mb {stage or "total": number}, config {field: value}, notes
+    [text]; what is missing or None is left out of the page, dice itself is then the mean of `oof`.
+    oof: held-out Dice, image x class; test: the same on test truth where there is one. NaN is "not counted".
+    persons: {id: person} for both. strata: {"pose": {id: "tilted"}}, scored apart.
+    present: image x class, whether truth has the class: Dice over those images is then shown beside.
+    history: {fold: records of metrics.jsonl with epoch, loss, lr, val_dice, seconds}.
+    ValueError where a table lacks a class or an image has no person.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    summary: Mapping[str, Any]
+    oof: pd.DataFrame
+    persons: Mapping[str, str]
+    test: pd.DataFrame | None = None
+    strata: Strata = field(default_factory=dict)
+    curves: DiceCurves | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    overlays: Sequence[Overlay] = ()
+    eda: EDA | None = None
+    problems: Sequence[Problem] = ()
+    present: pd.DataFrame | None = None
+
+    def __post_init__(self) -> None:
+        for name, table in (("oof", self.oof), ("test", self.test)):
+            if table is None:
+                continue
+            if lacking := [cls for cls in self.classes if cls not in table.columns]:
+                raise ValueError(f"the table {name} lacks the classes {lacking}; it has {list(table.columns)}")
+            if strangers := [str(i) for i in table.index if i not in self.persons]:
+                raise ValueError(f"the table {name}: no person is known of {', '.join(strangers[:3])}")
+
+
+class Score(NamedTuple):
+    """One line of the page: a mean Dice, its 95 % interval (NaN where there is none) and how many stand behind."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    images: int
+    persons: int
+    kind: str = "part"
+    note: str = ""
+
+
+def interval(name: str, table: pd.DataFrame, persons: Mapping[str, str], **more: str) -> Score:
+    """The score of a table with its bootstrap interval over persons; no interval for one person or no number."""
+    groups = len({persons[i] for i in table.index})
+    if not table.notna().to_numpy().any():
+        return Score(name, np.nan, np.nan, np.nan, len(table), groups, **more)
+    if groups < 2:
+        return Score(name, score(table), np.nan, np.nan, len(table), groups, **more)
+    known = table.dropna(axis=1, how="all").dropna(axis=0, how="all")
+    found = bootstrap(known, persons)
+    return Score(name, found.mean, found.low, found.high, len(table), groups, **more)
+
+
+def score_lines(data: ReportData) -> list[Score]:
+    """Held-out, tuned, untuned and test, each stratum below the score that it is a part of."""
+    summary = data.summary
+    held = interval("Held-out", data.oof, data.persons, kind="main", note="settings chosen on other persons")
+    held = held._replace(
+        mean=_number(summary.get("dice"), held.mean),
+        low=_number(summary.get("dice_low"), held.low),
+        high=_number(summary.get("dice_high"), held.high),
+    )
+    lines = [held, *_parts(data.oof, data)]
+    for key, name, note in (
+        ("dice_tuned", "Tuned", "settings chosen on these very images"),
+        ("dice_untuned", "Untuned", "threshold 0.5, no post-processing"),
+    ):
+        value = _number(summary.get(key), np.nan)
+        if np.isfinite(value):
+            lines.append(Score(name, value, np.nan, np.nan, held.images, held.persons, "other", note))
+    if data.test is not None and len(data.test):
+        test = interval("Test", data.test, data.persons, kind="main", note="images never trained or tuned on")
+        lines += [test._replace(mean=_number(summary.get("dice_test"), test.mean)), *_parts(data.test, data)]
+    elif np.isfinite(value := _number(summary.get("dice_test"), np.nan)):
+        lines.append(Score("Test", value, np.nan, np.nan, 0, 0, "main", "images never trained or tuned on"))
+    return lines
+
+
+def _parts(table: pd.DataFrame, data: ReportData) -> list[Score]:
+    out = []
+    for name, values in data.strata.items():
+        known = pd.Series({i: values[i] for i in table.index if i in values}, dtype=object)
+        for value in sorted(known.unique()):
+            part = table.loc[known.index[known == value]]
+            out.append(interval(f"{name}: {value}", part, data.persons))
+    return out
+
+
+def tuning_gain(data: ReportData) -> Comparison | None:
+    """Held-out minus untuned Dice on the same images, paired; None where that cannot be asked."""
+    curves = data.curves
+    if curves is None or set(curves.ids) != set(data.oof.index) or set(curves.classes) != set(data.classes):
+        return None
+    if len({data.persons[i] for i in curves.ids}) < 2 or data.oof[list(data.classes)].isna().any().any():
+        return None
+    untuned = pd.DataFrame(curves.dice(0.5), index=list(curves.ids), columns=list(curves.classes))
+    return compare(untuned.astype(float), data.oof[list(data.classes)], data.persons)
+
+
+def class_rows(data: ReportData) -> list[dict[str, Any]]:
+    """One row a class: held-out interval and spread over images, worst image, test, threshold, where present."""
+    per_class = data.summary.get("per_class") or {}
+    rows = []
+    for cls in data.classes:
+        found = interval(cls, data.oof[[cls]], data.persons)
+        values = data.oof[cls].dropna()
+        row: dict[str, Any] = {
+            "cls": cls,
+            "score": found._replace(mean=_number(per_class.get(cls), found.mean)),
+            "spread": tuple(values.quantile([0.1, 0.9])) if len(values) else (np.nan, np.nan),
+            "counted": len(values),
+            "worst": (str(values.idxmin()), float(values.min())) if len(values) else None,
+            "threshold": _number(data.thresholds.get(cls, data.thresholds.get("*")), np.nan),
+            "test": float(data.test[cls].mean()) if data.test is not None else np.nan,
+        }
+        for name, table in (("held", data.oof), ("tested", data.test)):
+            row[f"{name}_present"], row[f"{name}_count"] = _where_present(table, data.present, cls)
+        rows.append(row)
+    return rows
+
+
+def _where_present(table: pd.DataFrame | None, present: pd.DataFrame | None, cls: str) -> tuple[float, int]:
+    """Mean Dice over the images whose truth has the class, and how many these are."""
+    if table is None or present is None:
+        return np.nan, 0
+    has = present[cls].reindex(table.index).fillna(False).astype(bool)
+    values = table.loc[has, cls].dropna()
+    return (float(values.mean()) if len(values) else np.nan), len(values)
+
+
+def image_rows(data: ReportData, count: int = 10) -> list[dict[str, Any]]:
+    """The images with the lowest mean held-out Dice: person, strata, weakest class."""
+    values = data.oof[list(data.classes)].dropna(how="all")
+    names, dice = values.index.tolist(), values.to_numpy(float)
+    rows = []
+    for row in np.nanmean(dice, axis=1).argsort(kind="stable")[:count]:
+        image, column = str(names[row]), int(np.nanargmin(dice[row]))
+        rows.append(
+            {
+                "id": image,
+                "person": data.persons[image],
+                "strata": ", ".join(known[image] for known in data.strata.values() if image in known),
+                "dice": float(np.nanmean(dice[row])),
+                "weakest": data.classes[column],
+                "weakest_dice": float(dice[row, column]),
+            }
+        )
+    return rows
+
+
+def stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Seconds and peak memory of every stage, in order, with their share of the largest."""
+    seconds, memory = summary.get("seconds") or {}, summary.get("peak_rss_mb") or {}
+    stages = [name for name in dict.fromkeys([*seconds, *memory]) if name != "total"]
+    longest = max((float(seconds.get(name) or 0) for name in stages), default=0.0) or 1.0
+    largest = max((float(memory.get(name) or 0) for name in stages), default=0.0) or 1.0
+    return [
+        {
+            "name": name,
+            "seconds": _number(seconds.get(name), np.nan),
+            "mb": _number(memory.get(name), np.nan),
+            "time_share": float(seconds.get(name) or 0) / longest,
+            "memory_share": float(memory.get(name) or 0) / largest,
+        }
+        for name in stages
+    ]
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return otherwise if value is None else float(value)
