@@ -248,7 +248,7 @@ def _sesamoid(thumb: np.ndarray, common: np.random.Generator, own: np.random.Gen
     across = np.array([-axis[1], axis[0]])
     if across[0] < 0:
         across = -across
-    along = (0.13 + own.normal(0, 0.015)) * length
+    along = (0.16 + own.normal(0, 0.015)) * length
     beside = np.abs((thumb - far) @ axis - along) < 0.07 * length
     curve = shapes.outline("sesamoid") @ np.array([across, axis]) * common.normal(0.95, 0.08)
     gap = (curve @ across).max() + 5 + abs(own.normal(0, 5))

@@ -70,10 +70,10 @@ def draw(
     replaced. The same settings draw the same files, however many workers. ValueError for settings that make no
     sense and where `out` holds data that is no phantom.
     """
-    if persons < 1 or test_persons < 0 or size < 64 or (workers is not None and workers < 1):
+    if persons < 1 or test_persons < 0 or not 64 <= size <= SIDE or (workers is not None and workers < 1):
         raise ValueError(
-            f"persons >= 1, test_persons >= 0, size >= 64 and workers >= 1 are wanted, got persons={persons}, "
-            f"test_persons={test_persons}, size={size}, workers={workers}"
+            f"persons >= 1, test_persons >= 0, size from 64 to {SIDE} and workers >= 1 are wanted, got "
+            f"persons={persons}, test_persons={test_persons}, size={size}, workers={workers}"
         )
     if not (0 <= tilted_train <= 1 and 0 <= tilted_test <= 1):
         raise ValueError(f"tilted_train and tilted_test are shares of 1, got {tilted_train} and {tilted_test}")

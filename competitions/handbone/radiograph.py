@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from competitions.handbone import shapes
-from competitions.handbone.anatomy import FOREARM, RAYS, Hand, Outline
+from competitions.handbone.anatomy import CARPALS, FOREARM, RAYS, Hand, Outline
 from competitions.handbone.facts import SIDE
 
 PER_CM = 84.0
@@ -31,7 +31,8 @@ COARSE = 4
 class Exposure:
     """How one picture was taken and shown."""
 
-    gain: float
+    white: float
+    """how bright the densest bone is shown, 0 to 1"""
     gamma: float
     air: float
     noise: float
@@ -69,7 +70,7 @@ def _expose(hand: Hand, rng: np.random.Generator) -> Exposure:
     turn = np.deg2rad(rng.normal(0, 0.7))
     corners = (corners - SIDE / 2) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + SIDE / 2
     return Exposure(
-        gain=float(rng.normal(0.43, 0.035)),
+        white=float(rng.uniform(0.78, 0.97)),
         gamma=float(rng.normal(1.0, 0.09)),
         air=float(rng.uniform(0.02, 0.10)),
         noise=float(rng.uniform(0.022, 0.042)),
@@ -114,31 +115,34 @@ def _flesh(hand: Hand, size: int, rng: np.random.Generator) -> np.ndarray:
 
 def _silhouette(hand: Hand) -> np.ndarray:
     """The hand's shadow as uint8 0 and 1 on the coarse grid."""
-    room = np.zeros((SIDE // COARSE, SIDE // COARSE), np.uint8)
+    below = 40  # the arm goes on under the lower edge
+    room = np.zeros((SIDE // COARSE + below, SIDE // COARSE), np.uint8)
     unit, ends = hand.person.size, hand.ends
     stout = unit * (0.75 + 0.25 * hand.person.flesh)
+    carpus, arm = ([hand.bones[name] for name in names] for names in (CARPALS, FOREARM))
+    palm = [hand.bones[RAYS[ray][0]] for ray in ("index", "middle", "ring", "little")]
+    for bones in (carpus + palm, carpus[4:] + arm):
+        points = np.concatenate([outline[outline[:, 1] < SIDE + 300] for outline in bones])
+        hull = cv2.convexHull(np.rint(points / COARSE).astype(np.int32))
+        cv2.fillConvexPoly(room, hull, 1)
+        cv2.polylines(room, [hull], True, 1, round(2 * 53 * stout / COARSE))
+    belly = np.array([np.mean([outline[outline[:, 1] > SIDE - 300, 0].mean() for outline in arm]), SIDE + 150.0])
+    _sausage(room, [belly, belly - [0, 420 * unit]], [235 * stout, 190 * stout])
+    room = cv2.morphologyEx(room, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (61, 61)))
     for ray, chain in RAYS.items():
         joints = [ends[chain[0]][1]] + [(ends[a][0] + ends[b][1]) / 2 for a, b in pairwise(chain)]
         tip, base = ends[chain[-1]]
         inward = (base - tip) / np.hypot(*(base - tip))
-        widths = (88, 88, 80, 60) if ray == "thumb" else (70, 82, 74, 66, 53)
+        widths = (92, 102, 82, 60) if ray == "thumb" else (70, 82, 74, 66, 53)
         radii = [(width - 9 * (ray == "little")) * stout for width in widths]
-        joints.append(tip + inward * (radii[-1] - 24 * unit))
-        _sausage(room, joints, radii)
-    thumb, index, middle, little = (ends[RAYS[ray][0]] for ray in ("thumb", "index", "middle", "little"))
-    palm = np.array([0.35 * thumb[0] + 0.65 * thumb[1], thumb[1], little[1], little[0], index[0]])
+        _sausage(room, [*joints, tip + inward * (radii[-1] - 24 * unit)], radii)
+    thumb, index, little = (ends[RAYS[ray][0]] for ray in ("thumb", "index", "little"))
+    heel = np.array([0.35 * thumb[0] + 0.65 * thumb[1], thumb[1], little[1], little[0], index[0]])
     web = np.array([0.25 * thumb[0] + 0.75 * thumb[1], 0.55 * index[0] + 0.45 * index[1], index[1], thumb[1]])
-    for polygon in (palm, web):
+    for polygon in (heel, web):
         cv2.fillPoly(room, [np.rint(polygon / COARSE).astype(np.int32)], 1)
     _sausage(room, [little[0], (little[0] + little[1]) / 2, little[1]], [84 * stout, 100 * stout, 92 * stout])
-    radius, ulna = hand.ends["Radius"][0], hand.ends["Ulna"][0]
-    wrist = (radius + ulna) / 2
-    down = np.array([0.0, 1.0])
-    wrist[1] = max(radius[1], ulna[1]) + 60 * unit
-    below = [wrist + down * step * unit for step in (0, 260, 600, 1100)]
-    _sausage(room, [0.55 * wrist + 0.45 * middle[1], *below], [stout * r for r in (205, 222, 206, 220, 245)])
-    room = cv2.copyMakeBorder(room, 0, 40, 0, 0, cv2.BORDER_REPLICATE)
-    return (cv2.GaussianBlur(room.astype(np.float32), (0, 0), 4)[:-40] > 0.5).astype(np.uint8)
+    return (cv2.GaussianBlur(room.astype(np.float32), (0, 0), 4)[:-below] > 0.5).astype(np.uint8)
 
 
 def _sausage(room: np.ndarray, joints: list[np.ndarray], radii: Sequence[float]) -> None:
@@ -199,7 +203,9 @@ def _add_bone(
     rind = np.minimum(build.rind * cortex / radius, 0.5)
     shell = np.minimum(rind + np.maximum(build.shell * cortex - rind, 0) * shaft, 0.85)
     off = np.clip(1 - edge / radius, 0, 1)
-    outer = np.sqrt(1 - off * off)  # half a chord through a round bone; the hollow inside takes its part away
+    outer = (1 - off * off) ** (
+        0.5 if build.shell else 0.62
+    )  # half a chord through a round bone; the hollow inside takes its part away
     inner = np.sqrt(np.maximum((1 - shell) ** 2 - off * off, 0))
     filling = MARROW + (build.sponge * SPONGE - MARROW) * (1 - shaft)
     filling *= 1 + (0.17 - 0.05 * shaft) * _texture(ends, (top, left), mask.shape, scale, rng)
@@ -280,6 +286,8 @@ def _small_bones(hand: Hand, rng: np.random.Generator) -> list[Outline]:
 def _develop(depth: np.ndarray, exposure: Exposure, scale: float, rng: np.random.Generator) -> np.ndarray:
     """Attenuation -> grey values: lead mark, scatter, blur, edge enhancement, noise, display curve, shutter."""
     size = depth.shape[0]
+    coarse = cv2.resize(depth, (SIDE // 8, SIDE // 8), interpolation=cv2.INTER_AREA)
+    densest = np.percentile(coarse, 99.7)
     if exposure.mark is not None:
         letter, x, y, height = exposure.mark
         at = (round((x - 0.4 * height) * scale), round((y + 0.5 * height) * scale))
@@ -287,7 +295,6 @@ def _develop(depth: np.ndarray, exposure: Exposure, scale: float, rng: np.random
         thickness = max(round(height * 0.13 * scale), 1)
         cv2.putText(lead, letter, at, cv2.FONT_HERSHEY_SIMPLEX, height * scale / 22, 255, thickness, cv2.LINE_AA)
         depth += lead * np.float32(3 / 255)
-    coarse = cv2.resize(depth, (SIDE // 8, SIDE // 8), interpolation=cv2.INTER_AREA)
     haze = exposure.scatter * cv2.GaussianBlur(coarse, (0, 0), 20) - exposure.sharpen * cv2.GaussianBlur(
         coarse, (0, 0), 2.5
     )
@@ -300,9 +307,8 @@ def _develop(depth: np.ndarray, exposure: Exposure, scale: float, rng: np.random
     row, column = rng.integers(0, grain.shape[0] - size + 1, 2)
     quanta = cv2.exp(np.minimum(depth, 4.0) * 0.5)
     depth += grain[row : row + size, column : column + size] * quanta * exposure.noise
-    light = np.clip(depth * exposure.gain, 0, None)
-    light /= 1 + 0.12 * light**4
-    shown = exposure.air + (1 - exposure.air) * cv2.pow(np.minimum(light, 1), exposure.gamma)
+    light = np.clip(depth * np.float32(exposure.white / densest), 0, 1)
+    shown = exposure.air + (1 - exposure.air) * cv2.pow(light, exposure.gamma)
     field = np.zeros((size, size), np.uint8)
     cv2.fillConvexPoly(field, np.rint(exposure.shutter * scale * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
     field = cv2.blur(field, (5, 5))

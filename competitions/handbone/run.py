@@ -1,8 +1,8 @@
 """The hand-bone X-ray competition: 29 overlapping bones, 2048 x 2048, polygons in, mean Dice, RLE out.
 
-    python competitions/handbone/run.py                      every stage, on phantom hands it draws itself
-    python competitions/handbone/run.py --data DIR --preset strong
-    python competitions/handbone/run.py tune submit --trials 200
+python competitions/handbone/run.py                      every stage, on phantom hands it draws itself
+python competitions/handbone/run.py --data DIR --preset strong
+python competitions/handbone/run.py tune submit --trials 200
 """
 
 from __future__ import annotations
