@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def read(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         before = state["settings"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever the unpickler trips over: the file is not ours, or not whole
         raise ValueError(f"{path} cannot be resumed from ({error}); remove it, or pass resume=False") from error
     changed = [
         f"{name} was {before.get(name)}, is {settings.get(name)}"

@@ -60,7 +60,7 @@ class Run:
         self.module = model.to(memory_format=torch.channels_last) if channels_last else model
         if state:
             model.load_state_dict(state["model"])
-        optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.lr)
+        optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
         self.model, self.optimizer = self.fabric.setup(torch.compile(model) if compile else model, optimizer)
         self.steps = -(-self.plan.per_epoch // settings.accumulate)  # of the optimizer, in an epoch
         self.schedule = warmup_cosine(
@@ -95,7 +95,9 @@ class Run:
         state: dict[str, Any] = {}
         for epoch in range(self.done, self.s.epochs):
             begun = perf_counter()
-            record: log.Record = {"epoch": epoch + 1} | self._epoch(epoch, progress=progress and self.fabric.is_global_zero)
+            record: log.Record = {"epoch": epoch + 1} | self._epoch(
+                epoch, progress=progress and self.fabric.is_global_zero
+            )
             weights = self._averaged()
             is_best = validate is None
             if validate and ((epoch + 1) % self.s.validate_every == 0 or epoch + 1 == self.s.epochs):
@@ -115,7 +117,7 @@ class Run:
                 history.log(record)
                 log.send(loggers, record)
                 checkpoint.write(out / "resume.ckpt", state)  # last: what it promises is there
-                if progress:
+                if shown:
                     print(log.line(record, self.s.epochs), flush=True)
         self.fabric.barrier()
         return state
@@ -221,7 +223,7 @@ def _fabric(precision: str, accelerator: str, world: int) -> Any:
     return fabric
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights decay; what has one dimension (norms, biases) does not."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
