@@ -95,9 +95,8 @@ class Run:
         state: dict[str, Any] = {}
         for epoch in range(self.done, self.s.epochs):
             begun = perf_counter()
-            record: log.Record = {"epoch": epoch + 1} | self._epoch(
-                epoch, progress=progress and self.fabric.is_global_zero
-            )
+            shown = progress and self.fabric.is_global_zero
+            record: log.Record = {"epoch": epoch + 1} | self._epoch(epoch, progress=shown)
             weights = self._averaged()
             is_best = validate is None
             if validate and ((epoch + 1) % self.s.validate_every == 0 or epoch + 1 == self.s.epochs):
