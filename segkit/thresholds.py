@@ -223,7 +223,9 @@ def nested(
     )
 
 
-def choose_shrink(dice_curves: DiceCurves, groups: Mapping[str, str], *, k: int = 5, shrinks: Sequence[float]) -> float:
+def choose_shrink(
+    dice_curves: DiceCurves, groups: Mapping[str, str], *, k: int = 5, shrinks: Sequence[float] = SHRINKS
+) -> float:
     """The shrink whose thresholds score best on persons they were not chosen on; the largest of equals."""
     ids = dice_curves.ids
     total = dict.fromkeys(shrinks, 0.0)

@@ -69,6 +69,16 @@ def find_classes(root: str | Path, items: Sequence[Item]) -> tuple[str, ...]:
     """The classes of a folder: `classes.txt` in it or above it, else every label of its files, sorted."""
     for folder in (Path(root), Path(root).parent):
         if (folder / "classes.txt").is_file():
-            lines = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
-            return tuple(line.strip() for line in lines if line.strip())
+            return read_classes(folder / "classes.txt")
     return tuple(sorted({label for item in items if item.json for label in read(item.json)}))
+
+
+def read_classes(path: str | Path) -> tuple[str, ...]:
+    """Class names, one a line, in channel order. ValueError where the file is missing, empty or repeats one."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: one class a line, in channel order, is wanted")
+    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"{path}: class names, each once, are wanted; got {list(names)}")
+    return names

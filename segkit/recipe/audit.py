@@ -36,10 +36,9 @@ def show(line: Line, problems: list[Problem], note: str) -> None:
     serious = [p for p in problems if p.severity == "problem"]
     for p in serious[:MOST_PRINTED]:
         out = " (left out of training)" if p.kind in BROKEN else ""
-        line.say(f"  {p.kind}: {p.file}{f', class {p.cls}' if p.cls else ''}: {p.message}{out}")
+        where = f"{p.file}, class {p.cls}" if p.cls else p.file
+        line.say(f"  {p.kind}: {where}: {p.message}{out}")
     if len(serious) > MOST_PRINTED:
         line.say(f"  ... and {len(serious) - MOST_PRINTED} more in {line.folder / 'audit.json'}")
     for fix in line.fixes:
-        line.say(
-            f"  fix: {fix.image}: {fix.kind} {dict(fix.labels) if fix.kind == 'relabel' else fix.labels} {fix.why}"
-        )
+        line.say(f"  fix: {fix.image}: {fix.kind} {', '.join(fix.labels)} ({fix.why})")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 import yaml
@@ -143,8 +143,7 @@ def _as_field(name: str, value: Any, kind: str, source: str) -> Any:
         if kind == "float":
             return float(value)
         if kind.startswith("Literal") or kind == "Preset":
-            choices = {"Preset": Preset}.get(kind) or eval(kind, {"Literal": Literal})
-            if value not in choices.__args__:
+            if value not in get_args(Preset if kind == "Preset" else eval(kind, {"Literal": Literal})):
                 raise ValueError
             return value
         if not isinstance(value, str):

@@ -18,6 +18,7 @@ from segkit import folds as folding
 from segkit.annotations import Fix, Item, Problem, Truth, index, load
 from segkit.annotations.audit import Rule
 from segkit.annotations.layout import Rings
+from segkit.annotations.truth import read_classes
 from segkit.files import read_json, write_json
 from segkit.recipe.config import Config, parse
 from segkit.recipe.folder import RunFolder
@@ -73,10 +74,7 @@ class Line:
     def classes(self) -> tuple[str, ...]:
         if self.recipe.classes:
             return tuple(self.recipe.classes)
-        file = self.data / "classes.txt"
-        if not file.is_file():
-            raise ValueError(f"{file} is not there: one class a line, in channel order, is wanted")
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        return read_classes(self.data / "classes.txt")
 
     @cached_property
     def problems(self) -> list[Problem]:

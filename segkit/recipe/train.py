@@ -18,7 +18,7 @@ DECIDES_WEIGHTS = (
 
 
 def run(line: Line) -> None:
-    """Assign folds, train those of --folds into fold0, fold1, ...; a fold that is done is skipped, a killed one resumes."""
+    """Assign folds, train those of --folds into fold0, fold1, ...: what is done is skipped, what was killed resumes."""
     settings = {name: getattr(line.config, name) for name in DECIDES_WEIGHTS}
     assign_folds(line)
     for fold in line.config.folds:

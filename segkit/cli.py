@@ -1,0 +1,218 @@
+"""segkit on the command line: what can be asked of files alone, without torch."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+Positional = tyro.conf.Positional
+
+
+def audit(data: Positional[Path], classes: str | None = None, everything: bool = False) -> int:
+    """Every problem of a data folder, with file, image and class.
+
+    Args:
+        data: Folder that holds train/DCM, train/outputs_json and, where there is one, test/DCM.
+        classes: The wanted labels: a file with one a line, or names with commas; default: DATA/classes.txt, else any.
+        everything: Print also what is common and harmless, line by line.
+    """
+    from segkit.annotations import audit as look
+    from segkit.annotations.audit import summarise
+
+    problems = look(data, _classes(data, classes))
+    for p in problems:
+        if everything or p.severity == "problem":
+            where = f"{p.file}, class {p.cls}" if p.cls else p.file
+            print(f"{p.kind}: {where}: {p.message}")
+    print(f"{len(problems)} findings: {summarise(problems)}")
+    return 1 if any(p.severity == "problem" for p in problems) else 0
+
+
+def eda(data: Positional[Path], out: Path = Path("eda.html"), classes: str | None = None) -> int:
+    """One page about a data folder: sizes, areas, places and overlaps of the classes, persons.
+
+    Args:
+        data: Folder in the competition's layout.
+        out: The page to write.
+        classes: As for audit.
+    """
+    from segkit import report
+    from segkit.annotations import Truth, index
+    from segkit.annotations.truth import find_classes
+
+    items = index(data)
+    names = _classes(data, classes) or find_classes(data, [item for item in items if item.json])
+    truth = Truth.from_items([item for item in items if item.json], names)
+    try:
+        items = [*items, *index(data, "test")]
+    except ValueError:
+        print(f"{data} has no test images; the page is about the training images", file=sys.stderr)
+    sheet = data / "meta_data.xlsx"
+    metadata = report.read_metadata(sheet) if sheet.is_file() else None
+    report.write_eda(out, report.eda(items, truth, names, metadata=metadata), title=str(data))
+    print(out)
+    return 0
+
+
+def score(
+    pred: Positional[Path],
+    truth: Positional[Path],
+    groups: Path | None = None,
+    empty: Literal["one", "zero", "skip"] = "one",
+) -> int:
+    """Mean Dice of a submission against truth, and the classes.
+
+    Args:
+        pred: Submission CSV: image_name,class,rle.
+        truth: The same with the truth, or a folder in the competition's layout.
+        groups: CSV with the columns id (or image_name) and person: adds a 95 % interval clustered by person.
+        empty: What a pair without truth counts: one (the competition's), zero, or skip (over images with the class).
+    """
+    from segkit import metrics, submission
+    from segkit.annotations import Truth
+
+    table = metrics.dice_table(submission.read(pred), Truth.open(truth), empty=empty)
+    print(f"mean Dice {metrics.score(table):.4f} over {table.shape[0]} images x {table.shape[1]} classes")
+    if groups is not None:
+        found = metrics.bootstrap(table, _groups(groups))
+        print(f"95 % interval {found.low:.4f} to {found.high:.4f}, {found.groups} groups")
+    skipped = metrics.dice_table(submission.read(pred), Truth.open(truth), empty="skip")
+    width = max(map(len, table.columns))
+    print(f"{'class':{width}}   Dice  where present (images)")
+    for cls in table.columns:
+        have = skipped[cls].notna().sum()
+        there = f"{skipped[cls].mean():.4f}" if have else "     -"
+        print(f"{cls:{width}} {table[cls].mean():.4f}         {there} ({have})")
+    return 0
+
+
+def compare(a: Positional[Path], b: Positional[Path], truth: Positional[Path], groups: Path | None = None) -> int:
+    """Is submission B better than A? The paired gain with its interval, clustered by person.
+
+    Args:
+        a: Submission CSV.
+        b: Submission CSV.
+        truth: Truth CSV or folder.
+        groups: CSV with the columns id (or image_name) and person; default: each image by itself.
+    """
+    from segkit import metrics, submission
+    from segkit.annotations import Truth
+
+    target = Truth.open(truth)
+    tables = [metrics.dice_table(submission.read(path), target) for path in (a, b)]
+    found = metrics.compare(*tables, _groups(groups) if groups else {i: i for i in target.ids})
+    print(f"A {metrics.score(tables[0]):.4f}  B {metrics.score(tables[1]):.4f}  gain {found.gain:+.4f}")
+    print(f"95 % interval {found.low:+.4f} to {found.high:+.4f} over {found.groups} groups, {found.images} images")
+    verdict = "B is better" if found.low > 0 else "A is better" if found.high < 0 else "no difference that is sure"
+    print(f"{verdict}; gains below about {found.resolvable:.4f} cannot be told from nothing here")
+    return 0
+
+
+def vote(
+    submissions: Positional[tuple[Path, ...]],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    need: float | None = None,
+    weights: tuple[float, ...] = (),
+) -> int:
+    """Hard vote of submissions, in the first one's order.
+
+    Args:
+        submissions: CSVs, matched by (image_name, class).
+        out: The CSV to write.
+        need: Weight that a pixel needs; default: more than half.
+        weights: One for each submission; default 1 each.
+    """
+    from segkit import submission
+    from segkit.ensemble import vote as count
+
+    print(submission.write(out, count(submissions, need, weights or None)))
+    return 0
+
+
+def validate(submission: Positional[Path], like: Path | None = None) -> int:
+    """Is a submission whole? Rows, order, duplicates, RLE.
+
+    Args:
+        submission: CSV: image_name,class,rle.
+        like: A sample submission whose rows are wanted.
+    """
+    from segkit.submission import validate as check
+
+    found = check(submission, like=like)
+    print(", ".join(f"{value} {name}" for name, value in found.items()))
+    return 0
+
+
+def diff(a: Positional[Path], b: Positional[Path], most: int = 30) -> int:
+    """Where two submissions differ, the least alike first.
+
+    Args:
+        a: Submission CSV.
+        b: Submission CSV.
+        most: How many lines to print.
+    """
+    from segkit.submission import diff as differences
+
+    found = differences(a, b)
+    for d in found[:most]:
+        print(f"{d.dice:.4f}  {d.image}  {d.cls}  {d.area_a} px -> {d.area_b} px")
+    print(f"{len(found)} masks differ")
+    return 0
+
+
+def models(name: Positional[str | None] = None) -> int:
+    """The networks that segkit.models.create knows, or the plan of one (needs torch).
+
+    Args:
+        name: Of one network.
+    """
+    from segkit import models as known
+
+    print(known.describe(name) if name else "\n".join(known.names()))
+    return 0
+
+
+COMMANDS: dict[str, Any] = {
+    command.__name__: command for command in (audit, eda, score, compare, vote, validate, diff, models)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input ends in one readable line and exit code 2."""
+    try:
+        return int(
+            tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="segkit", description="The last mile of segmentation competitions.", args=arguments
+            )
+        )
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        print(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}", file=sys.stderr)
+        return 2
+
+
+def _classes(data: Path, names: str | None) -> list[str] | None:
+    from segkit.annotations.truth import read_classes
+
+    if names is None:
+        return list(read_classes(data / "classes.txt")) if (data / "classes.txt").is_file() else None
+    return list(read_classes(Path(names))) if Path(names).is_file() else [n.strip() for n in names.split(",")]
+
+
+def _groups(path: Path) -> dict[str, str]:
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        rows = list(csv.DictReader(handle))
+    key = next((name for name in ("id", "image_name") if rows and name in rows[0]), None)
+    if key is None or "person" not in rows[0]:
+        raise ValueError(
+            f"{path}: columns id (or image_name) and person are wanted, got {list(rows[0]) if rows else []}"
+        )
+    return {row[key]: row["person"] for row in rows}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
