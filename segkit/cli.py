@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-Positional = tyro.conf.Positional
 
-
-def audit(data: Positional[Path], classes: str | None = None, everything: bool = False) -> int:
+def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everything: bool = False) -> int:
     """Every problem of a data folder, with file, image and class.
 
     Args:
@@ -33,7 +31,7 @@ def audit(data: Positional[Path], classes: str | None = None, everything: bool =
     return 1 if any(p.severity == "problem" for p in problems) else 0
 
 
-def eda(data: Positional[Path], out: Path = Path("eda.html"), classes: str | None = None) -> int:
+def eda(data: tyro.conf.Positional[Path], out: Path = Path("eda.html"), classes: str | None = None) -> int:
     """One page about a data folder: sizes, areas, places and overlaps of the classes, persons.
 
     Args:
@@ -60,8 +58,8 @@ def eda(data: Positional[Path], out: Path = Path("eda.html"), classes: str | Non
 
 
 def score(
-    pred: Positional[Path],
-    truth: Positional[Path],
+    pred: tyro.conf.Positional[Path],
+    truth: tyro.conf.Positional[Path],
     groups: Path | None = None,
     empty: Literal["one", "zero", "skip"] = "one",
 ) -> int:
@@ -91,7 +89,12 @@ def score(
     return 0
 
 
-def compare(a: Positional[Path], b: Positional[Path], truth: Positional[Path], groups: Path | None = None) -> int:
+def compare(
+    a: tyro.conf.Positional[Path],
+    b: tyro.conf.Positional[Path],
+    truth: tyro.conf.Positional[Path],
+    groups: Path | None = None,
+) -> int:
     """Is submission B better than A? The paired gain with its interval, clustered by person.
 
     Args:
@@ -104,9 +107,9 @@ def compare(a: Positional[Path], b: Positional[Path], truth: Positional[Path], g
     from segkit.annotations import Truth
 
     target = Truth.open(truth)
-    tables = [metrics.dice_table(submission.read(path), target) for path in (a, b)]
-    found = metrics.compare(*tables, _groups(groups) if groups else {i: i for i in target.ids})
-    print(f"A {metrics.score(tables[0]):.4f}  B {metrics.score(tables[1]):.4f}  gain {found.gain:+.4f}")
+    first, second = (metrics.dice_table(submission.read(path), target) for path in (a, b))
+    found = metrics.compare(first, second, _groups(groups) if groups else {i: i for i in target.ids})
+    print(f"A {metrics.score(first):.4f}  B {metrics.score(second):.4f}  gain {found.gain:+.4f}")
     print(f"95 % interval {found.low:+.4f} to {found.high:+.4f} over {found.groups} groups, {found.images} images")
     verdict = "B is better" if found.low > 0 else "A is better" if found.high < 0 else "no difference that is sure"
     print(f"{verdict}; gains below about {found.resolvable:.4f} cannot be told from nothing here")
@@ -114,7 +117,7 @@ def compare(a: Positional[Path], b: Positional[Path], truth: Positional[Path], g
 
 
 def vote(
-    submissions: Positional[tuple[Path, ...]],
+    submissions: tyro.conf.Positional[tuple[Path, ...]],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     need: float | None = None,
     weights: tuple[float, ...] = (),
@@ -134,7 +137,7 @@ def vote(
     return 0
 
 
-def validate(submission: Positional[Path], like: Path | None = None) -> int:
+def validate(submission: tyro.conf.Positional[Path], like: Path | None = None) -> int:
     """Is a submission whole? Rows, order, duplicates, RLE.
 
     Args:
@@ -148,7 +151,7 @@ def validate(submission: Positional[Path], like: Path | None = None) -> int:
     return 0
 
 
-def diff(a: Positional[Path], b: Positional[Path], most: int = 30) -> int:
+def diff(a: tyro.conf.Positional[Path], b: tyro.conf.Positional[Path], most: int = 30) -> int:
     """Where two submissions differ, the least alike first.
 
     Args:
@@ -165,7 +168,7 @@ def diff(a: Positional[Path], b: Positional[Path], most: int = 30) -> int:
     return 0
 
 
-def models(name: Positional[str | None] = None) -> int:
+def models(name: tyro.conf.Positional[str | None] = None) -> int:
     """The networks that segkit.models.create knows, or the plan of one (needs torch).
 
     Args:
@@ -208,9 +211,8 @@ def _groups(path: Path) -> dict[str, str]:
         rows = list(csv.DictReader(handle))
     key = next((name for name in ("id", "image_name") if rows and name in rows[0]), None)
     if key is None or "person" not in rows[0]:
-        raise ValueError(
-            f"{path}: columns id (or image_name) and person are wanted, got {list(rows[0]) if rows else []}"
-        )
+        found = list(rows[0]) if rows else []
+        raise ValueError(f"{path}: columns id (or image_name) and person are wanted, got {found}")
     return {row[key]: row["person"] for row in rows}
 
 

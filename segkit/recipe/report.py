@@ -44,9 +44,8 @@ def run(line: Line) -> None:
     for name, parts in summary["groups"].items():
         line.say(f"  {name}: " + ", ".join(f"{k} {v['dice']:.4f} ({v['images']} images)" for k, v in parts.items()))
     if test is not None:
-        line.say(
-            f"  test Dice {summary['dice_test']:.4f}, over images that have the class {summary['dice_test_present']:.4f}"
-        )
+        there = summary["dice_test_present"]
+        line.say(f"  test Dice {summary['dice_test']:.4f}, over images that have the class {there:.4f}")
 
 
 def score_test(line: Line) -> pd.DataFrame | None:
