@@ -6,6 +6,7 @@ themselves, in microseconds where a full-resolution array costs milliseconds. rl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from rlemasklib import RLEMask
 
 EPSILON = 1e-4  # of the competition's Dice: (2I + 1e-4) / (A + B + 1e-4)
+INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
 def encode(mask: np.ndarray, *, order: str = "C", start: int = 1) -> str:
@@ -66,7 +68,10 @@ class Runs:
     shape: tuple[int, int] | None
 
     def __init__(self, array: Any, shape: tuple[int, int] | None = None) -> None:
-        runs = np.array(array, dtype=np.int64).reshape(-1, 2)
+        given = np.asarray(array)
+        if given.size and (given.ndim != 2 or given.shape[1] != 2 or not np.issubdtype(given.dtype, np.integer)):
+            raise ValueError(f"integer runs of shape (n, 2) are wanted, got {given.dtype} {given.shape}")
+        runs = np.array(given, dtype=np.int64).reshape(-1, 2)
         if runs.size:
             bad = np.flatnonzero(runs[:, 1] <= runs[:, 0])
             if bad.size:
@@ -137,18 +142,17 @@ class Runs:
             raise ValueError(f"{len(tokens)} tokens: an RLE text has pairs 'start length' (last token {tokens[-1]!r})")
         try:
             numbers = np.array([int(token) for token in tokens], dtype=np.int64).reshape(-1, 2)
+            plain = "_" not in text and text.isascii()  # int() takes 1_0 and the digits of other scripts
         except (ValueError, OverflowError):
-            place, token = next((i, t) for i, t in enumerate(tokens) if not _is_int64(t))
-            raise ValueError(f"token {place + 1} of the RLE text is {token!r}: integers are wanted") from None
+            plain = False
+        for place, token in enumerate(() if plain else tokens):
+            if not INTEGER.fullmatch(token):
+                raise ValueError(f"token {place + 1} of the RLE text is {token!r}: integers are wanted")
         starts, lengths = numbers[:, 0] - start, numbers[:, 1]
-        for what, bad in (("length", lengths <= 0), ("start", starts < 0)):
+        for what, bad, place, least in (("length", lengths <= 0, 2, 1), ("start", starts < 0, 1, start)):
             if bad.any():
-                pair = int(np.flatnonzero(bad)[0])
-                place = 2 * pair + (1 if what == "start" else 2)
-                least = 1 if what == "length" else start
-                raise ValueError(
-                    f"token {place} of the RLE text: {what} {tokens[place - 1]}, at least {least} is wanted"
-                )
+                place += 2 * int(np.flatnonzero(bad)[0])
+                raise ValueError(f"token {place} of the RLE text: {what} {tokens[place - 1]} is below {least}")
         return cls(np.stack([starts, starts + lengths], axis=1), shape)
 
     # -- what comes out ------------------------------------------------------------------------------------------
@@ -159,21 +163,22 @@ class Runs:
 
     def mask(self, shape: tuple[int, int] | None = None) -> np.ndarray:
         """bool (H, W). ValueError where neither the runs nor the call know a shape, or the runs do not fit it."""
-        wanted = self.shape if shape is None else _as_shape(shape)
-        if wanted is None:
+        if shape is not None:
+            return self.with_shape(shape).mask()
+        if self.shape is None:
             raise ValueError("these runs have no shape; pass mask(shape=(height, width))")
-        return self._rlemask(wanted).to_array().T.view(bool)
+        return self._rlemask(self.shape).to_array().T.view(bool)
 
     def with_shape(self, shape: tuple[int, int]) -> Runs:
-        """The same runs in an image of `shape`. ValueError where they do not fit."""
+        """The same runs in an image of `shape`. ValueError where they do not fit, or are of another shape already."""
+        if self.shape not in (None, _as_shape(shape)):
+            raise ValueError(f"runs of an image {self.shape} mean nothing in an image {shape}")
         return Runs(self.array, shape)
 
     def _rlemask(self, shape: tuple[int, int]) -> RLEMask:
         """rlemasklib's column-major mask of the transposed image."""
         height, width = shape
         edges = np.r_[0, self.array.ravel(), height * width]
-        if len(edges) > 2 and edges[-2] > edges[-1]:
-            raise ValueError(f"the last run ends at {edges[-2]}, past the {edges[-1]} pixels of {shape}")
         return RLEMask.from_counts(np.diff(edges).astype(np.uint32), shape=(width, height))
 
     # -- algebra -------------------------------------------------------------------------------------------------
@@ -236,9 +241,9 @@ def at_least(masks: Sequence[Runs], need: float, weights: Sequence[float] | None
     if not masks:
         raise ValueError("a vote needs at least one mask")
     weights = [1.0] * len(masks) if weights is None else list(weights)
-    if len(weights) != len(masks) or min(weights) < 0:
+    if len(weights) != len(masks) or not all(w >= 0 for w in weights):
         raise ValueError(f"{len(masks)} masks want as many weights, none below 0; got {weights}")
-    if need <= 0:
+    if not need > 0:
         raise ValueError(f"need={need}: a vote needs more than 0, or every pixel would pass")
     shape = _same_shape(*masks)
     return _threshold([mask.array for mask in masks], weights, need, shape)
@@ -253,7 +258,7 @@ def _threshold(
     order = np.argsort(edges, kind="stable")
     edges, total = edges[order], np.cumsum(steps[order])
     last = np.r_[edges[1:] != edges[:-1], True] if edges.size else np.zeros(0, bool)
-    edges, inside = edges[last], total[last] >= need - 1e-9 * max(1.0, abs(need))
+    edges, inside = edges[last], total[last] >= need * (1 - 1e-9)  # sums of .1 fall short of 1
     change = np.flatnonzero(np.diff(np.r_[False, inside].astype(np.int8)))
     return Runs._trusted(np.ascontiguousarray(edges[change].reshape(-1, 2)), shape)
 
@@ -261,8 +266,7 @@ def _threshold(
 def _from_counts(counts: np.ndarray) -> np.ndarray:
     """(n, 2) half-open runs of alternating counts that begin with the zeros."""
     edges = np.cumsum(counts, dtype=np.int64)
-    edges = edges[: len(edges) // 2 * 2]
-    return edges.reshape(-1, 2)
+    return edges[: len(edges) // 2 * 2].reshape(-1, 2)
 
 
 def _same_shape(*masks: Runs) -> tuple[int, int] | None:
@@ -294,10 +298,3 @@ def _check_layout(order: str, start: int) -> None:
         raise ValueError(f"order={order!r}: 'C' (row by row) or 'F' (column by column) is wanted")
     if start not in (0, 1):
         raise ValueError(f"start={start!r}: the first pixel is number 0 or 1")
-
-
-def _is_int64(token: str) -> bool:
-    try:
-        return -(2**63) <= int(token) < 2**63
-    except ValueError:
-        return False
