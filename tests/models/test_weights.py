@@ -164,5 +164,5 @@ def test_a_file_of_a_whole_network_or_of_its_encoder(tmp_path):
         build(weights=whole, classes=7)
     with pytest.raises(models.WeightsError, match=r"whole.safetensors .* entries"):
         build(weights=whole, encoder="resnet34")
-    with pytest.raises(FileNotFoundError, match="absent.pth"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
         build(weights=tmp_path / "absent.pth")
