@@ -89,10 +89,10 @@ def runs_above(plane: np.ndarray, size: tuple[int, int], threshold: float) -> Ru
 def active_region(plane: np.ndarray, size: tuple[int, int], level: float | np.floating) -> Region | None:
     """The smallest box of full-resolution pixels outside which upsample(plane, size) <= level; None if nowhere above.
 
-    A pixel lies between the cells that it is made of, up to rounding, for which a margin is taken.
+    A pixel never exceeds the cells that it is made of, rounding included: a + (b - a) * w with w = 0, or w at most
+    1 - 1 / (2 H), which stays below what float32 could round up to b for any side below 2**20 pixels.
     """
-    margin = np.float32(1e-5) * max(1.0, float(np.abs(plane).max(initial=0.0)))
-    active = plane > level - margin
+    active = plane > level
     spans = []
     for axis in (1, 0):
         cells = np.flatnonzero(active.any(axis=axis))
@@ -108,15 +108,14 @@ def active_region(plane: np.ndarray, size: tuple[int, int], level: float | np.fl
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image brought to the grid: area average where it shrinks, bilinear where it grows.
+    """An image brought to the grid: along each axis area average where it shrinks, bilinear where it grows.
 
-    image: uint8 (H, W) or (H, W, channels); size: (h, w) -> uint8 (h, w[, channels]).
+    image: uint8 (H, W) or (H, W, channels); size: (h, w) -> uint8 (h, w[, channels]), a new array.
     """
     height, width = int(size[0]), int(size[1])
-    if image.shape[:2] == (height, width):
-        return image.copy()
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    least = min(width, image.shape[1]), min(height, image.shape[0])
+    small = cv2.resize(image, least, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, *image.shape[2:])
 
 
 def coverage(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -171,10 +170,10 @@ def _average(values: np.ndarray, start: int, full: int, n: int, first: int, last
 
 def _axis(n: int, full: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For pixels first..last of `full`: the cell below, the cell above, and the weight of the cell above."""
-    place = (np.arange(first, last, dtype=np.float64) + 0.5) * (n / full) - 0.5
-    place = np.clip(place, 0.0, n - 1)
-    low = np.floor(place).astype(np.int64)
-    return low, np.minimum(low + 1, n - 1), (place - low).astype(np.float32)
+    twice = 2 * full  # places in halves of a full-resolution pixel are whole numbers: no rounding moves a cell
+    place = np.clip((2 * np.arange(first, last, dtype=np.int64) + 1) * n - full, 0, twice * (n - 1))
+    low, part = np.divmod(place, twice)
+    return low, np.minimum(low + 1, n - 1), (part / twice).astype(np.float32)
 
 
 def _lerp(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:
