@@ -90,7 +90,7 @@ def moments(outline: Outline) -> tuple[float, np.ndarray, np.ndarray]:
     xx, yy = ((p**2 + p * q + q**2) * cross[:, None]).sum(axis=0) / (12 * area)
     mixed = (2 * p[:, 0] * p[:, 1] + 2 * q[:, 0] * q[:, 1] + p[:, 0] * q[:, 1] + q[:, 0] * p[:, 1]) * cross
     xy = mixed.sum() / (24 * area)
-    return abs(area), centre, np.array([[xx, xy], [xy, yy]])
+    return float(abs(area)), centre, np.array([[xx, xy], [xy, yy]])
 
 
 def rotation(degrees: float) -> np.ndarray:

@@ -103,7 +103,8 @@ def draw(
 def _code() -> str:
     """A hash of everything that decides what a phantom looks like."""
     here = Path(__file__).parent
-    names = ("anatomy.py", "facts.py", "phantom.py", "phantom_statistics.json", "radiograph.py", "shapes.py")
+    names = ["anatomy.py", "facts.py", "flesh.py", "phantom.py", "radiograph.py", "shapes.py"]
+    names.append("phantom_statistics.json")
     return hashlib.sha256(b"".join((here / name).read_bytes() for name in names)).hexdigest()[:16]
 
 
@@ -227,7 +228,7 @@ def _write_metadata(path: Path, jobs: Sequence[_Job], seed: int) -> None:
         person = anatomy.invent_person(person_seed)
         sex = {"F": "여", "M": "남"}[person.sex]
         typed = rng.choice([sex, f" {sex}", f"_x0008_{sex}"], p=[0.86, 0.09, 0.05])
-        note = "손톱" if rng.random() < 0.02 else None
+        note = "R/L 표기" if number == 1 else None  # who typed it gave the column no heading
         sheet.append([number, person.age, str(typed), person.weight, person.height, note])
     content = io.BytesIO()
     book.save(content)

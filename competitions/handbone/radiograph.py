@@ -7,24 +7,19 @@ asked for. Each bone is drawn inside its own box, flesh on a coarse grid: the re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import cv2
 import numpy as np
 
 from competitions.handbone import shapes
-from competitions.handbone.anatomy import CARPALS, FOREARM, RAYS, Hand, Outline
+from competitions.handbone.anatomy import FOREARM, Hand, Outline
 from competitions.handbone.facts import SIDE
+from competitions.handbone.flesh import PER_CM, soft_tissue
 
-PER_CM = 84.0
-"""pixels of a 2048 radiograph in a centimetre of hand"""
-FLESH, CORTEX, SPONGE, MARROW = 0.28, 1.25, 0.50, 0.10
-"""attenuation per centimetre at hand voltages; bone counts what it adds to the flesh that it displaces"""
-COARSE = 4
-"""the grid of soft tissue, in pixels of a 2048 radiograph"""
+CORTEX, SPONGE, MARROW = 1.25, 0.50, 0.10
+"""attenuation per centimetre at hand voltages: what bone adds to the flesh that it displaces"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ def render(hand: Hand, *, size: int = SIDE, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng([hand.person.seed, 4, hand.side == "left", seed])
     exposure = _expose(hand, rng)
     scale = size / SIDE
-    depth = _flesh(hand, size, rng)
+    depth = soft_tissue(hand, size, rng)
     for name, outline in hand.bones.items():
         _add_bone(depth, name, outline, hand.ends[name], hand.person.cortex, scale, rng)
     for outline in _small_bones(hand, rng):
@@ -92,67 +87,6 @@ def _mark(
         if np.hypot(*(points - at).T).min() > 240:
             return "L" if hand.side == "left" else "R", float(at[0]), float(at[1]), float(rng.uniform(70, 120))
     return None
-
-
-def _flesh(hand: Hand, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Attenuation (size, size) float32 of the soft tissue alone."""
-    inside = _silhouette(hand)
-    away = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    away = cv2.GaussianBlur(away * COARSE, (0, 0), 2.2)
-    bulk = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 34)
-    patchy = cv2.resize(rng.normal(0, 1, (24, 24)).astype(np.float32), inside.shape, interpolation=cv2.INTER_CUBIC)
-    core = 120 * np.clip((bulk - 0.55) / 0.45, 0, 1) * (1 + 0.05 * patchy)
-    density = FLESH * (0.86 + 0.14 * np.clip(away / 45, 0, 1)) * (1 + 0.025 * patchy) / PER_CM
-    away, core, density = (
-        cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR) for plane in (away, core, density)
-    )
-    radius = 88.0 * hand.person.size
-    near = np.clip(away, 0, radius)
-    thick = 2 * np.sqrt(near * (2 * radius - near))
-    thick += core * (near / radius)
-    return thick * density
-
-
-def _silhouette(hand: Hand) -> np.ndarray:
-    """The hand's shadow as uint8 0 and 1 on the coarse grid."""
-    below = 40  # the arm goes on under the lower edge
-    room = np.zeros((SIDE // COARSE + below, SIDE // COARSE), np.uint8)
-    unit, ends = hand.person.size, hand.ends
-    stout = unit * (0.75 + 0.25 * hand.person.flesh)
-    carpus, arm = ([hand.bones[name] for name in names] for names in (CARPALS, FOREARM))
-    palm = [hand.bones[RAYS[ray][0]] for ray in ("index", "middle", "ring", "little")]
-    for bones in (carpus + palm, carpus[4:] + arm):
-        points = np.concatenate([outline[outline[:, 1] < SIDE + 300] for outline in bones])
-        hull = cv2.convexHull(np.rint(points / COARSE).astype(np.int32))
-        cv2.fillConvexPoly(room, hull, 1)
-        cv2.polylines(room, [hull], True, 1, round(2 * 53 * stout / COARSE))
-    belly = np.array([np.mean([outline[outline[:, 1] > SIDE - 300, 0].mean() for outline in arm]), SIDE + 150.0])
-    _sausage(room, [belly, belly - [0, 420 * unit]], [235 * stout, 190 * stout])
-    room = cv2.morphologyEx(room, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (61, 61)))
-    for ray, chain in RAYS.items():
-        joints = [ends[chain[0]][1]] + [(ends[a][0] + ends[b][1]) / 2 for a, b in pairwise(chain)]
-        tip, base = ends[chain[-1]]
-        inward = (base - tip) / np.hypot(*(base - tip))
-        widths = (92, 102, 82, 60) if ray == "thumb" else (70, 82, 74, 66, 53)
-        radii = [(width - 9 * (ray == "little")) * stout for width in widths]
-        _sausage(room, [*joints, tip + inward * (radii[-1] - 24 * unit)], radii)
-    thumb, index, little = (ends[RAYS[ray][0]] for ray in ("thumb", "index", "little"))
-    heel = np.array([0.35 * thumb[0] + 0.65 * thumb[1], thumb[1], little[1], little[0], index[0]])
-    web = np.array([0.25 * thumb[0] + 0.75 * thumb[1], 0.55 * index[0] + 0.45 * index[1], index[1], thumb[1]])
-    for polygon in (heel, web):
-        cv2.fillPoly(room, [np.rint(polygon / COARSE).astype(np.int32)], 1)
-    _sausage(room, [little[0], (little[0] + little[1]) / 2, little[1]], [84 * stout, 100 * stout, 92 * stout])
-    return (cv2.GaussianBlur(room.astype(np.float32), (0, 0), 4)[:-below] > 0.5).astype(np.uint8)
-
-
-def _sausage(room: np.ndarray, joints: list[np.ndarray], radii: Sequence[float]) -> None:
-    """Fill discs of changing radius along a chain of joints."""
-    path = np.array(joints)
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
-    for at in np.arange(0.0, along[-1] + 1, 10.0):
-        x, y = np.interp(at, along, path[:, 0]), np.interp(at, along, path[:, 1])
-        radius = np.interp(at, along, radii)
-        cv2.circle(room, (round(x / COARSE), round(y / COARSE)), round(radius / COARSE), 1, -1)
 
 
 @dataclass(frozen=True)
