@@ -69,9 +69,7 @@ class Augment:
 
     @cached_property
     def _compose(self) -> Any:
-        os.environ.setdefault(
-            "NO_ALBUMENTATIONS_UPDATE", "1"
-        )  # else its import asks the network
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network
         import albumentations as A  # 3.5 s, so only where augmentation happens, once per worker
         import cv2
 

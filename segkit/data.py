@@ -193,7 +193,9 @@ class SegmentationData(Dataset[dict[str, object]]):
             if not rings:
                 continue
             if self.targets == "soft":
-                plane[:] = np.rint(polygons.rasterize(rings, shape, size=(h, w), soft=True) * 255)
+                share = polygons.rasterize(rings, shape, size=(h, w), soft=True)
+                share *= 255
+                plane[:] = np.rint(share, out=share)
             else:
                 mask = polygons.rasterize(rings, shape)
                 plane[:] = cv2.resize(mask, (w, h), interpolation=NEAREST[self.targets]) * 255
