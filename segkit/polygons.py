@@ -73,8 +73,8 @@ def _box(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> grid.Region | N
 
 def _as_ring(ring: np.ndarray) -> np.ndarray:
     ring = np.asarray(ring)
-    if ring.ndim != 2 or ring.shape[1] != 2 or not len(ring):
-        raise ValueError(f"a ring of shape (points, 2) is wanted, got shape {ring.shape}")
+    if ring.ndim != 2 or ring.shape[1] != 2 or not len(ring) or not np.issubdtype(ring.dtype, np.number):
+        raise ValueError(f"a ring of numbers of shape (points, 2) is wanted, got {ring.dtype} {ring.shape}")
     if not np.isfinite(ring).all() or np.abs(ring).max() > FARTHEST:
         raise ValueError(f"a ring has a point outside +-{FARTHEST} pixels or not finite")
     return np.rint(ring).astype(np.int32)
