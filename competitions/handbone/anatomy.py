@@ -248,10 +248,10 @@ def _sesamoid(thumb: np.ndarray, common: np.random.Generator, own: np.random.Gen
     across = np.array([-axis[1], axis[0]])
     if across[0] < 0:
         across = -across
-    along = (0.16 + own.normal(0, 0.015)) * length
-    beside = np.abs((thumb - far) @ axis - along) < 0.07 * length
+    along = (0.2 + own.normal(0, 0.015)) * length
+    beside = np.abs((thumb - far) @ axis - along) < 0.08 * length
     curve = shapes.outline("sesamoid") @ np.array([across, axis]) * common.normal(0.95, 0.08)
-    gap = (curve @ across).max() + 5 + abs(own.normal(0, 5))
+    gap = (curve @ across).max() + 4 + abs(own.normal(0, 4))
     edge = ((thumb - far) @ across)[beside].max()
     return curve + far + along * axis + (edge + gap) * across
 
@@ -271,9 +271,10 @@ def rings(hand: Hand, *, size: int = SIDE, seed: int = 0) -> dict[str, list[np.n
 
 def _trace(outline: Outline, size: int, rng: np.random.Generator) -> np.ndarray:
     outline = shapes.resample(outline, 720)
+    length = np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum()
     turn = np.linspace(0, 2 * np.pi, len(outline), endpoint=False)
-    orders = rng.integers(5, 40, 6)
-    wander = sum(rng.normal(0, 0.4) * np.cos(order * turn + rng.uniform(0, 2 * np.pi)) for order in orders)
+    orders = np.rint(length / rng.uniform(50, 300, 6))  # waves of 50 to 300 px, whole ones round the bone
+    wander = sum(rng.normal(0, 0.45) * np.cos(order * turn + rng.uniform(0, 2 * np.pi)) for order in orders)
     outline = _inside(outline + normals(outline) * np.asarray(wander)[:, None])
     length = np.hypot(*np.diff(np.vstack([outline, outline[:1]]), axis=0).T).sum()
     outline = shapes.resample(outline, max(int(length / 0.75), 12))

@@ -64,12 +64,14 @@ def _silhouette(hand: Hand) -> np.ndarray:
         joints = [ends[chain[0]][1]] + [(ends[a][0] + ends[b][1]) / 2 for a, b in pairwise(chain)]
         tip, base = ends[chain[-1]]
         inward = (base - tip) / np.hypot(*(base - tip))
-        widths = (92, 102, 82, 60) if ray == "thumb" else (70, 82, 74, 66, 53)
+        widths = (92, 106, 82, 60) if ray == "thumb" else (70, 82, 74, 66, 53)
         radii = [(width - 9 * (ray == "little")) * stout for width in widths]
         _sausage(room, [*joints, tip + inward * (radii[-1] - 24 * unit)], radii)
+    if hand.sesamoid is not None:
+        _sausage(room, [hand.sesamoid.mean(axis=0)], [62 * stout])
     thumb, index, little = (ends[RAYS[ray][0]] for ray in ("thumb", "index", "little"))
     heel = np.array([0.35 * thumb[0] + 0.65 * thumb[1], thumb[1], little[1], little[0], index[0]])
-    web = np.array([0.25 * thumb[0] + 0.75 * thumb[1], 0.55 * index[0] + 0.45 * index[1], index[1], thumb[1]])
+    web = np.array([0.55 * thumb[0] + 0.45 * thumb[1], 0.65 * index[0] + 0.35 * index[1], index[1], thumb[1]])
     for polygon in (heel, web):
         cv2.fillPoly(room, [np.rint(polygon / COARSE).astype(np.int32)], 1)
     _sausage(room, [little[0], (little[0] + little[1]) / 2, little[1]], [84 * stout, 100 * stout, 92 * stout])

@@ -65,7 +65,7 @@ def _expose(hand: Hand, rng: np.random.Generator) -> Exposure:
     turn = np.deg2rad(rng.normal(0, 0.7))
     corners = (corners - SIDE / 2) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + SIDE / 2
     return Exposure(
-        white=float(rng.uniform(0.78, 0.97)),
+        white=float(rng.uniform(0.76, 0.97)),
         gamma=float(rng.normal(1.0, 0.09)),
         air=float(rng.uniform(0.02, 0.10)),
         noise=float(rng.uniform(0.022, 0.042)),
@@ -221,7 +221,7 @@ def _develop(depth: np.ndarray, exposure: Exposure, scale: float, rng: np.random
     """Attenuation -> grey values: lead mark, scatter, blur, edge enhancement, noise, display curve, shutter."""
     size = depth.shape[0]
     coarse = cv2.resize(depth, (SIDE // 8, SIDE // 8), interpolation=cv2.INTER_AREA)
-    densest = np.percentile(coarse, 99.7)
+    densest = np.percentile(coarse, 99.9)
     if exposure.mark is not None:
         letter, x, y, height = exposure.mark
         at = (round((x - 0.4 * height) * scale), round((y + 0.5 * height) * scale))
