@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Colours that stand for a CSS variable until the SVG is written; no chart uses them otherwise.
 INK, MUTED, LINE, SURFACE = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
@@ -133,14 +133,22 @@ def lines(
     if log:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.set_xlabel(xlabel)
     axes.grid(axis="x", visible=False)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.margins(x=0.02)
     if len(series) > 1:
-        axes.legend(frameon=False, fontsize=10.5, labelcolor=MUTED, handlelength=1.2, ncols=3)
+        names = {"fontsize": 10.5, "labelcolor": MUTED, "handlelength": 1.2, "frameon": False}
+        figure.legend(loc="outside upper left", ncols=5, **names)
     return figure, words
+
+
+def _short(value: float, _: object) -> str:
+    """0.00025 -> "2.5e-4"."""
+    small = 0 < abs(value) < 1e-3
+    return f"{value:.2g}".replace("e-0", "e-") if not small else f"{value:.1e}".replace("e-0", "e-")
 
 
 @chart

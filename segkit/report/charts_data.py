@@ -1,4 +1,4 @@
-"""Charts of the data section: areas, places, overlaps, persons."""
+"""Charts of the data section: places, overlaps, persons, sizes."""
 
 from __future__ import annotations
 
@@ -8,32 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter
 
 from segkit.report.charts import ACCENT, INK, LINE, MUTED, SURFACE, canvas, chart
-
-
-@chart
-def areas(table: pd.DataFrame, colours: Mapping[str, str]) -> tuple[Figure, str]:
-    """Area of every class over the images that have it: median, middle half, middle 90 %; logarithmic, px."""
-    rows = list(table.columns)
-    figure, axes = canvas(520, 52 + 17 * len(rows))
-    for i, cls in enumerate(rows):
-        found = table[cls][table[cls] > 0].to_numpy(float)
-        if not len(found):
-            continue
-        low, first, middle, third, high = np.quantile(found, [0.05, 0.25, 0.5, 0.75, 0.95])
-        axes.plot([low, high], [i, i], color=colours[cls], lw=1.6, gid=f"k{i}")
-        axes.plot([first, third], [i, i], color=colours[cls], lw=6, solid_capstyle="butt", gid=f"k{i}")
-        axes.plot([middle], [i], "o", color=SURFACE, mec=INK, mew=1.2, ms=5, gid=f"k{i}")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(_pixels))
-    axes.set_xlabel("area in px at full resolution")
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-    return figure, "Area of every class in pixels: median, middle half and middle 90 %"
 
 
 @chart
@@ -97,14 +74,14 @@ def overlaps(table: pd.DataFrame, classes: Sequence[str]) -> tuple[Figure, str]:
 @chart
 def relation(x: pd.Series, y: pd.Series, *, xlabel: str, percent: bool) -> tuple[Figure, str]:
     """One dot a person: a number, or a category on x, against a measure on y."""
-    figure, axes = canvas(220, 150)
+    figure, axes = canvas(206, 148)
     if x.dtype == float:
-        axes.plot(x, y, "o", color=ACCENT, ms=4, alpha=0.55, mew=0)
+        axes.plot(x, y, "o", color=ACCENT, ms=5.5, alpha=0.6, mew=0)
     else:
         for i, value in enumerate(sorted(x.unique())):
             these = y[x == value].to_numpy(float)
             spread = (np.arange(len(these)) % 7 - 3) * 0.05  # dots side by side, the same on every run
-            axes.plot(i + spread, these, "o", color=ACCENT, ms=4, alpha=0.55, mew=0)
+            axes.plot(i + spread, these, "o", color=ACCENT, ms=5.5, alpha=0.6, mew=0)
             axes.plot([i - 0.28, i + 0.28], [np.median(these)] * 2, color=INK, lw=1.6)
         axes.set_xticks(range(x.nunique()), sorted(x.unique()))
         axes.set_xlim(-0.6, x.nunique() - 0.4)
@@ -125,11 +102,3 @@ def sizes(images: pd.DataFrame) -> tuple[Figure, str]:
     axes.yaxis.label.set_color(MUTED)
     axes.margins(0.08)
     return figure, "Width and height of every image"
-
-
-def _pixels(value: float, _: object) -> str:
-    """1000 -> "1k"."""
-    for limit, unit in ((1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:g}{unit}"
-    return f"{value:g}"

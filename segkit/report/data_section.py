@@ -12,7 +12,7 @@ from markupsafe import Markup
 from scipy.stats import spearmanr
 
 from segkit.report import charts_data, text
-from segkit.report.explore import EDA, persons
+from segkit.report.explore import AREA, EDA, persons
 from segkit.report.overlays import cases
 
 FIELDS = {"age": "age, years", "sex": "sex", "weight_kg": "weight, kg", "height_cm": "height, cm"}
@@ -27,20 +27,17 @@ def data_section(eda: EDA, colours: Mapping[str, str]) -> dict[str, Any]:
     labelled = eda.images[eda.images["labelled"]]
     several_sizes = eda.images[["height", "width"]].drop_duplicates().shape[0] > 1
     present = (eda.areas > 0).sum()
-    n = len(eda.classes)
+    n, areas = len(eda.classes), _areas(eda)
     shared = float((labelled["shared"] * labelled["share"]).sum() / max(labelled["share"].sum(), 1e-12))
     return {
         "facts": _facts(eda),
         "strata": _strata(eda),
         "samples": cases(eda.samples, colours),
         "places": _places(eda, colours),
-        "areas": charts_data.areas(eda.areas, colours),
         "sizes": charts_data.sizes(eda.images) if several_sizes else None,
-        "absent": [
-            (cls, int(present[cls]), present[cls] / len(eda.areas))
-            for cls in eda.classes
-            if present[cls] < len(eda.areas)
-        ],
+        "areas": areas,
+        "area_scale": text.LogScale([v for row in areas for v in row["spread"]]),
+        "absent": int((present < len(eda.areas)).sum()),
         "overlaps": eda.overlaps.to_dict("records"),
         "overlap_chart": charts_data.overlaps(eda.overlaps, eda.classes) if len(eda.overlaps) else None,
         "possible": n * (n - 1) // 2,
@@ -70,6 +67,18 @@ def _facts(eda: EDA) -> list[tuple[str, str]]:
         ("Classes", str(len(eda.classes))),
         ("Labelled, of an image", text.percent(float(images["share"].mean()))),
     ]
+
+
+def _areas(eda: EDA) -> list[dict[str, Any]]:
+    """For each class, over the images that have it: quantiles of the area (px), median share of the image."""
+    pixels = (eda.images["height"] * eda.images["width"]).reindex(eda.areas.index)
+    rows = []
+    for cls in eda.classes:
+        found = eda.areas[cls][eda.areas[cls] > 0]
+        share = (found / pixels[found.index]).median()
+        spread = found.quantile([0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+        rows.append({"cls": cls, "spread": spread, "share": share, "images": len(found)})
+    return rows
 
 
 def _strata(eda: EDA) -> list[str]:
@@ -108,7 +117,7 @@ def _known(eda: EDA) -> str:
     if frame.empty:
         return "The sheet knows none of these persons"
     counts = ", ".join(f"{name.split(',')[0]} of {frame[key].notna().sum()}" for key, name in FIELDS.items())
-    return f"The sheet has {text.count(len(frame), 'person')} of {eda.images['person'].nunique()} here: {counts}"
+    return f"The sheet knows {len(frame)} of the {eda.images['person'].nunique()} persons: {counts}"
 
 
 def _people(eda: EDA) -> list[dict[str, Any]]:
@@ -122,10 +131,10 @@ def _people(eda: EDA) -> list[dict[str, Any]]:
             both = frame[[key, measure]].dropna()
             if len(both) < FEWEST or both[key].nunique() < 2:
                 continue
-            chart = charts_data.relation(both[key], both[measure], xlabel=name, percent=measure == "labelled area")
-            panels.append({"name": name.split(",")[0], "chart": chart, "words": _relation(both[key], both[measure])})
+            chart = charts_data.relation(both[key], both[measure], xlabel=name, percent=measure == AREA)
+            panels.append({"chart": chart, "words": _relation(both[key], both[measure])})
         if panels:
-            out.append({"name": measure, "panels": panels})
+            out.append({"name": measure[0].upper() + measure[1:], "panels": panels})
     return out
 
 
@@ -133,7 +142,8 @@ def _relation(x: pd.Series, y: pd.Series) -> str:
     """In words: a rank correlation with its interval, or the medians of two groups."""
     if x.dtype != float:
         medians = y.groupby(x).median()
-        return f"medians {', '.join(f'{k} {v:.4f}' for k, v in medians.items())}; {text.count(len(x), 'person')}"
+        write = text.percent if y.name == AREA else text.dice
+        return f"medians {', '.join(f'{k} {write(v)}' for k, v in medians.items())}; {text.count(len(x), 'person')}"
     if y.nunique() < 2:
         return f"{text.count(len(x), 'person')}, all alike"
     rho = float(spearmanr(x, y).statistic)

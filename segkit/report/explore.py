@@ -12,8 +12,10 @@ import pandas as pd
 from segkit.annotations import Item, image_size, read_image
 from segkit.report.overlays import Overlay
 from segkit.report.regions import intersections, moments
+from segkit.report.text import percent
 from segkit.submission import Masks
 
+AREA = "labelled area"  # a column of persons(): share of the image
 Strata = Mapping[str, Mapping[str, str]]
 
 
@@ -104,7 +106,7 @@ def persons(data: EDA) -> pd.DataFrame:
     """
     if data.metadata is None:
         return pd.DataFrame()
-    measures = {"labelled area": data.images["share"]}
+    measures = {AREA: data.images["share"]}
     measures |= {f"Dice, {name}": table.mean(axis=1) for name, table in data.tables.items()}
     by_image = pd.DataFrame(measures).join(data.images["person"], how="inner")
     return data.metadata.set_index("id").join(by_image.groupby("person").mean(), how="inner")
@@ -161,7 +163,7 @@ def _samples(
     return tuple(
         Overlay(
             id=image,
-            caption=f"{by_id[image].person}, {share[image]:.1%} of the image labelled",
+            caption=f"{by_id[image].person}, {percent(share[image])} of the image labelled",
             image=read_image(by_id[image].image),
             truth={cls: truth[image][cls] for cls in classes},
             pred={},

@@ -141,7 +141,7 @@ def _error_layer(errors: Mapping[str, Runs], size: tuple[int, int]) -> np.ndarra
     total = weights.sum(axis=0)
     colours = np.array([ERRORS[name] for name in errors], np.float32)
     rgb = np.tensordot(weights, colours, axes=(0, 0)) / np.maximum(total, 1e-6)[..., None]
-    alpha = 255.0 * np.sqrt(np.clip(total, 0.0, 1.0))
+    alpha = 255.0 * np.clip(total, 0.0, 1.0) ** 0.4
     return np.dstack([rgb, alpha]).round().astype(np.uint8)
 
 

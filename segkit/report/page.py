@@ -20,6 +20,7 @@ from segkit.report.explore import EDA
 from segkit.report.overlays import ERRORS, cases
 from segkit.report.palette import class_colours
 from segkit.report.scores import (
+    FEWEST,
     ReportData,
     Score,
     class_rows,
@@ -54,14 +55,16 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "beside": _beside(lines),
         "lines": lines,
         "scale": text.Scale([v for line in lines for v in (line.mean, line.low, line.high)]),
-        "gain": gain,
+        "fewest": FEWEST,
+        "gain": gain if gain is not None and gain.resolvable >= 5e-5 else None,
         "notes": list(data.summary.get("notes") or ()),
         "rows": rows,
         "class_scale": text.Scale(
             [v for row in rows for v in (*row["score"][1:4], *row["spread"], row["test"])], top=1.0
         ),
         "test": data.test is not None,
-        "present": data.present is not None,
+        "present": _matters(rows),
+        "uneven": len({row["counted"] for row in rows}) > 1,
         "tuned": bool(data.thresholds),
         "worst": worst,
         "loss_map": _loss_map(data, worst),
@@ -137,13 +140,20 @@ def _beside(lines: Sequence[Score]) -> list[dict[str, Any]]:
         gap = line.mean - held.mean
         why = line.note
         if line.name == "Tuned":
-            why = f"{text.signed(gap)} against held-out: {line.note}, so optimistic"
+            why = f"{text.signed(gap)} against held-out: {line.note} very images, so optimistic"
         elif line.name == "Untuned":
             why = f"{text.signed(gap)} against held-out: {line.note}"
         elif np.isfinite(line.low):
             why = f"{text.dice(line.low)} to {text.dice(line.high)}: {line.note}"
         out.append({"name": line.name, "mean": line.mean, "why": why})
     return out
+
+
+def _matters(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Is some class absent from some image, so that Dice over the images that have it is another number?"""
+    pairs = [(row["held_present"], row["score"].mean) for row in rows]
+    pairs += [(row["tested_present"], row["test"]) for row in rows]
+    return any(np.isfinite(there) and abs(there - whole) > 5e-5 for there, whole in pairs)
 
 
 def _worst_shown(data: ReportData) -> float:

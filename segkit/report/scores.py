@@ -55,6 +55,10 @@ class ReportData:
                 raise ValueError(f"the table {name}: no person is known of {', '.join(strangers[:3])}")
 
 
+FEWEST = 5
+"""Persons below which no interval is given: resampling a handful says less than it seems to."""
+
+
 class Score(NamedTuple):
     """One line of the page: a mean Dice, its 95 % interval (NaN where there is none) and how many stand behind."""
 
@@ -69,11 +73,11 @@ class Score(NamedTuple):
 
 
 def interval(name: str, table: pd.DataFrame, persons: Mapping[str, str], **more: str) -> Score:
-    """The score of a table with its bootstrap interval over persons; no interval for one person or no number."""
+    """The score of a table with its bootstrap interval over persons; none for fewer than FEWEST persons."""
     groups = len({persons[i] for i in table.index})
     if not table.notna().to_numpy().any():
         return Score(name, np.nan, np.nan, np.nan, len(table), groups, **more)
-    if groups < 2:
+    if groups < FEWEST:
         return Score(name, score(table), np.nan, np.nan, len(table), groups, **more)
     known = table.dropna(axis=1, how="all").dropna(axis=0, how="all")
     found = bootstrap(known, persons)
@@ -83,7 +87,7 @@ def interval(name: str, table: pd.DataFrame, persons: Mapping[str, str], **more:
 def score_lines(data: ReportData) -> list[Score]:
     """Held-out, tuned, untuned and test, each stratum below the score that it is a part of."""
     summary = data.summary
-    held = interval("Held-out", data.oof, data.persons, kind="main", note="settings chosen on other persons")
+    held = interval("Held-out", data.oof, data.persons, kind="main", note="settings chosen on others")
     held = held._replace(
         mean=_number(summary.get("dice"), held.mean),
         low=_number(summary.get("dice_low"), held.low),
@@ -91,17 +95,17 @@ def score_lines(data: ReportData) -> list[Score]:
     )
     lines = [held, *_parts(data.oof, data)]
     for key, name, note in (
-        ("dice_tuned", "Tuned", "settings chosen on these very images"),
-        ("dice_untuned", "Untuned", "threshold 0.5, no post-processing"),
+        ("dice_tuned", "Tuned", "settings chosen on these"),
+        ("dice_untuned", "Untuned", "threshold 0.5, nothing else"),
     ):
         value = _number(summary.get(key), np.nan)
         if np.isfinite(value):
             lines.append(Score(name, value, np.nan, np.nan, held.images, held.persons, "other", note))
     if data.test is not None and len(data.test):
-        test = interval("Test", data.test, data.persons, kind="main", note="images never trained or tuned on")
+        test = interval("Test", data.test, data.persons, kind="main", note="never trained or tuned on")
         lines += [test._replace(mean=_number(summary.get("dice_test"), test.mean)), *_parts(data.test, data)]
     elif np.isfinite(value := _number(summary.get("dice_test"), np.nan)):
-        lines.append(Score("Test", value, np.nan, np.nan, 0, 0, "main", "images never trained or tuned on"))
+        lines.append(Score("Test", value, np.nan, np.nan, 0, 0, "main", "never trained or tuned on"))
     return lines
 
 
@@ -120,7 +124,7 @@ def tuning_gain(data: ReportData) -> Comparison | None:
     curves = data.curves
     if curves is None or set(curves.ids) != set(data.oof.index) or set(curves.classes) != set(data.classes):
         return None
-    if len({data.persons[i] for i in curves.ids}) < 2 or data.oof[list(data.classes)].isna().any().any():
+    if len({data.persons[i] for i in curves.ids}) < FEWEST or data.oof[list(data.classes)].isna().any().any():
         return None
     untuned = pd.DataFrame(curves.dice(0.5), index=list(curves.ids), columns=list(curves.classes))
     return compare(untuned.astype(float), data.oof[list(data.classes)], data.persons)

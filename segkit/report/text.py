@@ -34,13 +34,15 @@ def signed(value: float) -> str:
 
 def percent(share: float) -> str:
     """
-    >>> percent(0.1234), percent(0.0001), percent(0.0)
-    ('12.3 %', '0.01 %', '0 %')
+    >>> percent(0.1234), percent(0.012), percent(0.000123), percent(0.0)
+    ('12.3 %', '1.20 %', '0.012 %', '0 %')
     """
     if not known(share):
         return "–"
     value = 100 * share
-    return f"{value:.1f} %" if value >= 1 else f"{float(f'{value:.2g}'):g} %"
+    if value >= 0.1:
+        return f"{value:.1f} %" if value >= 10 else f"{value:.2f} %"
+    return f"{float(f'{value:.2g}'):g} %"
 
 
 def duration(seconds: float | None) -> str:
@@ -67,6 +69,14 @@ def megabytes(value: float | None) -> str:
     return f"{value:,.0f} MB" if known(value) else "–"
 
 
+def pixels(value: float | None) -> str:
+    """
+    >>> pixels(12345.5)
+    '12,346'
+    """
+    return f"{value:,.0f}" if known(value) else "–"
+
+
 def threshold(value: float | None) -> str:
     """
     >>> threshold(0.4567)
@@ -89,24 +99,58 @@ def sortable(value: float) -> str:
 
 
 class Scale:
-    """Places of numbers along a bar, in percent of its width, with a few round ticks.
+    """Places of numbers along a bar, in percent of its width; ticks: (place, label) of a few round numbers.
 
     >>> scale = Scale([0.8, 0.9])
-    >>> scale.at(0.8) < scale.at(0.9), len(scale.ticks) >= 2
-    (True, True)
+    >>> scale.at(0.85), [label for _, label in scale.ticks]
+    (50.0, ['0.800', '0.825', '0.850', '0.875', '0.900'])
     """
 
     def __init__(self, values: Iterable[float], *, top: float | None = None) -> None:
+        """values: all that the bar must hold, NaN left out; top: its right end, where another is wanted."""
         found = [v for v in values if known(v)] or [0.0, 1.0]
         low, high = min(found), max(found) if top is None else top
         room = max(0.06 * (high - low), 0.002)
         self.low, self.high = low - room, high + room
         places = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        self.ticks = [float(t) for t in np.round(places, 6) if self.low <= t <= self.high]
+        ticks = [float(t) for t in np.round(places, 6) if self.low <= t <= self.high]
+        decimals = max((len(f"{t:g}".partition(".")[2]) for t in ticks), default=0)
+        self.ticks = [(self.at(t), f"{t:.{decimals}f}") for t in ticks]
 
     def at(self, value: float) -> float:
         """0 to 100."""
         return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+
+class LogScale:
+    """The same for positive numbers over several powers of ten.
+
+    >>> scale = LogScale([100, 10000])
+    >>> scale.at(1000), [label for _, label in scale.ticks]
+    (50.0, ['100', '1k', '10k'])
+    """
+
+    def __init__(self, values: Iterable[float]) -> None:
+        found = [math.log10(v) for v in values if known(v) and v > 0] or [0.0, 1.0]
+        room = max(0.04 * (max(found) - min(found)), 0.05)
+        self.low, self.high = min(found) - room, max(found) + room
+        powers = range(math.floor(self.low), math.ceil(self.high) + 1)
+        steps = (1,) if self.high - self.low > 1.6 else (1, 3)
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        inside = [t for t in ticks if self.low <= math.log10(t) <= self.high]
+        self.ticks = [(self.at(t), _thousands(t)) for t in inside]
+
+    def at(self, value: float) -> float:
+        """0 to 100."""
+        return round(100 * (math.log10(value) - self.low) / (self.high - self.low), 2)
+
+
+def _thousands(value: float) -> str:
+    """3000 -> "3k"."""
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:g}{unit}"
+    return f"{value:g}"
 
 
 FILTERS = {
@@ -116,6 +160,6 @@ FILTERS = {
     "duration": duration,
     "megabytes": megabytes,
     "threshold": threshold,
+    "pixels": pixels,
     "v": sortable,
-    "tick": lambda value: f"{value:g}",
 }

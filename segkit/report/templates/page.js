@@ -27,6 +27,8 @@ for (const chip of document.querySelectorAll(".legend li")) {
   for (const name of ["pointerenter", "focus"]) chip.addEventListener(name, () => (light.textContent = only));
   for (const name of ["pointerleave", "blur"]) chip.addEventListener(name, () => (light.textContent = ""));
 }
+// Pictures grow at a click.
+for (const panels of document.querySelectorAll(".zoom")) panels.addEventListener("click", () => panels.classList.toggle("big"));
 // Light or dark, against the system's choice.
 document.querySelector("#theme").addEventListener("click", () => {
   const root = document.documentElement;
