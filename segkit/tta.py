@@ -72,24 +72,28 @@ class TTA(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
-        merged: Tensor | None = None
-        for name in self.views:
-            view = VIEWS[name]
-            out = self.model(view.augment_image(image))
-            sources = self._sources(out, swap=name in MIRRORS)
-            if merged is None:  # the first view is the image as it is
-                merged = torch.empty(out.shape, device=out.device, dtype=torch.promote_types(out.dtype, torch.float32))
-                merged.fill_(-torch.inf if self.merge == "max" else 0)
-            for channel, source in enumerate(sources):
-                plane = view.deaugment_mask(out[:, source : source + 1])[:, 0].to(merged.dtype)
-                if self.merge == "max":
-                    torch.maximum(merged[:, channel], plane, out=merged[:, channel])
-                else:
-                    merged[:, channel] += plane.log() if self.merge == "gmean" else plane
-        assert merged is not None
+        merged = self._merge(None, self.views[0], image)
+        for name in self.views[1:]:
+            self._merge(merged, name, image)
         if self.merge != "max":
             merged /= len(self.views)
         return merged.exp_() if self.merge == "gmean" else merged
+
+    def _merge(self, merged: Tensor | None, name: str, image: Tensor) -> Tensor:
+        """Take one view of `image` into `merged`; the view's output is gone when the next one is computed."""
+        view = VIEWS[name]
+        out = self.model(view.augment_image(image))
+        sources = self._sources(out, swap=name in MIRRORS)
+        if merged is None:  # the first view is the image as it is, so shapes are the result's
+            start = -torch.inf if self.merge == "max" else 0
+            merged = torch.full_like(out, start, dtype=torch.promote_types(out.dtype, torch.float32))
+        for channel, source in enumerate(sources):
+            plane = view.deaugment_mask(out[:, source : source + 1])[:, 0].to(merged.dtype)
+            if self.merge == "max":
+                torch.maximum(merged[:, channel], plane, out=merged[:, channel])
+            else:
+                merged[:, channel] += plane.log() if self.merge == "gmean" else plane
+        return merged
 
     def _sources(self, out: Tensor, *, swap: bool) -> list[int]:
         """The channel of a view's output that each channel of the result takes its plane from."""
