@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import optuna
 import pandas as pd
 
 from segkit import studies
@@ -33,6 +34,7 @@ def work(line: Line) -> None:
     )
     study = studies.open_study(f"tune-{folder.key('predict.oof')}", folder / "study.journal", seed=config.seed)
     objective.enqueue(study)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line a trial is noise here; the journal has them all
     studies.optimise(study, objective, trials=config.trials)
     choice = studies.choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
     choice.pipeline.save(folder / "post.json")
