@@ -14,7 +14,7 @@ from shapely import LineString, is_valid_reason
 from shapely import Polygon as ShapelyPolygon
 
 from segkit.annotations.images import image_size, read_image
-from segkit.annotations.layout import Item, Rings, index, read, split_folder
+from segkit.annotations.layout import Item, Rings, list_images, read, split_folder
 from segkit.files import read_json
 
 TINY_AREA = 16.0  # px: a ring below this is a slip of the mouse
@@ -52,7 +52,7 @@ def audit(root: str | Path, classes: Sequence[str] | None = None, *, rules: Sequ
     """Every problem of the train and test splits under `root`, sorted by file.
 
     classes: the wanted labels; None accepts any. Looks for images that cannot be decoded, JSON that cannot be
-    parsed, orphans on either side, unknown labels, classes without a label, rings that are tiny, huge,
+    parsed, orphans on either side, repeated names, unknown labels, classes without a label, rings that are tiny, huge,
     self-crossing or outside the image, and a `filename` or `metadata` that contradicts the image. rules: the
     recipe's own, functions of all cases. ValueError only where there is no data at all.
     """
@@ -60,16 +60,19 @@ def audit(root: str | Path, classes: Sequence[str] | None = None, *, rules: Sequ
     cases: list[Case] = []
     for split in ("train", "test"):
         try:
-            items = index(root, split)
+            folder = split_folder(root, split)
         except ValueError:
             if split == "train":
                 raise
             continue
+        items = list(list_images(folder))
         with ThreadPoolExecutor() as pool:
             for case, found in pool.map(partial(_look, split=split, classes=classes), items):
                 cases.append(case)
                 problems += found
-        problems += _orphans(split_folder(root, split), items)
+        problems += [*_repeated(items), *_orphans(folder, items)]
+    if not cases:
+        raise ValueError(f"no images under {root}; ROOT/train/DCM/PERSON/IMAGE.png is wanted")
     for rule in rules:
         problems += rule(cases)
     return sorted(problems)
@@ -140,12 +143,23 @@ def _ring_problems(ring: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[st
             "outside",
             f"points span x {x.min():g}..{x.max():g}, y {y.min():g}..{y.max():g}; the image is {size[1]} x {size[0]}",
         )
-    if area >= TINY_AREA:
+    if np.ptp(x) * np.ptp(y) >= TINY_AREA:  # a bow tie's area may be 0
         reason = is_valid_reason(ShapelyPolygon(ring))
         if reason.startswith("Self-intersection"):
             yield "self-crossing", f"the ring crosses itself near {reason.partition('[')[2].rstrip(']')}"
         elif reason != "Valid Geometry" and not LineString(np.r_[ring, ring[:1]]).is_simple:
             yield "touching", "the ring touches itself"
+
+
+def _repeated(items: Sequence[Item]) -> Iterator[Problem]:
+    names: dict[str, Item] = {}
+    annotated: dict[Path, Item] = {}
+    for item in items:
+        first = names.setdefault(item.id, item)
+        if first is not item:
+            yield Problem(str(item.image), item.id, "", "repeated-name", f"{first.image} has the same name")
+        if item.json is not None and (other := annotated.setdefault(item.json, item)) is not item:
+            yield Problem(str(item.json), item.id, "", "shared-json", f"belongs to {other.id} as well")
 
 
 def _orphans(folder: Path, items: Sequence[Item]) -> Iterator[Problem]:

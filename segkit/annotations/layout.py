@@ -6,7 +6,7 @@ ROOT/test/DCM/PERSON/IMAGE.png
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,18 +38,22 @@ def index(root: str | Path, split: str = "train") -> list[Item]:
     """
     folder = split_folder(root, split)
     items: dict[str, Item] = {}
-    for path in sorted((folder / "DCM").glob("*/*"), key=lambda p: (p.parent.name, p.name)):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        person = path.parent.name
-        annotation = folder / "outputs_json" / person / f"{path.stem}.json"
-        item = Item(path.name, person, path, annotation if annotation.is_file() else None)
+    for item in list_images(folder):
         if item.id in items:
-            raise ValueError(f"two images are named {item.id}: {items[item.id].image} and {path}")
+            raise ValueError(f"two images are named {item.id}: {items[item.id].image} and {item.image}")
         items[item.id] = item
     if not items:
         raise ValueError(f"no images under {folder / 'DCM'}; ROOT/{split}/DCM/PERSON/IMAGE.png is wanted")
     return list(items.values())
+
+
+def list_images(folder: Path) -> Iterator[Item]:
+    """Every image of a split's folder, sorted by (person, image name), repeated names too."""
+    for path in sorted((folder / "DCM").glob("*/*"), key=lambda p: (p.parent.name, p.name)):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            person = path.parent.name
+            annotation = folder / "outputs_json" / person / f"{path.stem}.json"
+            yield Item(path.name, person, path, annotation if annotation.is_file() else None)
 
 
 def split_folder(root: str | Path, split: str) -> Path:
