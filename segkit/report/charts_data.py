@@ -34,7 +34,7 @@ def places(table: pd.DataFrame, colours: Mapping[str, str], *, aspect: float, wo
         angle = np.degrees(np.arctan2(axes_of[1, 1], axes_of[0, 1]))
         centre = (mean["x"], mean["y"] * aspect)
         shape = {"xy": centre, "width": major, "height": minor, "angle": angle}
-        axes.add_patch(Ellipse(**shape, fc=colour, ec="none", alpha=0.22, gid=f"k{i}"))
+        axes.add_patch(Ellipse(**shape, fc=colour, ec="none", alpha=0.16, gid=f"k{i}"))
         axes.add_patch(Ellipse(**shape, fc="none", ec=colour, lw=1.5, gid=f"k{i}"))
         shown = rows.iloc[:: max(1, len(rows) // 60)]
         y = shown["y"] * aspect

@@ -25,6 +25,7 @@ from segkit.report.scores import (
     Score,
     class_rows,
     image_rows,
+    present_scores,
     score_lines,
     stage_rows,
     tuning_gain,
@@ -52,7 +53,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "colours": colours,
         "subtitle": _subtitle(data),
         "held": lines[0],
-        "beside": _beside(lines),
+        "beside": _beside(lines, present_scores(data)),
         "lines": lines,
         "scale": text.Scale([v for line in lines for v in (line.mean, line.low, line.high)]),
         "fewest": FEWEST,
@@ -63,7 +64,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
             [v for row in rows for v in (*row["score"][1:4], *row["spread"], row["test"])], top=1.0
         ),
         "test": data.test is not None,
-        "present": _matters(rows),
+        "present": bool(present_scores(data)),
         "uneven": len({row["counted"] for row in rows}) > 1,
         "tuned": bool(data.thresholds),
         "worst": worst,
@@ -97,15 +98,28 @@ def write_report(path: str | Path, data: ReportData) -> None:
         ("problems", "Audit", page["problems"]),
         ("config", "Settings", page["config"]),
     ]
-    page["contents"] = [(key, name) for key, name, there in parts if there]
+    page["contents"] = _contents(parts)
     write_atomic(path, _render("report.html.j2", page))
 
 
 def write_eda(path: str | Path, eda: EDA, *, title: str = "The data") -> None:
     """Write the data section alone as a page of its own, in the same look."""
     colours = class_colours(eda.classes)
-    page = {"title": title, "colours": colours, "d": data_section(eda, colours), "contents": [("data", "The data")]}
+    section = data_section(eda, colours)
+    parts = [
+        ("data", "The data", True),
+        ("samples", "Some images", section["samples"]),
+        ("places", "Places", True),
+        ("areas", "Areas", True),
+        ("overlap", "Overlaps", True),
+        ("persons", "Persons", section["people"]),
+    ]
+    page = {"title": title, "colours": colours, "d": section, "contents": _contents(parts)}
     write_atomic(path, _render("eda.html.j2", page))
+
+
+def _contents(parts: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:
+    return [(key, name) for key, name, there in parts if there]
 
 
 def _render(template: str, page: Mapping[str, Any]) -> str:
@@ -131,8 +145,8 @@ def _subtitle(data: ReportData) -> str:
     return line
 
 
-def _beside(lines: Sequence[Score]) -> list[dict[str, Any]]:
-    """The scores that stand beside the headline, and what to make of each."""
+def _beside(lines: Sequence[Score], present: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The scores that stand beside the headline, and what to make of each; `present`: see present_scores()."""
     held, out = lines[0], []
     for line in lines[1:]:
         if line.kind == "part":
@@ -146,14 +160,9 @@ def _beside(lines: Sequence[Score]) -> list[dict[str, Any]]:
         elif np.isfinite(line.low):
             why = f"{text.dice(line.low)} to {text.dice(line.high)}: {line.note}"
         out.append({"name": line.name, "mean": line.mean, "why": why})
+    for name, value in present.items():
+        out.append({"name": f"{name}, where present", "mean": value, "why": "over the images that have the class"})
     return out
-
-
-def _matters(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Is some class absent from some image, so that Dice over the images that have it is another number?"""
-    pairs = [(row["held_present"], row["score"].mean) for row in rows]
-    pairs += [(row["tested_present"], row["test"]) for row in rows]
-    return any(np.isfinite(there) and abs(there - whole) > 5e-5 for there, whole in pairs)
 
 
 def _worst_shown(data: ReportData) -> float:

@@ -161,6 +161,19 @@ def _where_present(table: pd.DataFrame | None, present: pd.DataFrame | None, cls
     return (float(values.mean()) if len(values) else np.nan), len(values)
 
 
+def present_scores(data: ReportData) -> dict[str, float]:
+    """Held-out and test Dice over the images that have the class, where that is another number: an absent class
+    that is rightly not predicted counts 1 and flatters the mean over all images."""
+    out = {}
+    for name, table in (("Held-out", data.oof), ("Test", data.test)):
+        if table is None or data.present is None:
+            continue
+        known = table[list(data.classes)].where(data.present.reindex(table.index).fillna(False).astype(bool))
+        if known.notna().to_numpy().any() and abs(score(known) - score(table[list(data.classes)])) > 5e-5:
+            out[name] = score(known)
+    return out
+
+
 def image_rows(data: ReportData, count: int = 10) -> list[dict[str, Any]]:
     """The images with the lowest mean held-out Dice: person, strata, weakest class."""
     values = data.oof[list(data.classes)].dropna(how="all")

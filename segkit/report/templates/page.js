@@ -37,9 +37,9 @@ document.querySelector("#theme").addEventListener("click", () => {
 });
 // The contents follow the reader.
 const links = new Map([...document.querySelectorAll(".toc a")].map(a => [a.hash.slice(1), a]));
-const sections = [...document.querySelectorAll("main section[id]")];
+const places = [...links.keys()].map(id => document.getElementById(id));
 const follow = () => {
-  const here = sections.findLast(s => s.getBoundingClientRect().top < innerHeight / 3) ?? sections[0];
+  const here = places.findLast(p => p.getBoundingClientRect().top < innerHeight / 3) ?? places[0];
   for (const [id, link] of links) link.classList.toggle("here", id === here?.id);
 };
 addEventListener("scroll", follow, {passive: true});
