@@ -76,7 +76,7 @@ def test_a_wrong_call_says_so(items, store, tmp_path):
         predict(network(), strangers, store, progress=False)
     with pytest.raises(ValueError, match="16-mixed"):
         predict(network(), items, store, precision="half", progress=False)
-    with pytest.raises(ValueError, match=r"\(3, 32, 32\) are wanted"):
+    with pytest.raises(ValueError, match="4 channels but 3 classes"):
         predict(network(classes=4), items, store, progress=False, device="cpu")
 
 

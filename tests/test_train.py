@@ -162,11 +162,14 @@ from segkit.predict import DiceValidator
 from segkit.train import fit
 
 if __name__ == "__main__":
-    items = index({data!r}) data = SegmentationData(items, tiny.CLASSES, size=(32, 32)) truth =
-    Truth.from_items(items, tiny.CLASSES) fit(tiny.network(norm=False, dropout=0.0), data, out=Path({out!r}),
-    epochs=3, batch_size=4, accelerator="cpu",
+    items = index({data!r})
+    data = SegmentationData(items, tiny.CLASSES, size=(32, 32))
+    truth = Truth.from_items(items, tiny.CLASSES)
+    fit(
+        tiny.network(norm=False, dropout=0.0), data, out=Path({out!r}), epochs=3, batch_size=4, accelerator="cpu",
         loss=torch.nn.functional.binary_cross_entropy_with_logits, progress=False, averaging="ema",
-        validate=DiceValidator(items, truth, tiny.CLASSES, size=(32, 32), threshold=0.1))
+        validate=DiceValidator(items, truth, tiny.CLASSES, size=(32, 32), threshold=0.1),
+    )
 """
 
 
@@ -175,8 +178,9 @@ def test_two_processes_train_as_one(items, data, tmp_path):
     out = tmp_path / "two"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), data=str(tmp_path / "data"), out=str(out)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-3000:]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr[:3000]
     validate = DiceValidator(items, Truth.from_items(items, CLASSES), CLASSES, size=SIZE, threshold=0.1)
     model = network(norm=False, dropout=0.0)
     one = fit(

@@ -112,14 +112,15 @@ def fit(
         )  # fmt: skip
         state = run.train(out, history, marks, validate=validate, loggers=loggers, progress=progress)
     model.load_state_dict(load_weights(out / "model.safetensors"))
-    stepping = sum(record["train_seconds"] for record in history.records)
+    records = History(history.path, epochs=epochs).records  # the first process wrote them, every one returns them
+    stepping = sum(record["train_seconds"] for record in records)
     return FitResult(
         model=out / "model.safetensors",
         last=out / "last.safetensors",
         best=state["best"],
         best_epoch=state["best_epoch"],
-        history=history.records,
-        seconds=sum(record["seconds"] for record in history.records),
-        wait_share=sum(record["wait_seconds"] for record in history.records) / stepping,
-        overhead_share=1 - sum(record["step_seconds"] for record in history.records) / stepping,
+        history=records,
+        seconds=sum(record["seconds"] for record in records),
+        wait_share=sum(record["wait_seconds"] for record in records) / stepping,
+        overhead_share=1 - sum(record["step_seconds"] for record in records) / stepping,
     )

@@ -63,10 +63,9 @@ class Run:
         optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
         self.model, self.optimizer = self.fabric.setup(torch.compile(model) if compile else model, optimizer)
         self.steps = -(-self.plan.per_epoch // settings.accumulate)  # of the optimizer, in an epoch
-        self.schedule = warmup_cosine(
-            optimizer, warmup=round(settings.warmup_epochs * self.steps), total=settings.epochs * self.steps,
-            floor=settings.lr_floor,
-        )  # fmt: skip
+        total = settings.epochs * self.steps
+        warmup = min(round(settings.warmup_epochs * self.steps), total - 1)
+        self.schedule = warmup_cosine(optimizer, warmup=warmup, total=total, floor=settings.lr_floor)
         self.average: Any = None
         if settings.averaging == "ema":
             self.average = EMA(model, decay=settings.ema_decay)
@@ -162,7 +161,9 @@ class Run:
             self.average.update(self.module)
         self.step += self.steps
         self.done = epoch + 1
-        means = {name: float(self.fabric.all_reduce(torch.tensor(v), "mean")) for name, v in means.items()}
+        if self.fabric.world_size > 1:
+            shared = torch.tensor(list(means.values()), device=self.fabric.device)
+            means = dict(zip(means, self.fabric.all_reduce(shared, reduce_op="mean").tolist()))
         return {
             "step": self.step, "lr": lr, **means, "train_seconds": total, "wait_seconds": waited,
             "step_seconds": stepped, "overhead_share": 1 - stepped / total,
