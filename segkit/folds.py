@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,10 +19,11 @@ def assign(
     """The fold of every image: {id: 0..k-1}; no group is on two sides.
 
     groups: {id: person}. strata: {id: value}, e.g. the pose, or pose and sex joined: folds then hold its values in
-    equal shares as far as whole persons allow. seed shuffles. ValueError for more folds than persons, k < 2, or an
-    image without a stratum.
+    equal shares as far as whole persons allow. seed shuffles. ValueError for more folds than persons, k < 2, an
+    image without a stratum, or strata that all have fewer images than there are folds.
 
-    >>> assign({"a": "p", "b": "p", "c": "q"}, k=2, seed=1)["a"] == assign({"a": "p", "b": "p", "c": "q"}, k=2, seed=1)["b"]
+    >>> fold = assign({"a": "p", "b": "p", "c": "q"}, k=2)
+    >>> fold["a"] == fold["b"] != fold["c"]
     True
     """
     ids = sorted(groups)
@@ -37,6 +39,9 @@ def assign(
         missing = [i for i in ids if i not in strata]
         if missing:
             raise ValueError(f"{len(missing)} images have no stratum: {', '.join(missing[:3])} ...")
+        most = max(Counter(str(strata[i]) for i in ids).values())
+        if most < k:
+            raise ValueError(f"{k} folds cannot share strata of at most {most} images: join strata or take fewer")
         splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
         values = [str(strata[i]) for i in ids]
     fold: dict[str, int] = {}

@@ -68,13 +68,15 @@ class _Row(Mapping[str, Runs]):
 def write(path: str | Path, rows: Iterable[tuple[str, str, str | Runs]]) -> Path:
     """Write rows (image_name, class, RLE text or Runs) in the order they come, one at a time.
 
-    The file takes its place only when the last row is written.
+    The file takes its place only when the last row is written. ValueError for a mask that is neither text nor Runs.
     """
     path = Path(path)
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)
         for image, cls, mask in rows:
+            if not isinstance(mask, (str, Runs)):
+                raise ValueError(f"image {image}, class {cls}: RLE text or Runs are wanted, got {type(mask).__name__}")
             writer.writerow((image, cls, mask.text() if isinstance(mask, Runs) else mask))
     return path
 
@@ -117,9 +119,12 @@ def validate(
     """Check a written submission; -> {"rows", "images", "classes", "empty"}.
 
     ids and classes: what is wanted, in order (rows are image by image, the classes of each in order); like: a sample
-    submission that gives the wanted rows instead; sizes: {id: (H, W)}, runs must end inside.
+    submission that gives the wanted rows instead; without either, every image must have every class. sizes:
+    {id: (H, W)}, runs must end inside.
     ValueError lists every problem (the first 20) with line, image and class.
     """
+    if (ids is None) != (classes is None) or (like is not None and ids is not None):
+        raise ValueError("either ids and classes together, or like, say which rows are wanted")
     if like is not None:
         wanted: list[tuple[str, str]] | None = [(image, cls) for _, (image, cls, _) in _rows(like)]
     elif ids is not None and classes is not None:
@@ -171,6 +176,9 @@ class Difference(NamedTuple):
 def diff(a: str | Path, b: str | Path) -> list[Difference]:
     """Where two submissions differ, the least alike first. ValueError where one lacks rows of the other."""
     first, second = read(a), read(b)
+    only = sorted(set(first.ids) ^ set(second.ids)) or sorted(set(first.classes) ^ set(second.classes))
+    if only:
+        raise ValueError(f"{a} and {b} cannot be compared: only one of them has {', '.join(only[:3])}")
     out = []
     for image in first.ids:
         for cls in first.classes:
@@ -180,8 +188,6 @@ def diff(a: str | Path, b: str | Path) -> list[Difference]:
                 raise ValueError(f"{a} and {b} cannot be compared: {error.args[0]}") from error
             if x != y:
                 out.append(Difference(image, cls, x.dice(y), x.area, y.area))
-    if extra := set(second.ids) - set(first.ids):
-        raise ValueError(f"{a} lacks {len(extra)} images of {b}: {sorted(extra)[:3]} ...")
     return sorted(out, key=lambda d: d.dice)
 
 
