@@ -111,6 +111,8 @@ class PredictionStore:
     def open(cls, path: str | Path) -> PredictionStore:
         """An existing store. ValueError where `path` holds none."""
         path = Path(path)
+        if not (path / "zarr.json").is_file():  # zarr would make the folder, and create() then find it there
+            raise ValueError(f"{path} is not a PredictionStore")
         try:
             group = zarr.open_group(path, mode="r+")
             version = group.attrs["segkit"]
