@@ -87,13 +87,14 @@ def interval(name: str, table: pd.DataFrame, persons: Mapping[str, str], **more:
 def score_lines(data: ReportData) -> list[Score]:
     """Held-out, tuned, untuned and test, each stratum below the score that it is a part of."""
     summary = data.summary
-    held = interval("Held-out", data.oof, data.persons, kind="main", note="settings chosen on others")
+    classes = list(data.classes)
+    held = interval("Held-out", data.oof[classes], data.persons, kind="main", note="settings chosen on others")
     held = held._replace(
         mean=_number(summary.get("dice"), held.mean),
         low=_number(summary.get("dice_low"), held.low),
         high=_number(summary.get("dice_high"), held.high),
     )
-    lines = [held, *_parts(data.oof, data)]
+    lines = [held, *_parts(data.oof[classes], data)]
     for key, name, note in (
         ("dice_tuned", "Tuned", "settings chosen on these"),
         ("dice_untuned", "Untuned", "threshold 0.5, nothing else"),
@@ -102,8 +103,9 @@ def score_lines(data: ReportData) -> list[Score]:
         if np.isfinite(value):
             lines.append(Score(name, value, np.nan, np.nan, held.images, held.persons, "other", note))
     if data.test is not None and len(data.test):
-        test = interval("Test", data.test, data.persons, kind="main", note="never trained or tuned on")
-        lines += [test._replace(mean=_number(summary.get("dice_test"), test.mean)), *_parts(data.test, data)]
+        test = interval("Test", data.test[classes], data.persons, kind="main", note="never trained or tuned on")
+        test = test._replace(mean=_number(summary.get("dice_test"), test.mean))
+        lines += [test, *_parts(data.test[classes], data)]
     elif np.isfinite(value := _number(summary.get("dice_test"), np.nan)):
         lines.append(Score("Test", value, np.nan, np.nan, 0, 0, "main", "never trained or tuned on"))
     return lines
