@@ -61,7 +61,7 @@ class PredictionStore:
 
         ids: image names; classes: in channel order; sizes: {id: (H, W)} of the full images; grid: (h, w) of the
         logits, stretched over the whole image. ValueError where something is there already, ids or classes repeat,
-        a size is missing, or scale is no power of two.
+        a size is missing, or scale is no power of two up to 1/8.
         """
         path, ids, classes = Path(path), tuple(ids), tuple(classes)
         if path.exists():
@@ -76,8 +76,8 @@ class PredictionStore:
         height, width = int(grid[0]), int(grid[1])
         if height < 1 or width < 1:
             raise ValueError(f"grid={grid}: (height, width) of at least 1 is wanted")
-        if scale <= 0 or math.frexp(scale)[0] != 0.5:
-            raise ValueError(f"scale={scale}: a power of two is wanted, e.g. 1/32")
+        if not 0 < scale <= 1 / 8 or math.frexp(scale)[0] != 0.5:  # above, cuts as probabilities would run together
+            raise ValueError(f"scale={scale}: a power of two, 1/8 at most, is wanted, e.g. 1/32")
         planes = len(classes) if len(classes) * height * width <= MOST_CHUNK_BYTES else 1
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))

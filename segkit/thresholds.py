@@ -73,15 +73,16 @@ class DiceCurves:
     def best(self, shrink: float = 0.0) -> dict[str, float]:
         """The thresholds of the highest mean Dice of each class: the exact optimum over the cuts.
 
-        Where several cuts tie, the one nearest to .5. shrink in [0, 1] then moves each towards .5, in logits.
+        Where several cuts tie, the one nearest to .5. shrink in [0, 1] then moves each towards .5, in logits, to the
+        nearest cut: so that dice() scores the very thresholds that a Pipeline runs.
         """
         if not 0.0 <= shrink <= 1.0:
             raise ValueError(f"shrink={shrink}: a number in [0, 1] is wanted")
         mean = self.table.mean(axis=0, dtype=np.float64)
         nearest_first = np.argsort(np.abs(self._cuts), kind="stable")
         top = nearest_first[mean[:, nearest_first].argmax(axis=1)]
-        moved = self._cuts[top] * (1.0 - shrink)
-        return {c: float(t) for c, t in zip(self.classes, grid.sigmoid(moved))}
+        moved = np.abs(self._cuts[top][:, None] * (1.0 - shrink) - self._cuts[None, :]).argmin(axis=1)
+        return {c: float(self.thresholds[k]) for c, k in zip(self.classes, moved)}
 
     def subset(self, ids: Iterable[str]) -> DiceCurves:
         """The curves of some images alone. ValueError for an unknown one or none at all."""
@@ -138,9 +139,15 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
     if lacking:
         raise ValueError(f"the truth has no class {', '.join(lacking)}")
 
+    def target(image: str, cls: str) -> Runs:
+        try:
+            return truth[image][cls].with_shape(store.sizes[image])
+        except ValueError as error:
+            raise ValueError(f"{store.path}, image {image}, class {cls}: the truth does not fit: {error}") from error
+
     def one(image: str) -> np.ndarray:
         levels, size = store.levels(image), store.sizes[image]
-        return np.stack([_curve(levels[k], size, truth[image][c]) for k, c in enumerate(store.classes)])
+        return np.stack([_curve(levels[k], size, target(image, c)) for k, c in enumerate(store.classes)])
 
     with ThreadPoolExecutor(workers) as pool:
         table = np.stack(list(pool.map(one, ids)))
@@ -158,7 +165,7 @@ def _curve(levels: np.ndarray, size: tuple[int, int], target: Runs) -> np.ndarra
         value = grid.upsample(levels, size, region=box)
         # code k: strictly above the first k cuts -127, -126, ... of 255
         codes = (np.ceil(value, out=value) + np.float32(LEVELS)).astype(np.uint8)
-        inside = target.mask(size)[box[0] : box[2], box[1] : box[3]].view(np.uint8)
+        inside = target.mask()[box[0] : box[2], box[1] : box[3]].view(np.uint8)
         seen, hits = _histogram(codes, None), _histogram(codes, inside)
         every[0] -= codes.size
         true[0] -= hits.sum()
@@ -238,9 +245,12 @@ def choose_shrink(
 
 def person_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(held-out rows, other rows) of `ids` for each of at most k folds of whole persons."""
+    missing = [i for i in ids if i not in groups]
+    if missing:
+        raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")
     persons = [groups[i] for i in ids]
     count = len(set(persons))
     if count < 2:
-        raise ValueError(f"{count} person: a held-out check needs at least 2")
+        raise ValueError(f"{count} person: a held-out check needs at least 2, a nested one 3")
     splitter = GroupKFold(min(k, count), shuffle=True, random_state=0)
     return [(held, kept) for kept, held in splitter.split(np.zeros(len(ids)), groups=persons)]

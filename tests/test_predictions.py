@@ -116,6 +116,7 @@ def test_what_is_no_logits_is_refused_and_nothing_is_written(store, values, mess
         ({"scale": 0.03}, "power of two"),
         ({"scale": 0}, "power of two"),
         ({"scale": -0.5}, "power of two"),
+        ({"scale": 0.25}, "1/8 at most"),
     ],
 )
 def test_a_store_that_cannot_be_made_leaves_nothing_behind(tmp_path, more, message):
