@@ -16,9 +16,7 @@ from typing import Any
 
 import numpy as np
 
-Augmentation = Callable[
-    [np.ndarray, np.ndarray, np.random.Generator, Sequence[int]], tuple[np.ndarray, np.ndarray]
-]
+Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator, Sequence[int]], tuple[np.ndarray, np.ndarray]]
 """(image, target, generator, mirrored channel order) -> (image, target): as a dataset takes it."""
 
 
