@@ -156,7 +156,8 @@ def threshold_curve(
     thresholds: np.ndarray, dice: np.ndarray, chosen: float, *, colour: str, span: float, words: str
 ) -> tuple[Figure, str]:
     """Mean Dice of one class against its threshold: the top `span` of Dice, and a dot for the choice."""
-    figure, axes = canvas(170, 104)
+    figure = Figure(figsize=(170 / 72, 104 / 72))
+    axes = figure.add_axes((0.19, 0.17, 0.78, 0.79))  # fixed: panels line up, and 29 layouts are saved
     axes.axvline(0.5, color=LINE, lw=1, dashes=(2, 2))
     top = float(np.nanmax(dice)) if np.isfinite(dice).any() else 1.0
     axes.plot(thresholds, dice, color=colour, lw=2)

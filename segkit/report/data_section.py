@@ -151,4 +151,5 @@ def _relation(x: pd.Series, y: pd.Series) -> str:
     reach = 1.96 * np.sqrt(1.06 / (len(x) - 3))
     centre = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     low, high = np.tanh([centre - reach, centre + reach])
-    return f"ρ = {rho:+.2f} ({low:+.2f} to {high:+.2f}), {text.count(len(x), 'person')}"
+    rho_text, low_text, high_text = (text.signed(v, places=2) for v in (rho, low, high))
+    return f"ρ = {rho_text} ({low_text} to {high_text}), {text.count(len(x), 'person')}"

@@ -80,6 +80,8 @@ def drawn(overlay: Overlay, colours: Mapping[str, str]) -> dict[str, Any]:
         "dice": overlay.dice,
         "height": size[0],
         "width": size[1],
+        "whole": f"0 0 {size[1]} {size[0]}",
+        "view": _view([*truth.values(), *pred.values()], overlay.shape, size),
         "image": _data_uri(grid.resize_image(overlay.image, size), "WEBP", quality=82),
         **sides,
         "errors": _data_uri(_error_layer(errors, size), "WEBP", lossless=True) if overlay.pred else None,
@@ -109,6 +111,18 @@ def outline(runs: Runs, size: tuple[int, int]) -> str:
         (a, b), (c, d) = (rows.min(), rows.max() + 1), (columns.min(), columns.max() + 1)
         rings = [np.array([[c, a], [d, a], [d, b], [c, b]]) + corner]
     return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in ring) + "Z" for ring in rings)
+
+
+def _view(masks: Sequence[Runs], shape: tuple[int, int], size: tuple[int, int]) -> str:
+    """SVG viewBox of the part of a picture of `size` that holds all masks, with a margin; else of the whole."""
+    found = at_least(masks, 1) if masks else None
+    if not found:
+        return f"0 0 {size[1]} {size[0]}"
+    rows, columns = np.nonzero(grid.coverage(found.mask(shape), size))
+    margin = round(0.05 * max(size))
+    top, left = max(0, rows.min() - margin), max(0, columns.min() - margin)
+    bottom, right = min(size[0], rows.max() + 1 + margin), min(size[1], columns.max() + 1 + margin)
+    return f"{left} {top} {right - left} {bottom - top}"
 
 
 def _coverage(runs: Runs, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:

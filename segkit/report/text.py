@@ -23,13 +23,13 @@ def dice(value: float | None) -> str:
     return f"{value:.4f}" if known(value) else "–"
 
 
-def signed(value: float) -> str:
+def signed(value: float, places: int = 4) -> str:
     """
-    >>> signed(0.0012), signed(-0.0012), signed(0.00001)
-    ('+0.0012', '−0.0012', '0.0000')
+    >>> signed(0.0012), signed(-0.0012), signed(0.00001), signed(-0.5, places=2)
+    ('+0.0012', '−0.0012', '0.0000', '−0.50')
     """
-    rounded = round(value, 4)
-    return f"{'+' if rounded > 0 else '−' if rounded < 0 else ''}{abs(rounded):.4f}"
+    rounded = round(value, places)
+    return f"{'+' if rounded > 0 else '−' if rounded < 0 else ''}{abs(rounded):.{places}f}"
 
 
 def percent(share: float) -> str:
@@ -103,7 +103,7 @@ class Scale:
 
     >>> scale = Scale([0.8, 0.9])
     >>> scale.at(0.85), [label for _, label in scale.ticks]
-    (50.0, ['0.800', '0.825', '0.850', '0.875', '0.900'])
+    (50.0, ['0.80', '0.85', '0.90'])
     """
 
     def __init__(self, values: Iterable[float], *, top: float | None = None) -> None:
@@ -112,7 +112,7 @@ class Scale:
         low, high = min(found), max(found) if top is None else top
         room = max(0.06 * (high - low), 0.002)
         self.low, self.high = low - room, high + room
-        places = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        places = MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
         ticks = [float(t) for t in np.round(places, 6) if self.low <= t <= self.high]
         decimals = max((len(f"{t:g}".partition(".")[2]) for t in ticks), default=0)
         self.ticks = [(self.at(t), f"{t:.{decimals}f}") for t in ticks]

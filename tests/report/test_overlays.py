@@ -107,3 +107,13 @@ def test_large_images_shrink_and_small_ones_stay():
 def test_another_image_is_refused(image):
     with pytest.raises(ValueError, match="grey uint8"):
         overlay({}, {}, image=image)
+
+
+def test_a_case_is_cut_to_its_masks_and_a_sample_is_whole():
+    shown = drawn(
+        overlay({"a": block((40, 60), 10, 20, 20, 30)}, {"a": block((40, 60), 15, 25, 40, 35)}), {"a": "#fff"}
+    )
+    # rows 10 to 40, columns 20 to 35, and 5 % of the longer side (3 px) around, inside the picture
+    assert shown["view"] == "17 7 21 33"
+    assert shown["whole"] == "0 0 60 40"
+    assert drawn(overlay({}, {}), {"a": "#fff"})["view"] == "0 0 60 40"
