@@ -20,7 +20,8 @@ def blend(
 
     Stores must hold the same classes; images are those of the first, written in all; logits of coarser grids are
     upsampled to the finest. Weights default to equal and are normalised. ValueError for stores that do not agree,
-    weights that are negative or of another number; KeyError for an image that one of them lacks.
+    weights that are negative or of another number; KeyError for an image that one of them lacks; then nothing is
+    written.
     """
     if not stores:
         raise ValueError("a blend needs at least one store")
@@ -32,6 +33,14 @@ def blend(
     for store in stores[1:]:
         if store.classes != first.classes:
             raise ValueError(f"{store.path} and {first.path} differ in their classes or their order")
+    for store in stores:
+        done = store.done
+        missing = [i for i in first.ids if i not in done]
+        if missing:
+            raise KeyError(f"{store.path} lacks {len(missing)} images: {', '.join(missing[:3])} ...")
+        other = [i for i in first.ids if store.sizes[i] != first.sizes[i]]
+        if other:
+            raise ValueError(f"{store.path} and {first.path} differ in the size of {', '.join(other[:3])}")
     finest = max((store.grid for store in stores), key=lambda g: g[0] * g[1])
     blended = PredictionStore.create(
         out, ids=first.ids, classes=first.classes, sizes=first.sizes, grid=finest, scale=first.scale
@@ -55,7 +64,8 @@ def vote(
     """Rows (image, class, Runs) of a hard vote, in the first submission's order; give them to submission.write.
 
     need: the weight a pixel needs; default more than half of the total. weights: one for each submission, default 1.
-    Rows are matched by (image, class). ValueError names the submission, image and class of a missing row.
+    Rows are matched by (image, class). ValueError names the submission, image and class of a row that one has and
+    another lacks.
 
     >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
     >>> masks = [Masks(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
@@ -69,13 +79,17 @@ def vote(
     if len(share) != len(masks) or min(share) < 0 or sum(share) <= 0:
         raise ValueError(f"{len(masks)} submissions want as many weights >= 0, not all 0; got {weights}")
     needed = need if need is not None else np.nextafter(sum(share) / 2, np.inf) + 1e-6 * sum(share)
+    names = [str(n + 1) if isinstance(s, Masks) else str(s) for n, s in enumerate(submissions)]
+    for name, source in zip(names[1:], masks[1:]):
+        extra = [x for x in (*source.ids, *source.classes) if x not in masks[0] and x not in masks[0].classes]
+        if extra:
+            raise ValueError(f"submission {names[0]} lacks {', '.join(extra[:3])} of submission {name}")
     for image in masks[0].ids:
         for cls in masks[0].classes:
             votes = []
-            for number, source in enumerate(masks):
+            for name, source in zip(names, masks):
                 try:
                     votes.append(source[image][cls])
                 except KeyError as error:
-                    name = submissions[number] if not isinstance(submissions[number], Masks) else number + 1
                     raise ValueError(f"submission {name}: {error.args[0]}") from error
             yield image, cls, at_least(votes, needed, share)

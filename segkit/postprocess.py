@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-from rlemasklib import RLEMask
 
 from segkit import grid
-from segkit.files import nearest, read_json, write_json
-from segkit.rle import Runs, at_least
+from segkit.files import nearest, plain, read_json, write_json
+from segkit.rle import Runs, _from_counts, at_least
 from segkit.thresholds import PerClass, per_class
 
 Mask = TypeVar("Mask", np.ndarray, Runs)
@@ -48,7 +47,7 @@ def remove_small(mask: Mask, *, min_area: float) -> Mask:
     >>> remove_small(np.array([[1, 1, 0, 1]], bool), min_area=2).astype(int)
     array([[1, 1, 0, 0]])
     """
-    if min_area < 0:
+    if not min_area >= 0:
         raise ValueError(f"min_area={min_area}: pixels, 0 or more, are wanted")
 
     def step(runs: Runs) -> Runs:
@@ -67,7 +66,7 @@ def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
     >>> fill_holes(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)).all()
     np.True_
     """
-    if max_area is not None and max_area < 0:
+    if max_area is not None and not max_area >= 0:
         raise ValueError(f"max_area={max_area}: pixels, 0 or more, or None are wanted")
 
     def step(runs: Runs) -> Runs:
@@ -88,12 +87,12 @@ def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
 
 
 def opening(mask: Mask, *, radius: int) -> Mask:
-    """Erode, then dilate, by a disc: thin bridges and spurs go. The image's edge counts as more of the same."""
+    """Erode, then dilate, by a disc: thin bridges and spurs go. What the image's edge cuts off is not missed there."""
     return _morphology(mask, radius, cv2.MORPH_OPEN)
 
 
 def closing(mask: Mask, *, radius: int) -> Mask:
-    """Dilate, then erode, by a disc: narrow gaps close. The image's edge counts as more of the same."""
+    """Dilate, then erode, by a disc: narrow gaps close, those between a mask and the image's edge too."""
     return _morphology(mask, radius, cv2.MORPH_CLOSE)
 
 
@@ -113,8 +112,8 @@ class Pipeline:
     """
 
     def __init__(self, steps: Sequence[tuple[str, Mapping[str, Any]]] = (), *, thresholds: PerClass = 0.5) -> None:
-        self.steps = [(name, dict(settings)) for name, settings in steps]
-        self.thresholds = dict(thresholds) if isinstance(thresholds, Mapping) else float(thresholds)
+        self.steps = [(name, plain(dict(settings))) for name, settings in steps]  # as JSON gives them back
+        self.thresholds = plain(dict(thresholds)) if isinstance(thresholds, Mapping) else float(thresholds)
         for name, settings in self.steps:
             if name not in STEPS:
                 raise ValueError(f"no post-processing step {name!r}; {nearest(name, STEPS)}")
@@ -122,6 +121,8 @@ class Pipeline:
             for key in settings:
                 if key not in known:
                     raise ValueError(f"step {name} has no setting {key!r}; {nearest(key, known)}")
+            if not isinstance(settings.get("skip", []), list):
+                raise ValueError(f"step {name}: skip is a list of class names, got {settings['skip']!r}")
 
     def __call__(self, runs: Runs, cls: str) -> Runs:
         """The steps on one class's mask."""
@@ -191,12 +192,7 @@ def _shape(runs: Runs) -> tuple[int, int]:
 def _components(runs: Runs, connectivity: int = 8) -> list[Runs]:
     shape = _shape(runs)
     masks = runs._rlemask(shape).connected_components(connectivity=connectivity) if runs else []
-    return [_from_rlemask(mask, shape) for mask in masks]
-
-
-def _from_rlemask(mask: RLEMask, shape: tuple[int, int]) -> Runs:
-    edges = np.cumsum(mask.counts_view, dtype=np.int64)
-    return Runs._trusted(edges[: len(edges) // 2 * 2].reshape(-1, 2), shape)
+    return [Runs._trusted(_from_counts(mask.counts_view), shape) for mask in masks]
 
 
 def _complement(runs: Runs) -> Runs:

@@ -1,0 +1,135 @@
+"""Blends against NumPy on the stored logits, votes against counting."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from segkit import ensemble, grid, submission
+from segkit.predictions import PredictionStore
+from segkit.rle import Runs
+from segkit.submission import Masks
+
+IDS, CLASSES, SIZE = ("a.png", "b.png"), ("x", "y"), (31, 44)
+
+
+def store(path, seed, *, side=(6, 7), ids=IDS, classes=CLASSES, size=SIZE, written=True):
+    made = PredictionStore.create(path, ids=ids, classes=classes, sizes=dict.fromkeys(ids, size), grid=side)
+    rng = np.random.default_rng(seed)
+    for image in ids if written else ids[:1]:
+        made[image] = rng.normal(0, 2, (len(classes), *side))
+    return made
+
+
+@pytest.mark.parametrize("weights", [None, (1, 1, 1), (1, 2, 5), (0, 0.5, 0.25)])
+def test_a_blend_is_the_weighted_mean_within_half_a_step(tmp_path, weights):
+    stores = [store(tmp_path / f"{n}.zarr", n) for n in range(3)]
+    before = [s["a.png"] for s in stores]
+    blended = ensemble.blend(stores, weights, out=tmp_path / "blend.zarr")
+    assert (blended.ids, blended.classes, blended.sizes) == (IDS, CLASSES, dict.fromkeys(IDS, SIZE))
+    assert blended.done == set(IDS)
+    for image in IDS:
+        mean = np.average([s[image] for s in stores], axis=0, weights=weights)
+        assert np.abs(blended[image] - mean).max() <= 1 / 64 + 1e-5
+    assert all(np.array_equal(s["a.png"], b) for s, b in zip(stores, before))
+    assert PredictionStore.open(tmp_path / "blend.zarr").done == set(IDS)
+
+
+def test_a_blend_of_one_is_that_one(tmp_path):
+    one = store(tmp_path / "1.zarr", 1)
+    blended = ensemble.blend([one], out=tmp_path / "blend.zarr")
+    assert np.array_equal(blended.levels("b.png"), one.levels("b.png"))
+
+
+def test_coarser_grids_are_upsampled_to_the_finest(tmp_path):
+    coarse, fine = store(tmp_path / "c.zarr", 1), store(tmp_path / "f.zarr", 2, side=(12, 14))
+    blended = ensemble.blend([coarse, fine], out=tmp_path / "blend.zarr")
+    assert blended.grid == (12, 14)
+    up = np.stack([grid.upsample(plane, (12, 14)) for plane in coarse["a.png"]])
+    assert np.abs(blended["a.png"] - (up + fine["a.png"]) / 2).max() <= 1 / 64 + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "message"),
+    [
+        ({"classes": ("y", "x")}, ValueError, "differ in their classes or their order"),
+        ({"ids": ("a.png",)}, KeyError, r"2\.zarr lacks 1 images: b\.png"),
+        ({"written": False}, KeyError, r"2\.zarr lacks 1 images: b\.png"),
+        ({"size": (44, 31)}, ValueError, r"differ in the size of a\.png, b\.png"),
+    ],
+)
+def test_stores_that_do_not_agree_leave_nothing_behind(tmp_path, other, error, message):
+    stores = [store(tmp_path / "1.zarr", 1), store(tmp_path / "2.zarr", 2, **other)]
+    with pytest.raises(error, match=message):
+        ensemble.blend(stores, out=tmp_path / "blend.zarr")
+    assert not (tmp_path / "blend.zarr").exists()
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, 2, 3), (1, -1), (0, 0)])
+def test_weights_that_do_not_fit(tmp_path, weights):
+    stores = [store(tmp_path / f"{n}.zarr", n) for n in range(2)]
+    with pytest.raises(ValueError, match="2 stores want as many weights"):
+        ensemble.blend(stores, weights, out=tmp_path / "blend.zarr")
+    with pytest.raises(ValueError, match="2 submissions want as many weights"):
+        list(ensemble.vote([rows(np.ones((2, 2, 3, 3), bool))] * 2, weights=weights))
+
+
+def test_nothing_to_blend_or_to_count(tmp_path):
+    with pytest.raises(ValueError, match="at least one store"):
+        ensemble.blend([], out=tmp_path / "blend.zarr")
+    with pytest.raises(ValueError, match="at least one submission"):
+        list(ensemble.vote([]))
+
+
+def rows(masks, ids=IDS, classes=CLASSES):
+    """Masks of a bool array (image, class, H, W)."""
+    place = {(i, c): Runs.from_mask(masks[n, k]) for n, i in enumerate(ids) for k, c in enumerate(classes)}
+    return Masks(ids, classes, lambda i, c: place[i, c])
+
+
+@settings(max_examples=40)
+@given(npst.arrays(bool, (4, 2, 2, 4, 5)), st.integers(1, 4))
+def test_a_vote_counts(masks, need):
+    sources = [rows(m) for m in masks]
+    counts = masks.sum(axis=0)
+    found = list(ensemble.vote(sources, need))
+    assert [(i, c) for i, c, _ in found] == [(i, c) for i in IDS for c in CLASSES]
+    for (_, _, runs), count in zip(found, counts.reshape(-1, 4, 5)):
+        assert np.array_equal(runs.mask(), count >= need)
+    for (_, _, runs), count in zip(ensemble.vote(sources), counts.reshape(-1, 4, 5)):
+        assert np.array_equal(runs.mask(), count > 2)  # more than half: two of four do not pass
+    for (_, _, runs), m in zip(ensemble.vote(sources[:3], weights=(0.2, 0.3, 0.5)), range(4)):
+        heavy = np.tensordot([2, 3, 5], masks[:3], 1).reshape(-1, 4, 5)[m]
+        assert np.array_equal(runs.mask(), heavy > 5)  # half is not more than half
+
+
+def test_a_vote_of_files_in_the_first_ones_order(tmp_path):
+    names = [("b", "y"), ("b", "x"), ("a", "y"), ("a", "x")]
+    one = submission.write(tmp_path / "1.csv", [(*n, "1 2") for n in names])
+    two = submission.write(tmp_path / "2.csv", [(*n, "2 2") for n in sorted(names)])
+    three = submission.write(tmp_path / "3.csv", [(*n, "" if n[0] == "a" else "2 1") for n in names])
+    out = submission.write(tmp_path / "out.csv", ensemble.vote([one, two, three]))
+    assert out.read_text().split()[1:] == ["b,y,2", "1", "b,x,2", "1", "a,y,2", "1", "a,x,2", "1"]
+    assert submission.validate(out, like=one)["rows"] == 4
+
+
+@pytest.mark.parametrize("lacking", [("a", "x"), ("b", "y")])
+def test_a_missing_row_is_named_whoever_lacks_it(tmp_path, lacking):
+    names = [(i, c) for i in "ab" for c in "xy"]
+    full = submission.write(tmp_path / "full.csv", [(*n, "1 2") for n in names])
+    short = submission.write(tmp_path / "short.csv", [(*n, "1 2") for n in names if n != lacking])
+    for pair in ((full, short), (short, full)):
+        with pytest.raises(ValueError, match=rf"short\.csv has no row for image {lacking[0]}, class {lacking[1]}"):
+            list(ensemble.vote(pair))
+
+
+@pytest.mark.parametrize("extra", [("c", "x"), ("a", "z")])
+def test_an_image_or_a_class_of_another_file_is_not_dropped_in_silence(tmp_path, extra):
+    names = [(i, c) for i in "ab" for c in "xy"]
+    one = submission.write(tmp_path / "1.csv", [(*n, "1 2") for n in names])
+    more = submission.write(tmp_path / "2.csv", [(*n, "1 2") for n in [*names, extra]])
+    with pytest.raises(
+        ValueError, match=rf"1\.csv lacks .*{extra[0] if extra[0] == 'c' else 'z'} of submission .*2\.csv"
+    ):
+        list(ensemble.vote([one, more]))
