@@ -183,7 +183,7 @@ class SegmentationData(Dataset[dict[str, object]]):
         image, target = raw["image"], raw["target"]
         assert isinstance(image, Tensor)
         assert isinstance(target, Tensor)
-        return raw | {"image": normalise(image[None], self.in_channels)[0], "target": target.float() / 255}
+        return raw | {"image": normalise(image[None], self.in_channels)[0], "target": target / 255}
 
     def target(self, index: int) -> np.ndarray:
         """uint8 (C, h, w) of 0..255, before augmentation. Never more than one full-size mask is held."""

@@ -89,7 +89,7 @@ def to_device(batch: Batch, device: torch.device, *, in_channels: int, channels_
     if image.dtype == torch.uint8:
         image = normalise(image, in_channels)
     if target.dtype == torch.uint8:
-        target = target.float() / 255
+        target = target.float().div_(255)  # in place: fresh memory is what costs here
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return image.contiguous(memory_format=layout), target
 
