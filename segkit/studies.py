@@ -92,7 +92,10 @@ class postprocess_objective:
         self.ids = tuple(i for i in store.ids if i in truth) if ids is None else tuple(ids)
         self.classes = store.classes
         self.best = per_class(thresholds, self.classes)
-        self.multipart = tuple(c for c in multipart if c in self.classes)
+        self.multipart = tuple(multipart)
+        unknown = [c for c in self.multipart if c not in self.classes]
+        if unknown:
+            raise ValueError(f"multipart names {unknown}: no such class; there are {', '.join(self.classes)}")
         self._median = {c: self._median_area(c) for c in self.classes}
         self._masks: dict[tuple[str, str, float], Runs] = {}
 
@@ -190,9 +193,14 @@ def choose(
 
     candidates: params of trials. For each fold of persons everything is chosen on the others alone: thresholds with
     their shrink by folds among them (thresholds.choose_shrink), then the candidate whose steps score best. What does
-    not gain on persons held out is not used: no gain, no change. groups: {id: person}.
+    not gain on persons held out is not used: no gain, no change; so with fewer than 3 persons nothing is used, as
+    nothing can be checked. groups: {id: person}.
     """
     ids, steps = dice_curves.ids, _distinct_steps(candidates)
+    plain = objective.table(Pipeline(), ids)
+    if len({groups[i] for i in ids}) < 3:
+        score = float(plain.mean())
+        return Choice(Pipeline(), "nothing", plain, score, {"nothing": score}, 1.0, {})
     thresholded = nested(dice_curves, groups, k=k)
     table = np.empty_like(thresholded.table)
     for held, kept in person_folds(ids, groups, k):
@@ -203,7 +211,6 @@ def choose(
         table[held] = there.table(there.pipeline(params), [ids[i] for i in held])
     here = objective.on(ids, dice_curves.best(thresholded.shrink))
     params = max(steps, key=lambda p: float(here.table(here.pipeline(p)).mean()))
-    plain = objective.table(Pipeline(), ids)
     options = {
         "nothing": (plain, Pipeline()),
         "thresholds": (thresholded.table, Pipeline(thresholds=here.best)),
