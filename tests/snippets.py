@@ -23,9 +23,13 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
 
 def run(page: Path) -> dict[str, Any]:
     """Run the Python blocks of a page one after another in one namespace; -> the names they leave behind."""
-    names: dict[str, Any] = {"__name__": "snippet"}
+    names: dict[str, Any] = {"__name__": "__main__"}
     for line, code in blocks(page, "python"):
-        exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
+        try:
+            exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
+        except SystemExit as end:  # a script's last line
+            if end.code:
+                raise ValueError(f"{page}, line {line}: exit code {end.code}") from end
     return names
 
 
