@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,11 @@ def plain(value: Any) -> Any:
     >>> plain({"a": (1, float("nan")), "b": Path("x")})
     {'a': [1, None], 'b': 'x'}
     """
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (set, frozenset)):  # their order changes from process to process
+        return sorted((plain(v) for v in value), key=repr)
+    if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     if isinstance(value, Path):
         return str(value)

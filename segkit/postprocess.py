@@ -112,8 +112,8 @@ class Pipeline:
     """
 
     def __init__(self, steps: Sequence[tuple[str, Mapping[str, Any]]] = (), *, thresholds: PerClass = 0.5) -> None:
-        self.steps = [(name, plain(dict(settings))) for name, settings in steps]  # as JSON gives them back
-        self.thresholds = plain(dict(thresholds)) if isinstance(thresholds, Mapping) else float(thresholds)
+        self.steps = [(name, plain(settings)) for name, settings in steps]  # as JSON gives them back
+        self.thresholds = plain(thresholds) if isinstance(thresholds, Mapping) else float(thresholds)
         for name, settings in self.steps:
             if name not in STEPS:
                 raise ValueError(f"no post-processing step {name!r}; {nearest(name, STEPS)}")
