@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: handbone chestxray test bench docs view clean
+.PHONY: handbone test bench docs view clean
 
 .venv/pip.stamp:
 	$(PYTHON) -m venv .venv
@@ -35,6 +35,10 @@ bench: .venv/dev.stamp
 
 docs: .venv/dev.stamp
 	$(BIN)/mkdocs build --strict
+
+view:
+	$(BIN)/pip install --quiet -e ".[view]"
+	$(BIN)/optuna-dashboard runs/handbone/study.journal
 
 clean:
 	rm -rf site .mypy_cache .ruff_cache .pytest_cache

@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "annotations", "averaging", "data", "ensemble", "folds", "grid", "losses", "metrics", "models", "polygons",
+    "annotations", "augment", "averaging", "checkpoints", "data", "ensemble", "folds", "grid", "losses", "metrics", "models", "polygons",
     "postprocess", "predict", "predictions", "recipe", "report", "rle", "schedules", "studies", "submission",
     "thresholds", "train", "tta",
 ]  # fmt: skip

@@ -76,7 +76,7 @@ def bootstrap(
     groups: {image id: person}. ValueError names an image without one.
     """
     weights, count = _draws(table, groups, draws, seed)
-    values = np.array([np.nanmean(_class_means(table.to_numpy(), w)) for w in weights])
+    values = np.nanmean(_class_means(table.to_numpy(), weights), axis=1)
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(score(table), float(low), float(high), count, len(table))
 
@@ -100,15 +100,14 @@ def compare(
         raise ValueError(f"the tables differ in {len(only)} images or classes: {only[:3]}")
     b = b.loc[a.index, a.columns]
     weights, count = _draws(a, groups, draws, seed)
-    gains = np.array(
-        [np.nanmean(_class_means(b.to_numpy(), w)) - np.nanmean(_class_means(a.to_numpy(), w)) for w in weights]
-    )
+    first, second = (np.nanmean(_class_means(t.to_numpy(), weights), axis=1) for t in (a, b))
+    gains = second - first
     low, high = np.nanquantile(gains, [(1 - level) / 2, (1 + level) / 2])
     return Comparison(score(b) - score(a), float(low), float(high), float(high - low) / 2, count, len(a))
 
 
 def _class_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean over images of each class, NaN cells left out; NaN where nothing is left."""
+    """Weighted means over images of each class, weights (..., images); NaN cells left out, NaN where none is left."""
     known = ~np.isnan(values)
     total = weights @ known
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from competitions.handbone.facts import SIDE
 from segkit.annotations import Case, Fix, Problem
 from segkit.rle import Runs
 from segkit.submission import Masks
@@ -72,16 +73,18 @@ def poses(cases: Sequence[Case]) -> Iterator[Problem]:
 
 
 def strata(truth: Masks) -> dict[str, dict[str, str]]:
-    """{"pose": {id: "upright" or "tilted"}} of all images whose truth has both ends of the axis."""
-    found: dict[str, str] = {}
+    """{"pose": {id: "upright" or "tilted"}, "hand": {id: "right" or "left"}}, where truth has the bones to tell."""
+    pose: dict[str, str] = {}
+    hand: dict[str, str] = {}
     for image in truth.ids:
         row = truth[image]
-        if all(row[cls] for cls in AXIS):
-            # A CSV knows no sizes; every radiograph of this competition is square, 2048 wide.
-            width = truth.sizes.get(image, (2048, 2048))[1]
-            angle = tilt({cls: centre(row[cls], width) for cls in AXIS})
-            found[image] = "tilted" if angle is not None and angle > TILTED_ABOVE else "upright"
-    return {"pose": found}
+        width = truth.sizes.get(image, (SIDE, SIDE))[1]  # a CSV knows no sizes; these radiographs are all alike
+        centres = {cls: centre(row[cls], width) for cls in {*AXIS, *SIDES} if row[cls]}
+        if (angle := tilt(centres)) is not None:
+            pose[image] = "tilted" if angle > TILTED_ABOVE else "upright"
+        if (found := side(centres)) is not None:
+            hand[image] = found
+    return {"pose": pose, "hand": hand}
 
 
 def tilt(centres: Mapping[str, tuple[float, float]]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -184,6 +185,8 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> int:
     }
     try:
         stages, config = parse(recipe.name, recipe.presets, arguments)
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and stages != ["train"]:
+            raise ValueError("torchrun is for the stage train alone: run audit before it, and the others after it")
         line = Line(recipe, config)
         line.write_config()
         for stage in stages:

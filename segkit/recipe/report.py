@@ -13,6 +13,7 @@ from segkit.annotations import Item, read_image
 from segkit.files import read_json, write_json
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
+from segkit.recipe.config import STAGES
 from segkit.recipe.folder import Meter
 from segkit.recipe.line import Line
 from segkit.report import EDA, Overlay, ReportData, eda, read_metadata, write_report
@@ -110,10 +111,11 @@ def costs(line: Line) -> dict[str, dict[str, float]]:
     """Seconds and highest memory (of the largest process, MB) of each stage that has a stamp."""
     seconds: dict[str, float] = {}
     memory: dict[str, float] = {}
-    for file in sorted((line.folder.path / ".stages").glob("*.json")):
-        stage, stamp = file.stem.split(".")[0], read_json(file)
-        seconds[stage] = round(seconds.get(stage, 0.0) + stamp["seconds"], 2)
-        memory[stage] = max(memory.get(stage, 0.0), stamp["peak_rss_mb"])
+    for name in STAGES:
+        for file in sorted((line.folder.path / ".stages").glob(f"{name}*.json")):
+            stamp = read_json(file)
+            seconds[name] = round(seconds.get(name, 0.0) + stamp["seconds"], 2)
+            memory[name] = max(memory.get(name, 0.0), stamp["peak_rss_mb"])
     return {"seconds": seconds, "peak_rss_mb": memory}
 
 

@@ -69,7 +69,7 @@ def fit_fold(line: Line, fold: int) -> None:
     from segkit import augment, losses
     from segkit.data import SegmentationData
     from segkit.predict import DiceValidator
-    from segkit.train import fit
+    from segkit.train import TensorBoard, fit
 
     config, size = line.config, (line.config.size, line.config.size)
     cache = line.folder / "cache"
@@ -123,6 +123,7 @@ def fit_fold(line: Line, fold: int) -> None:
         seed=config.seed,
         validate=validate,
         validate_every=config.validate_every,
+        loggers=[TensorBoard(line.folder / f"fold{fold}")],
     )
     line.say(
         f"  fold {fold}: Dice {result.best or 0:.4f} at full resolution after epoch {result.best_epoch}, "

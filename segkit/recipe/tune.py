@@ -32,9 +32,9 @@ def work(line: Line) -> None:
     objective = studies.postprocess_objective(
         store, line.truth, thresholds=found.best(), multipart=line.recipe.multipart
     )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line a trial is noise here; the journal has them all
     study = studies.open_study(f"tune-{folder.key('predict.oof')}", folder / "study.journal", seed=config.seed)
     objective.enqueue(study)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line a trial is noise here; the journal has them all
     studies.optimise(study, objective, trials=config.trials)
     choice = studies.choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
     choice.pipeline.save(folder / "post.json")

@@ -1,0 +1,36 @@
+"""`python -m benchmarks [NAME ...]`: every claim, measured. Each benchmark is a module with options of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+DATA = os.environ.get("SEGKIT_DATA")
+CHEST = [str(Path(DATA) / "chest_xray")] if DATA else []
+
+BENCHMARKS: dict[str, list[list[str]]] = {
+    "round_trip": [["--chest", *CHEST] if CHEST else []],
+    "training_overhead": [[]],
+    "targets": [["--data", "phantom"], *([["--data", *CHEST]] if CHEST else [])],
+}
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in chosen if name not in BENCHMARKS]
+    if unknown:
+        print(f"error: no benchmark {unknown[0]}; known: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    for name in chosen:
+        for options in BENCHMARKS[name]:
+            print(f"\n## python -m benchmarks.{name} {' '.join(options)}\n", flush=True)
+            code = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=False).returncode
+            if code:
+                return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

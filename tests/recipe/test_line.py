@@ -1,0 +1,182 @@
+"""The whole line on a few small images: every stage writes what it says, runs once, and goes on where it was."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from segkit import submission
+from segkit.postprocess import Pipeline
+from segkit.predictions import PredictionStore
+from segkit.recipe import Recipe, main
+from segkit.rle import Runs
+
+CLASSES = ("disc", "square")
+TINY = {
+    "demo": {
+        "model": "unet", "encoder": "tu-mobilenetv3_small_050", "size": 32, "epochs": 2, "batch_size": 4,
+        "model_options": "{decoder_channels: [16, 16, 8, 8, 8], prior: 0.4}", "workers": 0, "trials": 3, "n_folds": 2,
+        "augment": "light", "ema_decay": 0.5, "lr": 0.01,
+    }
+}  # fmt: skip
+RECIPE = Recipe(
+    name="toy",
+    classes=CLASSES,
+    presets=TINY,
+    strata=lambda truth: {"half": {i: "big" if truth[i]["disc"].area > 1500 else "small" for i in truth.ids}},
+)
+FILES = (
+    "config.json", "audit.json", "folds.csv", "fold0/model.safetensors", "fold0/last.safetensors",
+    "fold0/resume.ckpt", "fold0/metrics.jsonl", "oof.zarr", "test.zarr", "curves.npz", "study.journal", "post.json",
+    "submission.csv", "summary.json", "report.html",
+)  # fmt: skip
+
+
+def draw(root, *, train=12, test=3):
+    rows = []
+    for number in range(train + test):
+        rng, split = np.random.default_rng(number), "train" if number < train else "test"
+        name, person = f"image{number}", f"ID{number // 2:03d}"
+        height, width = 120, 100 + 10 * (number % 3)
+        x, y, r = (int(v) for v in (rng.integers(30, 70), rng.integers(40, 80), rng.integers(15, 28)))
+        angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        rings = {
+            "disc": np.stack([x + r * np.cos(angles), y + r * np.sin(angles)], axis=1).astype(int),
+            "square": np.array([[x, y], [x + 30, y], [x + 30, y + 30], [x, y + 30]]),
+        }
+        image = rng.integers(0, 40, (height, width)).astype(np.uint8)
+        masks = {}
+        for cls, ring in rings.items():
+            plane = np.zeros((height, width), np.uint8)
+            cv2.fillPoly(plane, [ring.astype(np.int32)], 1)
+            masks[cls] = plane
+            image += 90 * plane
+        folder = root / split / "DCM" / person
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{name}.png"), image)
+        if split == "train":
+            annotations = [{"label": c, "points": ring.tolist()} for c, ring in rings.items()]
+            target = root / split / "outputs_json" / person / f"{name}.json"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(json.dumps({"annotations": annotations}))
+        else:
+            rows += [(f"{name}.png", cls, Runs.from_mask(mask)) for cls, mask in masks.items()]
+    submission.write(root / "test_truth.csv", rows)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One whole run, shared by the tests that only look."""
+    root = tmp_path_factory.mktemp("line")
+    data, out = draw(root / "data"), root / "run"
+    assert main(RECIPE, ["--data", str(data), "--out", str(out)]) == 0
+    return data, out
+
+
+def test_every_file_of_the_run_folder_is_there(run):
+    _, out = run
+    assert [name for name in FILES if not (out / name).exists()] == []
+    assert list((out / "fold0").glob("events.out.tfevents*"))
+
+
+def test_the_summary_has_every_number(run):
+    _, out = run
+    summary = json.loads((out / "summary.json").read_text())
+    for key in ("dice", "dice_low", "dice_high", "dice_tuned", "dice_test"):
+        assert 0 <= summary[key] <= 1, key
+    assert summary["dice_low"] <= summary["dice"] <= summary["dice_high"]
+    assert set(summary["per_class"]) == set(CLASSES)
+    stages = {"audit", "train", "predict", "tune", "submit", "report", "total"}
+    assert set(summary["seconds"]) == set(summary["peak_rss_mb"]) == stages
+    assert set(summary["groups"]["half"]) <= {"big", "small"}
+
+
+def test_held_out_images_are_predicted_by_the_network_that_did_not_see_them(run):
+    _, out = run
+    folds = pd.read_csv(out / "folds.csv")
+    assert folds.groupby("person")["fold"].nunique().max() == 1
+    assert set(PredictionStore.open(out / "oof.zarr").ids) == set(folds.loc[folds["fold"] == 0, "id"])
+
+
+def test_the_submission_is_what_the_saved_pipeline_makes_of_the_store(run):
+    _, out = run
+    store, pipeline = PredictionStore.open(out / "test.zarr"), Pipeline.load(out / "post.json")
+    sent = submission.read(out / "submission.csv")
+    assert sent.ids == store.ids
+    for image in store.ids:
+        for cls in CLASSES:
+            assert sent[image][cls] == pipeline.mask(store.plane(image, cls), store.sizes[image], cls)
+
+
+def test_a_second_run_does_nothing_again(run, capsys):
+    data, out = run
+    before = {name: (out / name).stat().st_mtime_ns for name in FILES[3:12] if (out / name).is_file()}
+    assert main(RECIPE, ["--data", str(data), "--out", str(out)]) == 0
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+    assert "done before" in capsys.readouterr().out
+
+
+def test_one_stage_alone_goes_on_with_the_folders_settings(run):
+    data, out = run
+    assert main(RECIPE, ["tune", "--out", str(out), "--trials", "4"]) == 0
+    assert json.loads((out / "tune.json").read_text())["trials"] == 4
+    assert json.loads((out / "config.json").read_text())["settings"]["data"] == str(data)
+
+
+def test_other_settings_do_not_overwrite_a_training(run, capsys):
+    data, out = run
+    weights = (out / "fold0" / "model.safetensors").read_bytes()
+    assert main(RECIPE, ["train", "--data", str(data), "--out", str(out), "--lr", "0.5"]) == 2
+    assert "lr" in capsys.readouterr().err
+    assert (out / "fold0" / "model.safetensors").read_bytes() == weights
+    main(RECIPE, ["train", "--data", str(data), "--out", str(out), "--lr", "0.01"])
+
+
+def test_several_folds_are_averaged_on_the_test_images(tmp_path):
+    data = draw(tmp_path / "data")
+    out = tmp_path / "run"
+    flags = ["--data", str(data), "--out", str(out), "--epochs", "1", "--averaging", "swa", "--views", "hflip"]
+    assert main(RECIPE, [*flags, "--folds", "0", "1"]) == 0
+    assert len(PredictionStore.open(out / "oof.zarr")) == 12
+    alone = tmp_path / "alone"
+    assert main(RECIPE, ["audit", "train", "predict", *flags[:2], "--out", str(alone), *flags[4:], "--folds", "1"]) == 0
+    both, one = (PredictionStore.open(folder / "test.zarr") for folder in (out, alone))
+    assert any(not np.array_equal(both[i], one[i]) for i in one.ids)
+
+
+@pytest.mark.parametrize(
+    ("stage", "wanted"),
+    [("train", "audit"), ("predict", "train"), ("tune", "predict"), ("submit", "predict"), ("report", "tune")],
+)
+def test_a_stage_says_which_one_comes_before_it(tmp_path, capsys, stage, wanted):
+    data = draw(tmp_path / "data", train=4, test=1)
+    assert main(RECIPE, [stage, "--data", str(data), "--out", str(tmp_path / "run")]) == 2
+    assert f"run the stage {wanted} first" in capsys.readouterr().err
+
+
+def test_a_broken_image_is_named_and_left_out_of_training(tmp_path, capsys):
+    data = draw(tmp_path / "data", train=6, test=1)
+    next((data / "train" / "DCM").rglob("image3.png")).write_bytes(b"not a picture")
+    next((data / "train" / "outputs_json").rglob("image4.json")).write_text("{")
+    assert main(RECIPE, ["audit", "train", "--data", str(data), "--out", str(tmp_path / "run"), "--epochs", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "image3.png" in said
+    assert "image4.json" in said
+    assert len(pd.read_csv(tmp_path / "run" / "folds.csv")) == 4
+
+
+def test_limit_keeps_whole_persons(tmp_path):
+    data = draw(tmp_path / "data")
+    flags = ["--data", str(data), "--out", str(tmp_path / "run"), "--limit", "4", "--epochs", "1"]
+    assert main(RECIPE, ["audit", "train", *flags]) == 0
+    folds = pd.read_csv(tmp_path / "run" / "folds.csv")
+    assert folds["person"].tolist() == ["ID000", "ID000", "ID001", "ID001"]
+
+
+def test_no_data_and_no_default_is_one_clear_line(tmp_path, capsys):
+    assert main(dataclasses.replace(RECIPE), ["--out", str(tmp_path)]) == 2
+    assert "--data DIR" in capsys.readouterr().err
