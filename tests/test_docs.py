@@ -107,6 +107,9 @@ def test_a_command_line_is_understood(words: list[str], tmp_path: Path, monkeypa
     elif words[0] == "make":
         makefile = (snippets.ROOT / "Makefile").read_text()
         assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE)
+    elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
+        source = (snippets.ROOT / f"{words[2].replace('.', '/')}.py").read_text()
+        assert all(f'"{word}"' in source for word in words[3:] if word.startswith("--"))
     else:
         assert words[:3] in (["python", "-m", "venv"], ["python", "-m", "pip"])
         if extra := re.search(r"\[(\w+)\]", " ".join(words)):
