@@ -110,6 +110,8 @@ def test_a_command_line_is_understood(words: list[str], tmp_path: Path, monkeypa
     elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
         source = (snippets.ROOT / f"{words[2].replace('.', '/')}.py").read_text()
         assert all(f'"{word}"' in source for word in words[3:] if word.startswith("--"))
+    elif words[0] in ("tensorboard", "optuna-dashboard"):
+        assert f'"{words[0]}>=' in (snippets.ROOT / "pyproject.toml").read_text()
     else:
         assert words[:3] in (["python", "-m", "venv"], ["python", "-m", "pip"])
         if extra := re.search(r"\[(\w+)\]", " ".join(words)):
