@@ -35,7 +35,7 @@ RECIPE = Recipe(
                      "lr": 1e-4, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip": 0.0, "epochs": 50},
         "strong": {"model": "unet", "encoder": "tu-tf_efficientnetv2_s", "weights": "imagenet", "size": 768,
                    "epochs": 200, "batch_size": 4, "folds": (0, 1, 2, 3), "n_folds": 4, "augment": "strong",
-                   "precision": "16-mixed", "views": "hflip", "validate_every": 10, "trials": 100},
+                   "precision": "bf16-mixed", "views": "hflip", "validate_every": 10, "trials": 100},
     },
 )  # fmt: skip
 

@@ -47,7 +47,7 @@ RECIPE = Recipe(
                      "stratify": False, "trials": 2},
         # One 24 GB GPU: resolution first, then BCE + Dice, soft targets, EMA, flips, folds.
         "strong": {"model": "unet", "encoder": "tu-tf_efficientnetv2_s", "weights": "imagenet", "size": 1024,
-                   "epochs": 60, "batch_size": 2, "accumulate": 4, "lr": 1e-3, "precision": "16-mixed",
+                   "epochs": 60, "batch_size": 2, "accumulate": 4, "lr": 1e-3, "precision": "bf16-mixed",
                    "augment": "strong", "folds": (0, 1, 2, 3, 4), "views": "hflip", "workers": 4,
                    "validate_every": 5, "trials": 200},
     },

@@ -65,7 +65,7 @@ class Config:
     epochs: int = 30
     """Passes over the training images."""
     batch_size: int = 8
-    """Images of one step, on each device."""
+    """Images of one forward pass, over all processes together."""
     accumulate: int = 1
     """Batches summed before the optimizer steps."""
     lr: float = 1e-3
