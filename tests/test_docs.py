@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import snippets
@@ -23,6 +24,7 @@ from segkit import cli, grid, submission
 from segkit.annotations import Truth, index
 from segkit.predictions import PredictionStore
 from segkit.recipe import parse
+from segkit.rle import Runs
 
 DOCS = snippets.ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -157,6 +159,22 @@ def test_every_command_and_every_trick_is_listed() -> None:
     for trick in sorted(tricks):
         page = (DOCS / "tricks" / trick).read_text()
         assert [head for head in heads if f"\n**{head}**" not in page] == [], trick
+
+
+def test_the_picture_of_a_run(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(workplace / "DATA", tmp_path / "data")
+    mask = np.zeros((96, 96), bool)
+    mask[:48] = True
+    submission.write(tmp_path / "submission.csv", [("image100.png", "left", Runs.from_mask(mask))])
+    monkeypatch.syspath_prepend(str(DOCS))
+    picture = importlib.import_module("picture")
+    monkeypatch.setattr(sys, "argv", ["picture.py", str(tmp_path), "--out", str(tmp_path / "out.jpg")])
+    picture.main()
+    drawn = cv2.imread(str(tmp_path / "out.jpg"))
+    assert drawn.shape == (picture.SIDE, 2 * picture.SIDE, 3)
+    plain, coloured = np.hsplit(drawn.astype(int), 2)
+    assert np.abs(coloured - plain)[:300].mean() > 20  # a fill over the upper half, nothing over the lower
+    assert np.abs(coloured - plain)[340:].mean() < 2
 
 
 def test_docstrings_come_out_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
