@@ -127,10 +127,7 @@ class Runs:
         padded[:, :width] = mask
         runs = cls.from_mask(padded).array
         rows, columns = np.divmod(runs, width + 1)
-        runs = (rows + top) * full_width + columns + left
-        if left == 0 or left + width == full_width:  # runs may touch over the image's edge
-            return cls(runs, shape)
-        return cls._trusted(runs, shape)
+        return cls._trusted((rows + top) * full_width + columns + left, shape)
 
     @classmethod
     def from_text(cls, text: str, shape: tuple[int, int] | None = None, *, start: int = 1) -> Runs:

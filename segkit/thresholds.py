@@ -157,19 +157,14 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
 
 def _curve(levels: np.ndarray, size: tuple[int, int], target: Runs) -> np.ndarray:
     """(255,) Dice of one plane at each level. Level arithmetic: the scale is a power of two, so the bits agree."""
-    every, true = np.zeros(CODES), np.zeros(CODES)
-    every[0] = size[0] * size[1]  # code 0: above no cut
-    true[0] = target.area
+    every, true = np.zeros(CODES), np.zeros(CODES)  # code 0, above no cut, is never asked for
     box = grid.active_region(levels.astype(np.float32), size, np.float32(-LEVELS))
     if box is not None:
         value = grid.upsample(levels, size, region=box)
         # code k: strictly above the first k cuts -127, -126, ... of 255
         codes = (np.ceil(value, out=value) + np.float32(LEVELS)).astype(np.uint8)
         inside = target.mask()[box[0] : box[2], box[1] : box[3]].view(np.uint8)
-        seen, hits = _histogram(codes, None), _histogram(codes, inside)
-        every[0] -= codes.size
-        true[0] -= hits.sum()
-        every, true = every + seen, true + hits
+        every, true = _histogram(codes, None), _histogram(codes, inside)
     above = np.cumsum(every[::-1])[::-1][1:]
     common = np.cumsum(true[::-1])[::-1][1:]
     return (2 * common + EPSILON) / (above + target.area + EPSILON)

@@ -156,6 +156,7 @@ def test_any_zarr_reader_opens_it(store):
     assert group["logits"].chunks == (1, 3, 4, 5)
     assert (group["logits"][1] == 16).all()
     assert list(group["done"][:]) == [0, 1]
+    assert group["done"].chunks == (1,)  # two writers of two images share no file
     assert group.attrs["scale"] == 1 / 32
     assert group.attrs["saturation"] == 127 / 32
     assert list(group.attrs["ids"]) == list(IDS)

@@ -122,6 +122,7 @@ def test_thresholds_stay_in_their_range(specks, tmp_path):
     "params",
     [
         {"threshold_weight": 0.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False},
+        {"threshold_weight": 0.75, "min_area": 0.0, "keep_largest": True, "fill_holes": False},
         {"threshold_weight": 0.5, "min_area": 0.2, "keep_largest": False, "fill_holes": True},
         {"threshold_weight": 1.0, "min_area": 0.05, "keep_largest": True, "fill_holes": True},
     ],
@@ -189,6 +190,30 @@ def test_the_choice_is_the_one_that_gains_on_other_persons(specks):
     assert choice.held_out[choice.kept] == pytest.approx(choice.table.mean())
     assert choice.tuned == pytest.approx(objective.table(choice.pipeline).mean())
     assert choice.pipeline != Pipeline()
+
+
+def test_steps_for_a_person_never_come_from_that_person(tmp_path):
+    """p0 would gain much by keep_largest, the others lose a little: p0 is scored without it."""
+    ids = ("i0", "i1", "i2", "i3")
+    truth, guess = np.zeros((2, 4, 40, 40), bool)
+    truth[0, 2:12, 2:12] = True
+    truth[1:, 2:12, 2:12] = truth[1:, 20:22, 20:23] = True
+    guess[:] = truth
+    guess[0, 20:29, 20:30] = True
+    store = PredictionStore.create(
+        tmp_path / "s.zarr", ids=ids, classes=("x",), sizes=dict.fromkeys(ids, (40, 40)), grid=(40, 40)
+    )
+    for image, mask in zip(ids, guess):
+        store[image] = np.where(mask, 9.0, -9.0)[None]
+    masks = Masks(ids, ("x",), lambda i, c: Runs.from_mask(truth[int(i[1])]))
+    objective = studies.postprocess_objective(store, masks)
+    steps = [{**NOTHING, "keep_largest": True}]
+    choice = studies.choose(curves(store, masks), objective, {i: i for i in ids}, steps, k=4)
+    assert objective.table(objective.pipeline(steps[0])).mean() > objective.table(Pipeline()).mean()
+    assert choice.held_out["thresholds and steps"] < choice.held_out["nothing"]
+    lost = [200 / 290] + [200 / 206] * 3  # p0 unmended, the others persuaded by p0
+    assert choice.held_out["thresholds and steps"] == pytest.approx(np.mean(lost), abs=1e-4)
+    assert choice.kept == "nothing"
 
 
 def test_no_gain_no_change(tmp_path):

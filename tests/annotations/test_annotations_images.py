@@ -57,6 +57,8 @@ def test_colours_become_grey_by_their_brightness(tmp_path):
     pure[0, 0, 0] = pure[0, 1, 1] = pure[0, 2, 2] = 255  # red, green, blue
     Image.fromarray(pure).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[76, 150, 29]]
+    Image.fromarray(np.dstack([pure, np.full((1, 3), 77, np.uint8)]), "RGBA").save(tmp_path / "b.png")
+    assert read_image(tmp_path / "b.png").tolist() == [[76, 150, 29]]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
