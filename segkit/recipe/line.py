@@ -188,6 +188,7 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> int:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and stages != ["train"]:
             raise ValueError("torchrun is for the stage train alone: run audit before it, and the others after it")
         line = Line(recipe, config)
+        train.refuse_other_settings(line.folder.path, config)
         line.write_config()
         for stage in stages:
             line.say(f"[bold]{stage}[/bold]")

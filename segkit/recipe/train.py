@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from segkit import folds as folding
+from segkit.files import plain, read_json, write_json
 from segkit.recipe.config import Config
 from segkit.recipe.line import Line
 
@@ -19,7 +21,7 @@ DECIDES_WEIGHTS = (
 
 def run(line: Line) -> None:
     """Assign folds, train those of --folds into fold0, fold1, ...: what is done is skipped, what was killed resumes."""
-    settings = {name: getattr(line.config, name) for name in DECIDES_WEIGHTS}
+    settings = deciding(line.config)
     assign_folds(line)
     for fold in line.config.folds:
         if not 0 <= fold < len(set(line.fold_of.values())):
@@ -29,6 +31,24 @@ def run(line: Line) -> None:
         ran = line.folder.run(f"train.fold{fold}", key, outputs, lambda fold=fold: fit_fold(line, fold))  # type: ignore[misc]
         if not ran:
             line.say(f"  fold {fold}: done before")
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """The settings that the weights depend on, as JSON gives them back."""
+    return {name: plain(getattr(config, name)) for name in DECIDES_WEIGHTS}
+
+
+def refuse_other_settings(folder: Path, config: Config) -> None:
+    """ValueError where a fold of this run folder was trained, or begun, with other settings: nothing is overwritten."""
+    for fold in config.folds:
+        file = folder / f"fold{fold}" / "settings.json"
+        before = read_json(file) if file.is_file() else deciding(config)
+        other = [f"{name} {before.get(name)!r}, not {now!r}" for name, now in deciding(config).items()
+                 if before.get(name) != now]  # fmt: skip
+        if other:
+            raise ValueError(
+                f"{file.parent} was trained with {'; '.join(other)}: name another --out, or delete {file.parent}"
+            )
 
 
 def assign_folds(line: Line) -> None:
@@ -100,6 +120,7 @@ def fit_fold(line: Line, fold: int) -> None:
         in_channels=config.in_channels,
         cache=cache,
     )
+    write_json(line.folder / f"fold{fold}" / "settings.json", deciding(config))
     result = fit(
         model,
         data,

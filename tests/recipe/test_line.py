@@ -129,11 +129,12 @@ def test_one_stage_alone_goes_on_with_the_folders_settings(run):
 
 def test_other_settings_do_not_overwrite_a_training(run, capsys):
     data, out = run
-    weights = (out / "fold0" / "model.safetensors").read_bytes()
-    assert main(RECIPE, ["train", "--data", str(data), "--out", str(out), "--lr", "0.5"]) == 2
-    assert "lr" in capsys.readouterr().err
-    assert (out / "fold0" / "model.safetensors").read_bytes() == weights
-    main(RECIPE, ["train", "--data", str(data), "--out", str(out), "--lr", "0.01"])
+    before = [(out / name).read_bytes() for name in ("fold0/model.safetensors", "config.json", "folds.csv")]
+    for stage in ("train", "predict"):
+        assert main(RECIPE, [stage, "--data", str(data), "--out", str(out), "--lr", "0.5"]) == 2
+        assert "lr 0.01, not 0.5" in capsys.readouterr().err
+    assert [(out / n).read_bytes() for n in ("fold0/model.safetensors", "config.json", "folds.csv")] == before
+    assert main(RECIPE, ["train", "predict", "--out", str(out)]) == 0
 
 
 def test_several_folds_are_averaged_on_the_test_images(tmp_path):
