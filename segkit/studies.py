@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from segkit import grid
+from segkit.metrics import Comparison, compare
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
@@ -177,6 +179,8 @@ class Choice(NamedTuple):
     """Mean Dice of `pipeline` on the very images it was chosen on."""
     held_out: dict[str, float]
     """Mean held-out Dice of each choice; "nothing" is .5 and no step, which needs no choosing."""
+    gains: dict[str, Comparison]
+    """Of each choice over what was kept before it, paired and clustered by person."""
     shrink: float
     params: dict[str, Any]
 
@@ -192,15 +196,16 @@ def choose(
     """Choose thresholds and steps, with the nested, person-grouped score of the choosing beside it.
 
     candidates: params of trials. For each fold of persons everything is chosen on the others alone: thresholds with
-    their shrink by folds among them (thresholds.choose_shrink), then the candidate whose steps score best. What does
-    not gain on persons held out is not used: no gain, no change; so with fewer than 3 persons nothing is used, as
-    nothing can be checked. groups: {id: person}.
+    their shrink by folds among them (thresholds.choose_shrink), then the candidate whose steps score best. What
+    does not gain on persons held out is not used: the lower end of the gain's 95 % interval, paired and clustered by
+    person, must be above 0. No gain, no change; with fewer than 3 persons nothing can be checked, and nothing is used.
+    groups: {id: person}.
     """
     ids, steps = dice_curves.ids, _distinct_steps(candidates)
     plain = objective.table(Pipeline(), ids)
     if len({groups[i] for i in ids}) < 3:
         score = float(plain.mean())
-        return Choice(Pipeline(), "nothing", plain, score, {"nothing": score}, 1.0, {})
+        return Choice(Pipeline(), "nothing", plain, score, {"nothing": score}, {}, 1.0, {})
     thresholded = nested(dice_curves, groups, k=k)
     table = np.empty_like(thresholded.table)
     for held, kept in person_folds(ids, groups, k):
@@ -217,10 +222,19 @@ def choose(
         "thresholds and steps": (table, here.pipeline(params)),
     }
     held_out = {name: float(scores.mean(dtype=np.float64)) for name, (scores, _) in options.items()}
-    best = max(options, key=lambda name: round(held_out[name], 6))  # of equals the first: the one that changes less
+    best, gains = "nothing", {}
+    for name in list(options)[1:]:
+        before, after = (_table(options[option][0], dice_curves) for option in (best, name))
+        gains[name] = compare(before, after, groups)
+        if gains[name].low > 0:
+            best = name
     scores, pipeline = options[best]
     tuned = float(objective.table(pipeline, ids).mean())
-    return Choice(pipeline, best, scores, tuned, held_out, thresholded.shrink, dict(params))
+    return Choice(pipeline, best, scores, tuned, held_out, gains, thresholded.shrink, dict(params))
+
+
+def _table(scores: np.ndarray, dice_curves: DiceCurves) -> pd.DataFrame:
+    return pd.DataFrame(scores, index=list(dice_curves.ids), columns=list(dice_curves.classes))
 
 
 def _distinct_steps(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

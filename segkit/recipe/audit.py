@@ -17,7 +17,11 @@ def run(line: Line) -> None:
         problems = audit(line.data, line.classes, rules=line.recipe.rules)
         write_json(line.folder / "audit.json", {"data": line.data, "problems": [list(p) for p in problems]})
 
-    folder = line.data  # drawn here, so that the key can see its files
+    def find() -> None:
+        line.say(f"  data: {line.data}")  # the embedded default is drawn here
+
+    line.folder.run("audit.data", [line.config.data, line.config.seed], [], find)
+    folder = line.data
     files = [
         [str(i.image), i.image.stat().st_size, i.image.stat().st_mtime_ns]
         for split in ("train", "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -173,26 +174,16 @@ class Line:
 
 def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> int:
     """The command line of a recipe's run.py; -> exit code. Bad input ends in one readable line, not in a traceback."""
-    from segkit.recipe import audit, predict, report, submit, train, tune
-
-    work = {
-        "audit": audit.run,
-        "train": train.run,
-        "predict": predict.run,
-        "tune": tune.run,
-        "submit": submit.run,
-        "report": report.run,
-    }
     try:
         stages, config = parse(recipe.name, recipe.presets, arguments)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and stages != ["train"]:
             raise ValueError("torchrun is for the stage train alone: run audit before it, and the others after it")
         line = Line(recipe, config)
-        train.refuse_other_settings(line.folder.path, config)
+        importlib.import_module("segkit.recipe.train").refuse_other_settings(line.folder.path, config)
         line.write_config()
         for stage in stages:
             line.say(f"[bold]{stage}[/bold]")
-            work[stage](line)
+            importlib.import_module(f"segkit.recipe.{stage}").run(line)  # none pays for what another imports
     except (ValueError, KeyError, FileNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"error: {message}", file=sys.stderr)

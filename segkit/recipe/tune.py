@@ -45,6 +45,7 @@ def work(line: Line) -> None:
             "kept": choice.kept,
             "tuned": choice.tuned,
             "held_out": choice.held_out,
+            "gains": {name: gain._asdict() for name, gain in choice.gains.items()},
             "shrink": choice.shrink,
             "study_best": study.best_value,
             "study_params": study.best_params,
@@ -52,6 +53,8 @@ def work(line: Line) -> None:
         },
     )
     line.say(f"  held-out Dice: {', '.join(f'{name} {value:.4f}' for name, value in choice.held_out.items())}")
+    for name, gain in choice.gains.items():
+        line.say(f"  gain of {name}: {gain.gain:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})")
     line.say(f"  kept: {choice.kept} (tuned {choice.tuned:.4f})")
 
 
