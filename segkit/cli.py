@@ -121,6 +121,7 @@ def vote(
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     need: float | None = None,
     weights: tuple[float, ...] = (),
+    missing: Literal["error", "empty"] = "error",
 ) -> int:
     """Hard vote of submissions, in the first one's order.
 
@@ -129,11 +130,12 @@ def vote(
         out: The CSV to write.
         need: Weight that a pixel needs; default: more than half.
         weights: One for each submission; default 1 each.
+        missing: What a row is that a submission lacks: an error, or an empty mask.
     """
     from segkit import submission
     from segkit.ensemble import vote as count
 
-    print(submission.write(out, count(submissions, need, weights or None)))
+    print(submission.write(out, count(submissions, need, weights or None, missing=missing)))
     return 0
 
 

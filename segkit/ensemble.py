@@ -60,12 +60,14 @@ def vote(
     submissions: Sequence[str | Path | Masks],
     need: float | None = None,
     weights: Sequence[float] | None = None,
+    *,
+    missing: str = "error",
 ) -> Iterator[tuple[str, str, Runs]]:
     """Rows (image, class, Runs) of a hard vote, in the first submission's order; give them to submission.write.
 
     need: the weight a pixel needs; default more than half of the total. weights: one for each submission, default 1.
-    Rows are matched by (image, class). ValueError names the submission, image and class of a row that one has and
-    another lacks.
+    Rows are matched by (image, class). missing: what a row is that one submission has and another lacks: "error", a
+    ValueError that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
 
     >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
     >>> masks = [Masks(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
@@ -78,11 +80,13 @@ def vote(
     share = [1.0] * len(masks) if weights is None else [float(w) for w in weights]
     if len(share) != len(masks) or min(share) < 0 or sum(share) <= 0:
         raise ValueError(f"{len(masks)} submissions want as many weights >= 0, not all 0; got {weights}")
+    if missing not in ("error", "empty"):
+        raise ValueError(f"missing={missing!r}: error or empty is wanted")
     needed = need if need is not None else np.nextafter(sum(share) / 2, np.inf) + 1e-6 * sum(share)
     names = [str(n + 1) if isinstance(s, Masks) else str(s) for n, s in enumerate(submissions)]
     for name, source in zip(names[1:], masks[1:]):
         extra = [x for x in (*source.ids, *source.classes) if x not in masks[0] and x not in masks[0].classes]
-        if extra:
+        if extra and missing == "error":
             raise ValueError(f"submission {names[0]} lacks {', '.join(extra[:3])} of submission {name}")
     for image in masks[0].ids:
         for cls in masks[0].classes:
@@ -91,5 +95,7 @@ def vote(
                 try:
                     votes.append(source[image][cls])
                 except KeyError as error:
-                    raise ValueError(f"submission {name}: {error.args[0]}") from error
+                    if missing == "error":
+                        raise ValueError(f"submission {name}: {error.args[0]}") from error
+                    votes.append(Runs(np.zeros((0, 2), np.int64)))
             yield image, cls, at_least(votes, needed, share)

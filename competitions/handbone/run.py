@@ -39,16 +39,17 @@ RECIPE = Recipe(
         # Minutes on 2 cores: a small network whose encoder's weights come with the extra `weights`.
         "demo": {"encoder": "tu-tf_efficientnet_lite0", "weights": "imagenet", "size": 224, "epochs": 36,
                  "model_options": "{decoder_channels: [96, 64, 48, 32, 16]}", "batch_size": 4, "lr": 3e-3,
-                 "n_folds": 4, "ema_decay": 0.98, "validate_every": 12, "workers": 1, "trials": 12},
+                 "n_folds": 4, "stratify": ("pose",), "ema_decay": 0.98, "validate_every": 12, "workers": 1,
+                 "trials": 12},
         # What the course hands out: see docs/handbone.md for what it is faithful to.
         "baseline": {"model": "fcn_resnet50", "weights": "imagenet", "in_channels": 3, "size": 512, "loss": "bce",
                      "targets": "nearest", "augment": "none", "averaging": "none", "schedule": "constant",
                      "lr": 1e-4, "weight_decay": 0.0, "warmup_epochs": 0.0, "clip": 0.0, "epochs": 50,
-                     "stratify": False, "trials": 2},
+                     "trials": 2},
         # One 24 GB GPU: resolution first, then BCE + Dice, soft targets, EMA, flips, folds.
         "strong": {"model": "unet", "encoder": "tu-tf_efficientnet_lite2", "weights": "imagenet", "size": 1024,
                    "epochs": 60, "batch_size": 2, "accumulate": 4, "lr": 1e-3, "precision": "bf16-mixed",
-                   "augment": "strong", "folds": (0, 1, 2, 3, 4), "views": "hflip", "workers": 4,
+                   "augment": "strong", "folds": (0, 1, 2, 3, 4), "stratify": ("pose",), "views": "hflip", "workers": 4,
                    "validate_every": 5, "trials": 200},
     },
 )  # fmt: skip

@@ -38,8 +38,8 @@ class Config:
     """How many folds of persons there are."""
     folds: tuple[int, ...] = (0,)
     """Which of them are trained; several are averaged on the test images."""
-    stratify: bool = True
-    """Spread the recipe's groups (such as poses) evenly over the folds."""
+    stratify: tuple[str, ...] = ()
+    """Spread these evenly over the folds: the recipe's groups (pose), columns of the metadata sheet (sex, age ...)."""
     label_fixes: bool = True
     """Apply the recipe's label fixes to --data; a fix that matches nothing is an error."""
 
@@ -132,6 +132,8 @@ def _as_field(name: str, value: Any, kind: str, source: str) -> Any:
             return Path(value)
         if kind.startswith("tuple[int"):
             return tuple(int(v) for v in ([value] if isinstance(value, int) else value))
+        if kind.startswith("tuple[str"):
+            return tuple(str(v) for v in ([value] if isinstance(value, str) else value))
         if kind == "bool":
             if not isinstance(value, bool):
                 raise ValueError

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
 from segkit import folds as folding
@@ -24,6 +25,7 @@ from segkit.annotations.truth import read_classes
 from segkit.files import read_json, write_json
 from segkit.recipe.config import Config, parse
 from segkit.recipe.folder import RunFolder
+from segkit.report.metadata import read_metadata
 from segkit.submission import Masks
 
 BROKEN = ("unreadable-image", "unreadable-json", "missing-json", "unlabelled")
@@ -152,6 +154,21 @@ class Line:
         if file.is_file():
             return folding.read(file)[0]
         raise ValueError(f"{file} is not there: run the stage train first")
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds of --folds; of few persons (--limit) those that there are."""
+        last = max(self.fold_of.values())
+        there = tuple(fold for fold in self.config.folds if 0 <= fold <= last)
+        if (there != self.config.folds and self.config.limit is None) or not there:
+            raise ValueError(f"--folds {' '.join(map(str, self.config.folds))}: there are folds 0 to {last}")
+        return there
+
+    @cached_property
+    def metadata(self) -> pd.DataFrame | None:
+        """The sheet of persons, where the data has one."""
+        sheet = self.data / "meta_data.xlsx"
+        return read_metadata(sheet) if sheet.is_file() else None
 
     def items_of(self, fold: int, *, held_out: bool) -> list[Item]:
         """The items of a fold, or all others."""

@@ -14,24 +14,24 @@ from segkit.recipe.line import Line
 def run(line: Line) -> None:
     """Fill oof.zarr and test.zarr; a killed run goes on, other weights or views begin anew."""
     made_by = {
-        "weights": [line.folder.key(f"train.fold{fold}") for fold in line.config.folds],
-        "folds": line.config.folds,
+        "weights": [line.folder.key(f"train.fold{fold}") for fold in line.folds],
+        "folds": line.folds,
         "views": line.config.views,
         "grid": line.config.size,
     }
     if "" in made_by["weights"]:  # type: ignore[operator]
-        missing = [fold for fold in line.config.folds if not line.folder.key(f"train.fold{fold}")]
+        missing = [fold for fold in line.folds if not line.folder.key(f"train.fold{fold}")]
         raise ValueError(f"fold {missing[0]} of {line.folder.path} is not trained: run the stage train first")
 
     def oof() -> None:
-        held_out = {fold: line.items_of(fold, held_out=True) for fold in line.config.folds}
+        held_out = {fold: line.items_of(fold, held_out=True) for fold in line.folds}
         store = _open(line, "oof.zarr", [item for items in held_out.values() for item in items], made_by)
         for fold, items in held_out.items():
             _fill(line, [fold], items, store)
 
     def test() -> None:
         store = _open(line, "test.zarr", line.test_items, made_by)
-        _fill(line, list(line.config.folds), line.test_items, store)
+        _fill(line, list(line.folds), line.test_items, store)
 
     for name, work in (("oof", oof), ("test", test)):
         ran = line.folder.run(f"predict.{name}", made_by, [line.folder / f"{name}.zarr"], work)

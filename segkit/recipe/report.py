@@ -16,7 +16,7 @@ from segkit.predictions import PredictionStore
 from segkit.recipe.config import STAGES
 from segkit.recipe.folder import Meter
 from segkit.recipe.line import Line
-from segkit.report import EDA, Overlay, ReportData, eda, read_metadata, write_report
+from segkit.report import EDA, Overlay, ReportData, eda, write_report
 from segkit.submission import Masks
 from segkit.thresholds import DiceCurves
 
@@ -100,7 +100,7 @@ def notes(line: Line) -> list[str]:
         "Held-out: thresholds and post-processing were chosen on other persons than those they are scored on.",
         "The epoch of the saved weights was chosen by validation on the held-out persons: that much optimism is left.",
     ]
-    if len(line.config.folds) == 1:
+    if len(line.folds) == 1:
         out.append("One fold was trained: the interval covers the persons of that fold, not another training.")
     if line.config.data is None:
         out.append("The images are phantoms that segkit draws: the score says nothing about real radiographs.")
@@ -133,7 +133,7 @@ def collect(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None, summa
     pipeline = Pipeline.load(line.folder / "post.json")
     history = {
         str(fold): [json.loads(row) for row in (line.folder / f"fold{fold}" / "metrics.jsonl").open(encoding="utf-8")]
-        for fold in line.config.folds
+        for fold in line.folds
     }
     return ReportData(
         title=line.recipe.name,
@@ -180,7 +180,6 @@ def overlays(line: Line, held_out: pd.DataFrame, pipeline: Pipeline) -> list[Ove
 
 def explore(line: Line, held_out: pd.DataFrame) -> EDA:
     """The data section: training images with truth, test images by size only."""
-    sheet = line.data / "meta_data.xlsx"
     return eda(
         [
             item
@@ -189,7 +188,7 @@ def explore(line: Line, held_out: pd.DataFrame) -> EDA:
         ],
         line.truth,
         line.classes,
-        metadata=read_metadata(sheet) if sheet.is_file() else None,
+        metadata=line.metadata,
         tables={"held-out": held_out},
         strata=line.strata,
     )

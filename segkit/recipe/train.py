@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from segkit import folds as folding
-from segkit.files import plain, read_json, write_json
+from segkit.files import nearest, plain, read_json, write_json
 from segkit.recipe.config import Config
 from segkit.recipe.line import Line
 
@@ -23,9 +23,7 @@ def run(line: Line) -> None:
     """Assign folds, train those of --folds into fold0, fold1, ...: what is done is skipped, what was killed resumes."""
     settings = deciding(line.config)
     assign_folds(line)
-    for fold in line.config.folds:
-        if not 0 <= fold < len(set(line.fold_of.values())):
-            raise ValueError(f"--folds {fold}: there are folds 0 to {max(line.fold_of.values())}")
+    for fold in line.folds:
         outputs = [line.folder / f"fold{fold}" / "model.safetensors"]
         key = {"settings": settings, "audit": line.folder.key("audit"), "fold": fold}
         ran = line.folder.run(f"train.fold{fold}", key, outputs, lambda fold=fold: fit_fold(line, fold))  # type: ignore[misc]
@@ -56,13 +54,26 @@ def assign_folds(line: Line) -> None:
     ids = [item.id for item in line.train_items if item.id in line.labels]
     persons = {i: line.persons[i] for i in ids}
     k = min(line.config.n_folds, len(set(persons.values())))
-    strata = None
-    if line.config.stratify and line.strata:
-        strata = {i: "/".join(values.get(i, "") for values in line.strata.values()) for i in ids}
+    groups = {name: stratum(line, name) for name in line.config.stratify}
+    strata = {i: "/".join(values.get(i, "") for values in groups.values()) for i in ids} if groups else None
     folding.write(
         line.folder / "folds.csv", folding.assign(persons, k=k, strata=strata, seed=line.config.seed), persons
     )
     line.__dict__.pop("fold_of", None)
+
+
+def stratum(line: Line, name: str) -> dict[str, str]:
+    """{image id: value} of one of the recipe's groups, or of a column of the metadata sheet (numbers in thirds)."""
+    if name in line.strata:
+        return line.strata[name]
+    sheet = line.metadata
+    columns = [] if sheet is None else [column for column in sheet.columns if column != "id"]
+    if sheet is None or name not in columns:
+        raise ValueError(f"--stratify {name}: {nearest(name, [*line.strata, *columns])}")
+    values = sheet.set_index("id")[name]
+    if values.dtype.kind == "f":
+        values = (values.rank(pct=True) * 3).round().astype(str)
+    return {image: str(values.get(person, "")) for image, person in line.persons.items()}
 
 
 def create_model(config: Config, classes: tuple[str, ...], *, weights: str | None) -> Any:

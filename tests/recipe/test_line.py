@@ -5,6 +5,7 @@ import json
 
 import cv2
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -176,6 +177,30 @@ def test_limit_keeps_whole_persons(tmp_path):
     assert main(RECIPE, ["audit", "train", *flags]) == 0
     folds = pd.read_csv(tmp_path / "run" / "folds.csv")
     assert folds["person"].tolist() == ["ID000", "ID000", "ID001", "ID001"]
+
+
+def test_of_few_persons_the_folds_that_there_are_are_trained(tmp_path, capsys):
+    data = draw(tmp_path / "data")
+    flags = ["--data", str(data), "--epochs", "1", "--folds", "0", "1", "2", "--n-folds", "3"]
+    assert main(RECIPE, [*flags, "--out", str(tmp_path / "few"), "--limit", "4"]) == 0
+    assert not (tmp_path / "few" / "fold2").exists()
+    assert "Dice" in capsys.readouterr().out
+    assert main(RECIPE, ["audit", "train", *flags[:-2], "--n-folds", "2", "--out", str(tmp_path / "all")]) == 2
+    assert "there are folds 0 to 1" in capsys.readouterr().err
+
+
+def test_folds_are_stratified_by_groups_and_by_the_sheet(tmp_path, capsys):
+    data = draw(tmp_path / "data")
+    sheet = openpyxl.Workbook()
+    sheet.active.title = "ID"
+    sheet.active.append(["ID", "나이", "성별", "체중(몸무게)", "키(신장)"])
+    for number in range(6):
+        sheet.active.append([number, 20 + number, " 남" if number % 2 else "여", 60, 170])
+    sheet.save(data / "meta_data.xlsx")
+    flags = ["audit", "train", "--data", str(data), "--epochs", "1", "--out", str(tmp_path / "run"), "--stratify"]
+    assert main(RECIPE, [*flags, "sx"]) == 2
+    assert "did you mean sex" in capsys.readouterr().err
+    assert main(RECIPE, [*flags, "half", "sex"]) == 0
 
 
 def test_no_data_and_no_default_is_one_clear_line(tmp_path, capsys):
