@@ -133,3 +133,14 @@ def test_an_image_or_a_class_of_another_file_is_not_dropped_in_silence(tmp_path,
         ValueError, match=rf"1\.csv lacks .*{extra[0] if extra[0] == 'c' else 'z'} of submission .*2\.csv"
     ):
         list(ensemble.vote([one, more]))
+
+
+def test_missing_rows_are_empty_where_that_is_asked_for(tmp_path):
+    one = submission.write(tmp_path / "1.csv", [("a", "x", "1 4"), ("b", "x", "1 2")])
+    two = submission.write(tmp_path / "2.csv", [("a", "x", "3 4"), ("c", "x", "1 9")])
+    with pytest.raises(ValueError, match="lacks c of submission"):
+        list(ensemble.vote([one, two], 1))
+    rows = [(i, c, r.text()) for i, c, r in ensemble.vote([one, two], 1, missing="empty")]
+    assert rows == [("a", "x", "1 6"), ("b", "x", "1 2")]
+    with pytest.raises(ValueError, match="error or empty"):
+        list(ensemble.vote([one, two], missing="skip"))

@@ -1,0 +1,126 @@
+"""Every command, as a user types it: what it prints, what it leaves, how it ends."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from segkit import submission
+from segkit.cli import COMMANDS, main
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Truth, a good and a poor submission of two images and two classes, and who is on the images."""
+    rows = [("a.png", "x", "1 10"), ("a.png", "y", ""), ("b.png", "x", "5 10"), ("b.png", "y", "30 4")]
+    truth = submission.write(tmp_path / "truth.csv", rows)
+    good = submission.write(tmp_path / "good.csv", rows)
+    poor = submission.write(tmp_path / "poor.csv", [(i, c, "1 5" if c == "x" else t) for i, c, t in rows])
+    groups = tmp_path / "groups.csv"
+    groups.write_text("image_name,person\na.png,p\nb.png,q\n")
+    return {"truth": truth, "good": good, "poor": poor, "groups": groups, "folder": tmp_path}
+
+
+def call(capsys, *arguments):
+    code = main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_score_prints_the_mean_the_interval_and_the_classes(files, capsys):
+    code, out, _ = call(capsys, "score", files["good"], files["truth"], "--groups", files["groups"])
+    assert code == 0
+    assert "mean Dice 1.0000 over 2 images x 2 classes" in out
+    assert "95 % interval 1.0000 to 1.0000, 2 groups" in out
+    assert "1.0000 (1)" in out.splitlines()[-1]  # y is in one image
+
+
+def test_score_over_images_that_have_the_class(files, capsys):
+    _, out, _ = call(capsys, "score", files["poor"], files["truth"], "--empty", "skip")
+    assert "mean Dice 0.7000" in out  # x: (2 * 5 / 15 + 2 * 1 / 15) / 2, y: 1 in its only image
+
+
+def test_compare_says_which_is_better(files, capsys):
+    _, out, _ = call(capsys, "compare", files["poor"], files["good"], files["truth"], "--groups", files["groups"])
+    assert "gain +0.3000" in out
+    assert "B is better" in out
+    _, out, _ = call(capsys, "compare", files["good"], files["good"], files["truth"])
+    assert "no difference that is sure" in out
+
+
+def test_vote_validate_and_diff(files, capsys):
+    out_file = files["folder"] / "vote.csv"
+    three = [files["good"], files["poor"], files["good"]]
+    assert call(capsys, "vote", *three, "-o", out_file)[0] == 0
+    assert out_file.read_text() == files["good"].read_text()
+    code, out, _ = call(capsys, "validate", out_file, "--like", files["truth"])
+    assert (code, out.strip()) == (0, "4 rows, 2 images, 2 classes, 1 empty")
+    _, out, _ = call(capsys, "diff", files["good"], files["poor"])
+    assert out.splitlines()[-1] == "2 masks differ"
+    assert out.startswith("0.1333  b.png  x  10 px -> 5 px")  # the least alike first
+
+
+def test_vote_takes_missing_rows_as_empty_only_when_told(files, capsys):
+    short = submission.write(files["folder"] / "short.csv", [("a.png", "x", "1 10")])
+    out_file = files["folder"] / "vote.csv"
+    code, _, err = call(capsys, "vote", files["good"], short, "-o", out_file, "--need", "1")
+    assert code == 2
+    assert "a.png" in err
+    assert not out_file.exists()
+    assert call(capsys, "vote", files["good"], short, "-o", out_file, "--need", "1", "--missing", "empty")[0] == 0
+    assert submission.diff(out_file, files["good"]) == []
+
+
+@pytest.mark.parametrize("arguments", [("score", "none.csv", "none.csv"), ("validate", "none.csv"), ("audit", "none")])
+def test_bad_input_is_one_line_and_exit_code_2(arguments, capsys):
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert "none" in err
+    assert "Traceback" not in err
+
+
+@pytest.fixture
+def data(tmp_path):
+    for name, points in (("1", [[2, 2], [20, 2], [20, 20], [2, 20]]), ("2", [[5, 5], [25, 25], [25, 5], [5, 25]])):
+        image = tmp_path / "train" / "DCM" / "ID001" / f"{name}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(image), np.full((32, 40), 90, np.uint8))
+        target = tmp_path / "train" / "outputs_json" / "ID001" / f"{name}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps({"annotations": [{"label": "x", "points": points}]}))
+    return tmp_path
+
+
+def test_audit_names_file_image_and_class(data, capsys):
+    code, out, _ = call(capsys, "audit", data)
+    assert code == 1
+    assert "self-crossing" in out
+    assert "2.json, class x" in out
+    (data / "train" / "outputs_json" / "ID001" / "2.json").write_text("{")
+    assert "unreadable-json" in call(capsys, "audit", data, "--classes", "x,y")[1]
+
+
+def test_eda_writes_a_page(data, capsys):
+    page = data / "eda.html"
+    code, out, err = call(capsys, "eda", data, "--out", page)
+    assert code == 0
+    assert "no test images" in err
+    assert str(page) in out
+    assert "<html" in page.read_text(encoding="utf-8")
+
+
+def test_models_lists_and_describes(capsys):
+    assert "unet" in call(capsys, "models")[1].split()
+    code, _, err = call(capsys, "models", "unett")
+    assert code == 2
+    assert "did you mean unet" in err
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert [name for name in COMMANDS if name not in out] == []
