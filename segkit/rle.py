@@ -225,6 +225,10 @@ class Runs:
     def __bool__(self) -> bool:
         return len(self.array) > 0
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """np.asarray(runs) is its (n, 2) array, read-only unless it is copied."""
+        return np.array(self.array, dtype=dtype) if copy or dtype not in (None, np.int64) else self.array
+
     def __repr__(self) -> str:
         return f"Runs({len(self.array)} runs, area {self.area}, shape {self.shape})"
 

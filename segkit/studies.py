@@ -17,7 +17,7 @@ from segkit.metrics import Comparison, compare
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.submission import Masks
+from segkit.submission import Masks, as_masks
 from segkit.thresholds import DiceCurves, PerClass, choose_shrink, nested, per_class, person_folds
 
 
@@ -90,8 +90,8 @@ class postprocess_objective:
         multipart: Sequence[str] = (),
         ids: Sequence[str] | None = None,
     ) -> None:
-        self.store, self.truth = store, truth
-        self.ids = tuple(i for i in store.ids if i in truth) if ids is None else tuple(ids)
+        self.store, self.truth = store, as_masks(truth)
+        self.ids = tuple(i for i in store.ids if i in self.truth) if ids is None else tuple(ids)
         self.classes = store.classes
         self.best = per_class(thresholds, self.classes)
         self.multipart = tuple(multipart)

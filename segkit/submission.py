@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from segkit.files import replacing
 from segkit.rle import Runs
@@ -63,6 +63,26 @@ class _Row(Mapping[str, Runs]):
 
     def __len__(self) -> int:
         return len(self._classes)
+
+
+def as_masks(given: Masks | Mapping[str, Mapping[str, Any]]) -> Masks:
+    """Masks of any mapping {image: {class: Runs or (H, W) mask}}: what the functions that take truth accept.
+
+    The classes are those of all images, in the order they come. Masks come back as they are.
+
+    >>> import numpy as np
+    >>> as_masks({"a": {"x": np.ones((2, 2), bool)}})["a"]["x"].area
+    4
+    """
+    if isinstance(given, Masks):
+        return given
+    classes = dict.fromkeys(cls for row in given.values() for cls in row)
+
+    def load(image: str, cls: str) -> Runs:
+        mask = given[image][cls]
+        return mask if isinstance(mask, Runs) else Runs.from_mask(mask)
+
+    return Masks(given, classes, load)
 
 
 def write(path: str | Path, rows: Iterable[tuple[str, str, str | Runs]]) -> Path:

@@ -19,7 +19,7 @@ from segkit import grid
 from segkit.files import replacing
 from segkit.predictions import LEVELS, PredictionStore
 from segkit.rle import EPSILON, Runs
-from segkit.submission import Masks
+from segkit.submission import Masks, as_masks
 
 CODES = 2 * LEVELS + 2
 """A pixel's code is how many of the 255 cuts it lies above."""
@@ -132,6 +132,7 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
     Exact: each value is the Dice of upsample(plane) > cut against the truth. One plane at a time is in memory for
     each of `workers` threads (default: one a core). ValueError where no image or a class is missing in the truth.
     """
+    truth = as_masks(truth)
     ids = [i for i in store.ids if i in truth]
     if not ids:
         raise ValueError(f"{store.path}: none of its {len(store)} images is in the truth")

@@ -158,3 +158,14 @@ def test_an_image_without_a_group_is_named():
     for function in (lambda g: metrics.bootstrap(a, g), lambda g: metrics.compare(a, a, g)):
         with pytest.raises(ValueError, match="4 images have no group: i1, i2, i3"):
             function({"i0": "p"})
+
+
+def test_plain_dictionaries_of_masks_are_taken_as_truth():
+    rng = np.random.default_rng(0)
+    masks = {i: {c: rng.random((9, 7)) < 0.5 for c in "xy"} for i in "ab"}
+    other = {i: {c: rng.random((9, 7)) < 0.5 for c in "xy"} for i in "ab"}
+    table = metrics.dice_table(other, masks)
+    for i in "ab":
+        for c in "xy":
+            p, t = other[i][c], masks[i][c]
+            assert table.loc[i, c] == pytest.approx((2 * (p & t).sum() + 1e-4) / (p.sum() + t.sum() + 1e-4))
