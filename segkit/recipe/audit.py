@@ -7,8 +7,6 @@ from segkit.annotations.audit import Problem, summarise
 from segkit.files import write_json
 from segkit.recipe.line import BROKEN, Line
 
-MOST_PRINTED = 12
-
 
 def run(line: Line) -> None:
     """Find or draw the data, audit it, write audit.json, print what is wrong."""
@@ -34,15 +32,13 @@ def run(line: Line) -> None:
 
 
 def show(line: Line, problems: list[Problem], note: str) -> None:
-    """Print the counts, and the first problems in words."""
+    """Print the counts, and every problem in words; notes are common and harmless, audit.json has them."""
     kinds = summarise(problems)
     line.say(f"  {line.data}: {len(problems)} findings{note}" + (f": {kinds}" if kinds else ""))
     serious = [p for p in problems if p.severity == "problem"]
-    for p in serious[:MOST_PRINTED]:
+    for p in serious:
         out = " (left out of training)" if p.kind in BROKEN else ""
         where = f"{p.file}, class {p.cls}" if p.cls else p.file
         line.say(f"  {p.kind}: {where}: {p.message}{out}")
-    if len(serious) > MOST_PRINTED:
-        line.say(f"  ... and {len(serious) - MOST_PRINTED} more in {line.folder / 'audit.json'}")
     for fix in line.fixes:
         line.say(f"  fix: {fix.image}: {fix.kind} {', '.join(fix.labels)} ({fix.why})")
