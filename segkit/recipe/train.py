@@ -24,7 +24,14 @@ def run(line: Line) -> None:
     settings = deciding(line.config)
     assign_folds(line)
     for fold in line.folds:
-        outputs = [line.folder / f"fold{fold}" / "model.safetensors"]
+        folder = line.folder / f"fold{fold}"
+        begun = folder / "settings.json"
+        if begun.is_file() and read_json(begun)["data"] != line.folder.key("audit"):
+            raise ValueError(
+                f"{folder} was trained on other images, annotations or classes than {line.data} holds now: "
+                f"name another --out, or delete {folder}"
+            )
+        outputs = [folder / "model.safetensors"]
         key = {"settings": settings, "audit": line.folder.key("audit"), "fold": fold}
         ran = line.folder.run(f"train.fold{fold}", key, outputs, lambda fold=fold: fit_fold(line, fold))  # type: ignore[misc]
         if not ran:
@@ -50,7 +57,7 @@ def refuse_other_settings(folder: Path, config: Config) -> None:
 
 
 def assign_folds(line: Line) -> None:
-    """folds.csv, made anew only where persons or settings differ."""
+    """folds.csv: the same persons and settings give the same folds."""
     ids = [item.id for item in line.train_items if item.id in line.labels]
     persons = {i: line.persons[i] for i in ids}
     k = min(line.config.n_folds, len(set(persons.values())))
@@ -131,7 +138,7 @@ def fit_fold(line: Line, fold: int) -> None:
         in_channels=config.in_channels,
         cache=cache,
     )
-    write_json(line.folder / f"fold{fold}" / "settings.json", deciding(config))
+    write_json(line.folder / f"fold{fold}" / "settings.json", {**deciding(config), "data": line.folder.key("audit")})
     result = fit(
         model,
         data,

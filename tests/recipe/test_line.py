@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -136,6 +137,21 @@ def test_other_settings_do_not_overwrite_a_training(run, capsys):
         assert "lr 0.01, not 0.5" in capsys.readouterr().err
     assert [(out / n).read_bytes() for n in ("fold0/model.safetensors", "config.json", "folds.csv")] == before
     assert main(RECIPE, ["train", "predict", "--out", str(out)]) == 0
+
+
+def test_changed_data_is_not_mixed_with_a_training_and_moved_data_is_the_same(tmp_path, capsys):
+    data, out = draw(tmp_path / "data", train=6, test=1), tmp_path / "run"
+    flags = ["audit", "train", "--out", str(out), "--epochs", "1"]
+    assert main(RECIPE, [*flags, "--data", str(data)]) == 0
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(data, moved)
+    capsys.readouterr()
+    assert main(RECIPE, [*flags, "--data", str(moved)]) == 0
+    assert "fold 0: done before" in capsys.readouterr().out
+    changed = next((moved / "train" / "outputs_json").rglob("image1.json"))
+    changed.write_text(changed.read_text().replace("[", "[ ", 1))
+    assert main(RECIPE, [*flags, "--data", str(moved)]) == 2
+    assert "was trained on other images, annotations" in capsys.readouterr().err
 
 
 def test_several_folds_are_averaged_on_the_test_images(tmp_path):
