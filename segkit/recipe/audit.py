@@ -22,7 +22,7 @@ def run(line: Line) -> None:
 
     line.folder.run("audit.data", [line.config.data, line.config.seed], [], find)
     folder = line.data
-    files = [[str(path.relative_to(folder)), path.stat().st_size] for path in sorted(folder.glob("*/DCM/*/*"))]
+    files = [[path.relative_to(folder).as_posix(), path.stat().st_size] for path in sorted(folder.glob("*/DCM/*/*"))]
     labels = hashlib.sha256()  # of what the annotations say: data that is only moved or copied is the same data
     for path in sorted(folder.glob("train/outputs_json/*/*.json"), key=lambda p: (p.parent.name, p.name)):
         labels.update(path.name.encode() + path.read_bytes())
