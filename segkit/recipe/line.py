@@ -25,7 +25,6 @@ from segkit.annotations.truth import read_classes
 from segkit.files import read_json, write_json
 from segkit.recipe.config import Config, parse
 from segkit.recipe.folder import RunFolder
-from segkit.report.metadata import read_metadata
 from segkit.submission import Masks
 
 BROKEN = ("unreadable-image", "unreadable-json", "missing-json", "unlabelled")
@@ -167,6 +166,8 @@ class Line:
     @cached_property
     def metadata(self) -> pd.DataFrame | None:
         """The sheet of persons, where the data has one."""
+        from segkit.report.metadata import read_metadata  # with it come charts, which training has no use for
+
         sheet = self.data / "meta_data.xlsx"
         return read_metadata(sheet) if sheet.is_file() else None
 
