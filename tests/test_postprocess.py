@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
 from segkit import grid
-from segkit.postprocess import STEPS, Pipeline, closing, fill_holes, keep_largest, opening, remove_small
+from segkit.postprocess import STEPS, Pipeline, closing, fill_holes, keep_largest, opening, remove_small, smooth
 from segkit.rle import Runs
 
 EIGHT = np.ones((3, 3))
@@ -46,13 +46,20 @@ def slow_closing(mask, radius):
     return ndimage.binary_erosion(ndimage.binary_dilation(mask, disc(radius)), disc(radius), border_value=1)
 
 
+def slow_smooth(mask, radius):
+    inside = ndimage.correlate(mask.astype(int), disc(radius).astype(int), mode="constant")
+    return 2 * inside > ndimage.correlate(np.ones(mask.shape, int), disc(radius).astype(int), mode="constant")
+
+
 CASES = [
     (keep_largest, slow_keep_largest, {"k": st.integers(1, 3)}),
     (remove_small, slow_remove_small, {"min_area": st.integers(0, 9)}),
     (fill_holes, slow_fill_holes, {"max_area": st.none() | st.integers(0, 5)}),
     (opening, slow_opening, {"radius": st.integers(1, 3)}),
     (closing, slow_closing, {"radius": st.integers(1, 3)}),
+    (smooth, slow_smooth, {"radius": st.integers(1, 8)}),  # large discs are summed another way
 ]
+NOT_DONE_AT_ONCE = {smooth}  # a median filter settles only after some rounds
 
 
 def test_every_step_has_its_row_here():
@@ -82,7 +89,7 @@ def test_a_step_is_its_slow_twin_and_done_when_done(step, slow, knobs, data):
     assert isinstance(runs, Runs)
     assert runs == Runs.from_mask(result)
     assert runs.shape == mask.shape
-    assert np.array_equal(step(result, **chosen), result)
+    assert step in NOT_DONE_AT_ONCE or np.array_equal(step(result, **chosen), result)
 
 
 @pytest.mark.parametrize(("step", "slow", "knobs"), CASES, ids=lambda c: getattr(c, "__name__", ""))
@@ -137,6 +144,25 @@ def test_a_bone_cut_by_the_images_edge_keeps_its_corners():
     assert closing(short, radius=4)[39, 12:18].all()
 
 
+def test_smoothing_keeps_straight_edges_the_images_edge_and_the_place():
+    shaft = np.zeros((60, 50), bool)
+    shaft[20:, 12:38] = True
+    smoothed = smooth(shaft, radius=5)
+    assert np.array_equal(smoothed[30:], shaft[30:])  # straight sides, cut off by the image's edge
+    assert not smoothed[20, 12]  # the corner inside the image is rounded
+    assert np.array_equal(smooth(~shaft, radius=5), ~smoothed)  # a disc has an odd number of pixels: neither side wins
+    ragged = shaft.copy()
+    ragged[20:60:3, 11] = True
+    ragged[21:60:4, 37] = False
+    assert np.array_equal(smooth(ragged, radius=5)[30:54, 10:39], shaft[30:54, 10:39])
+    assert np.array_equal(smooth(shaft[:, ::-1], radius=5), smoothed[:, ::-1])
+
+
+def test_a_large_disc_is_counted_to_the_pixel():
+    mask = np.random.default_rng(3).random((140, 150)) < 0.5  # every count is close to half
+    assert np.array_equal(smooth(mask, radius=30), slow_smooth(mask, 30))
+
+
 @pytest.mark.parametrize(
     ("step", "bad", "message"),
     [
@@ -146,6 +172,7 @@ def test_a_bone_cut_by_the_images_edge_keeps_its_corners():
         (fill_holes, {"max_area": -1}, "max_area=-1"),
         (opening, {"radius": 0}, "radius=0"),
         (closing, {"radius": -2}, "radius=-2"),
+        (smooth, {"radius": 0}, "radius=0"),
     ],
 )
 def test_settings_that_mean_nothing(step, bad, message):
@@ -154,7 +181,7 @@ def test_settings_that_mean_nothing(step, bad, message):
 
 
 def test_runs_need_a_shape_and_masks_no_floats():
-    for step, more in ((keep_largest, {}), (fill_holes, {}), (opening, {"radius": 1})):
+    for step, more in ((keep_largest, {}), (fill_holes, {}), (opening, {"radius": 1}), (smooth, {"radius": 1})):
         with pytest.raises(ValueError, match="with_shape"):
             step(Runs([[0, 3]]), **more)
         with pytest.raises(ValueError, match="threshold it first"):
@@ -226,11 +253,22 @@ def test_a_file_that_is_no_pipeline_is_named(tmp_path, text):
         ([("remove_small", {"min_aera": 3})], "remove_small has no setting 'min_aera'; did you mean min_area"),
         ([("keep_largest", {"mask": 3})], "no setting 'mask'"),
         ([("keep_largest", {"skip": "Ulna"})], "skip is a list of class names, got 'Ulna'"),
+        ([("keep_largest", {"only": "Ulna"})], "only is a list of class names, got 'Ulna'"),
+        ([("keep_largest", {"only": ["Ulna"], "skip": ["Radius"]})], "both skip and only"),
+        ([("hysteresis", {"prob": 3})], "no setting 'prob'"),
+        ([("fill_holes", {}), ("triplet", {})], "triplet works on logits: name it before fill_holes"),
     ],
 )
 def test_misspelt_steps_and_settings_have_neighbours(steps, message):
     with pytest.raises(ValueError, match=message):
         Pipeline(steps)
+
+
+def test_a_step_can_be_for_some_classes_only():
+    runs = Runs([[0, 3], [4, 5]], (1, 6))
+    pipeline = Pipeline([("keep_largest", {"only": ["x"]}), ("remove_small", {"min_area": 4, "skip": ["x", "y"]})])
+    assert [pipeline(runs, cls).area for cls in "xyz"] == [3, 4, 0]
+    assert [[pipeline.active(step, cls) for cls in "xyz"] for step in (0, 1)] == [[1, 0, 0], [0, 0, 1]]
 
 
 def test_a_class_without_a_setting_is_named():

@@ -1,0 +1,168 @@
+"""Steps from one full-resolution mask to another: a bool (H, W) array or Runs with a shape in, the same kind out.
+
+Inputs are left alone. Steps work on runs, or on the box around the mask: never on 29 full-size arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from segkit.rle import Runs, _from_counts, at_least
+
+Mask = TypeVar("Mask", np.ndarray, Runs)
+
+
+def keep_largest(mask: Mask, *, k: int = 1) -> Mask:
+    """Keep the k largest 8-connected components. Deletes truth where a class has more (finger-3's sesamoid bone).
+
+    >>> keep_largest(np.array([[1, 1, 0, 1]], bool)).astype(int)
+    array([[1, 1, 0, 0]])
+    """
+    if k < 1:
+        raise ValueError(f"k={k}: at least 1 component is to be kept")
+
+    def step(runs: Runs) -> Runs:
+        parts = _components(runs)
+        if len(parts) <= k:
+            return runs
+        parts.sort(key=lambda part: (-part.area, int(part.array[0, 0])))
+        return at_least(parts[:k], 1)
+
+    return _on_runs(mask, step)
+
+
+def remove_small(mask: Mask, *, min_area: float) -> Mask:
+    """Remove 8-connected components of fewer than min_area full-resolution pixels.
+
+    >>> remove_small(np.array([[1, 1, 0, 1]], bool), min_area=2).astype(int)
+    array([[1, 1, 0, 0]])
+    """
+    if not min_area >= 0:
+        raise ValueError(f"min_area={min_area}: pixels, 0 or more, are wanted")
+
+    def step(runs: Runs) -> Runs:
+        parts = _components(runs)
+        kept = [part for part in parts if part.area >= min_area]
+        if len(kept) == len(parts):
+            return runs
+        return at_least(kept, 1) if kept else Runs(np.zeros((0, 2), np.int64), runs.shape)
+
+    return _on_runs(mask, step)
+
+
+def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
+    """Fill 4-connected background regions that do not touch the image's edge, up to max_area pixels (None: all).
+
+    >>> fill_holes(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)).all()
+    np.True_
+    """
+    if max_area is not None and not max_area >= 0:
+        raise ValueError(f"max_area={max_area}: pixels, 0 or more, or None are wanted")
+
+    def step(runs: Runs) -> Runs:
+        height, width = _shape(runs)
+        holes: list[Runs] = []
+        for hole in _components(_complement(runs), connectivity=4):
+            first, last = hole.array[:, 0], hole.array[:, 1] - 1
+            at_edge = (
+                first[0] < width
+                or last[-1] >= (height - 1) * width
+                or bool((first % width == 0).any() or (last % width == width - 1).any())
+            )
+            if not at_edge and (max_area is None or hole.area <= max_area):
+                holes.append(hole)
+        return at_least([runs, *holes], 1) if holes else runs
+
+    return _on_runs(mask, step)
+
+
+def opening(mask: Mask, *, radius: int) -> Mask:
+    """Erode, then dilate, by a disc: thin bridges and spurs go. What the image's edge cuts off is not missed there."""
+    return _morphology(mask, radius, cv2.MORPH_OPEN)
+
+
+def closing(mask: Mask, *, radius: int) -> Mask:
+    """Dilate, then erode, by a disc: narrow gaps close, those between a mask and the image's edge too."""
+    return _morphology(mask, radius, cv2.MORPH_CLOSE)
+
+
+def smooth(mask: Mask, *, radius: int) -> Mask:
+    """Smooth the contour: a pixel is set where more than half of the disc around it is, of what the image shows of it.
+
+    radius: full-resolution pixels, 1 or more. This is the median filter (Tukey) of the mask: straight edges stay, the
+    image's edge neither eats nor adds, corners are rounded, and what is thinner than about the radius is gone: a small
+    second part too. Helps where contours follow the network's grid; harms classes of a few pixels.
+
+    >>> smooth(np.array([[1, 1, 0, 1, 1], [1, 1, 1, 1, 1]], bool), radius=1).all()
+    np.True_
+    """
+    disc = _disc(radius)
+
+    def majority(box: np.ndarray) -> np.ndarray:
+        pixels = cv2.filter2D(np.ones_like(box), cv2.CV_32F, disc, borderType=cv2.BORDER_CONSTANT)
+        inside = cv2.filter2D(box, cv2.CV_32F, disc, borderType=cv2.BORDER_CONSTANT)
+        return 2 * np.rint(inside) > np.rint(pixels)  # a large disc is summed by Fourier transform: counts again
+
+    return _on_box(mask, 2 * radius + 1, majority)
+
+
+STEPS: dict[str, Callable[..., Any]] = {
+    step.__name__: step for step in (keep_largest, remove_small, fill_holes, opening, closing, smooth)
+}
+
+
+def _on_runs(mask: Mask, step: Callable[[Runs], Runs]) -> Mask:
+    if isinstance(mask, Runs):
+        _shape(mask)
+        return step(mask)
+    return step(Runs.from_mask(mask)).mask()
+
+
+def _shape(runs: Runs) -> tuple[int, int]:
+    if runs.shape is None:
+        raise ValueError("post-processing needs the image's shape: pass runs.with_shape((height, width))")
+    return runs.shape
+
+
+def _components(runs: Runs, connectivity: int = 8) -> list[Runs]:
+    shape = _shape(runs)
+    masks = runs._rlemask(shape).connected_components(connectivity=connectivity) if runs else []
+    return [Runs._trusted(_from_counts(mask.counts_view), shape) for mask in masks]
+
+
+def _complement(runs: Runs) -> Runs:
+    height, width = _shape(runs)
+    whole = Runs([[0, height * width]], (height, width)) if height * width else runs
+    return whole - runs
+
+
+def _disc(radius: int) -> np.ndarray:
+    if radius < 1:
+        raise ValueError(f"radius={radius}: at least 1 pixel is wanted")
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def _morphology(mask: Mask, radius: int, operation: int) -> Mask:
+    disc = _disc(radius)
+    return _on_box(mask, 2 * radius + 1, lambda box: cv2.morphologyEx(box, operation, disc))
+
+
+def _on_box(mask: Mask, margin: int, step: Callable[[np.ndarray], np.ndarray]) -> Mask:
+    """`step` on the uint8 box around the mask, `margin` wider on each side where the image goes on there."""
+
+    def boxed(runs: Runs) -> Runs:
+        if not runs:
+            return runs
+        height, width = _shape(runs)
+        full = runs.mask()
+        rows, columns = np.flatnonzero(full.any(axis=1)), np.flatnonzero(full.any(axis=0))
+        top, bottom = max(int(rows[0]) - margin, 0), min(int(rows[-1]) + 1 + margin, height)
+        left, right = max(int(columns[0]) - margin, 0), min(int(columns[-1]) + 1 + margin, width)
+        box = np.ascontiguousarray(full[top:bottom, left:right]).view(np.uint8)
+        return Runs.from_region(step(box), top, left, (height, width))
+
+    return _on_runs(mask, boxed)
