@@ -1,4 +1,4 @@
-"""Several models or submissions, one answer."""
+"""Hard votes of submissions, on the runs themselves."""
 
 from __future__ import annotations
 
@@ -7,53 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit import grid
-from segkit.predictions import PredictionStore
 from segkit.rle import Runs, at_least
 from segkit.submission import Masks, read
-
-
-def blend(
-    stores: Sequence[PredictionStore], weights: Sequence[float] | None = None, *, out: str | Path
-) -> PredictionStore:
-    """The weighted mean of the stores' logits, as a new store at `out`, image by image.
-
-    Stores must hold the same classes; images are those of the first, written in all; logits of coarser grids are
-    upsampled to the finest. Weights default to equal and are normalised. ValueError for stores that do not agree,
-    weights that are negative or of another number; KeyError for an image that one of them lacks; then nothing is
-    written.
-    """
-    if not stores:
-        raise ValueError("a blend needs at least one store")
-    share = np.full(len(stores), 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
-    if share.shape != (len(stores),) or (share < 0).any() or share.sum() <= 0:
-        raise ValueError(f"{len(stores)} stores want as many weights >= 0, not all 0; got {weights}")
-    share = share / share.sum()
-    first = stores[0]
-    for store in stores[1:]:
-        if store.classes != first.classes:
-            raise ValueError(f"{store.path} and {first.path} differ in their classes or their order")
-    for store in stores:
-        done = store.done
-        missing = [i for i in first.ids if i not in done]
-        if missing:
-            raise KeyError(f"{store.path} lacks {len(missing)} images: {', '.join(missing[:3])} ...")
-        other = [i for i in first.ids if store.sizes[i] != first.sizes[i]]
-        if other:
-            raise ValueError(f"{store.path} and {first.path} differ in the size of {', '.join(other[:3])}")
-    finest = max((store.grid for store in stores), key=lambda g: g[0] * g[1])
-    blended = PredictionStore.create(
-        out, ids=first.ids, classes=first.classes, sizes=first.sizes, grid=finest, scale=first.scale
-    )
-    for image in first.ids:
-        total = np.zeros((len(first.classes), *finest), np.float32)
-        for store, weight in zip(stores, share):
-            logits = store[image]
-            if store.grid != finest:
-                logits = np.stack([grid.upsample(plane, finest) for plane in logits])
-            total += logits * np.float32(weight)
-        blended[image] = total
-    return blended
 
 
 def vote(

@@ -1,0 +1,239 @@
+"""BlendSpace: the full-resolution Dice of any blend, without full-resolution arrays in a trial.
+
+A convex combination lies between the least and the greatest of its values. So a pixel whose K values all lie above the
+highest admissible cut, or all at or below the lowest, can never change: it is counted once. What is left is a band
+around the edges, a few percent of the pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from segkit import grid
+from segkit.ensemble import search
+from segkit.ensemble.blending import (
+    Domain,
+    Weights,
+    active_region,
+    agree,
+    cut,
+    margin,
+    planes,
+    shares,
+    weighted_sum,
+)
+from segkit.files import replacing
+from segkit.predictions import PredictionStore
+from segkit.rle import EPSILON, Runs
+from segkit.submission import Masks, as_masks
+from segkit.thresholds import PerClass, per_class
+
+STRIP = 2**19
+"""Pixels of one store that are upsampled at a time while a space is made."""
+
+
+class BlendSpace:
+    """Dice at full resolution of every convex combination of K stores under thresholds in [low, high]; exact.
+
+    stores: of the same classes; truth: Masks; ids: the images, default those of the first store that truth has.
+    domain: what is averaged, "logits" or "probs". cache: a folder for the band (4 K bytes a pixel of it), which is then
+    mapped into memory when used, shared between processes, and made again only for what has changed; without one it is
+    kept in memory. workers: threads, over images, default one a core.
+    ValueError for stores that do not agree, for a range that is none and for a truth that does not fit; KeyError for an
+    image that a store lacks.
+
+    .dice equals, element by element, the Dice of ensemble.blended(stores, weights, thresholds) against the truth.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[PredictionStore],
+        truth: Masks,
+        *,
+        domain: Domain = "logits",
+        low: float = 0.1,
+        high: float = 0.9,
+        ids: Sequence[str] | None = None,
+        workers: int | None = None,
+        cache: str | Path | None = None,
+    ) -> None:
+        if not stores:
+            raise ValueError("a blend needs at least one store")
+        if not 0 < low <= high < 1:
+            raise ValueError(f"low={low}, high={high}: 0 < low <= high < 1 is wanted")
+        first, truth = stores[0], as_masks(truth)
+        self.low, self.high, self.domain, self.workers = float(low), float(high), domain, workers
+        self.classes, self.ids = first.classes, _ids(first, truth, ids)
+        agree(stores, self.ids)
+        stems = [store.path.stem for store in stores]
+        self.names = tuple(stems if len(set(stems)) == len(stems) else [str(store.path) for store in stores])
+        """What the stores are called, in their order: the names of their files, or the paths where those repeat."""
+        slack = margin(stores, domain)
+        below, above = np.float32(cut(low, domain) - slack), np.float32(cut(high, domain) + slack)
+        settings = (2, domain, float(below), float(above))
+
+        def one(image: str) -> tuple[np.ndarray | Path, np.ndarray]:
+            targets = [_target(first, truth, image, cls) for cls in self.classes]
+            if cache is None:
+                return _band(stores, image, targets, domain, below, above)
+            key = _key(stores, image, targets, settings)
+            values, counts = Path(cache) / f"{key}.values.npy", Path(cache) / f"{key}.counts.npy"
+            if not counts.exists() or not values.exists():
+                for path, array in zip((values, counts), _band(stores, image, targets, domain, below, above)):
+                    with replacing(path) as part, part.open("wb") as handle:
+                        np.save(handle, array)
+            return values, np.load(counts)
+
+        with ThreadPoolExecutor(workers) as pool:
+            made = list(pool.map(one, self.ids))
+        self._values = [values for values, _ in made]
+        self._counts = np.stack([counts for _, counts in made])
+
+    def dice(self, weights: Weights = None, thresholds: PerClass = 0.5) -> np.ndarray:
+        """(images, classes) float64 Dice of one blend.
+
+        weights: K numbers >= 0, normalised, or {class: K numbers} with "*"; default equal. thresholds: a probability,
+        or one a class. ValueError names weights that are negative or all 0 and a threshold outside [low, high].
+        """
+        return self.columns(shares(weights, self.classes, len(self.names)), thresholds, range(len(self.classes)))
+
+    def columns(self, share: np.ndarray, thresholds: PerClass, channels: Sequence[int]) -> np.ndarray:
+        """(images, channels) float64 Dice of some classes alone; share: (classes, K) float32 weights, normalised."""
+        levels = self._levels(thresholds)
+
+        def one(row: int) -> list[float]:
+            values, counts = self._values[row], self._counts[row]
+            if isinstance(values, Path):
+                values = np.load(values, mmap_mode="r")
+            ends = np.cumsum(counts[:, 4])
+            out = []
+            for channel in channels:
+                sure, sure_true, area, true, every = counts[channel]
+                band = values[:, ends[channel] - every : ends[channel]]
+                above = weighted_sum(band, share[channel]) > levels[channel]
+                common = sure_true + np.count_nonzero(above[:true])
+                out.append((2 * common + EPSILON) / (sure + np.count_nonzero(above) + area + EPSILON))
+            return out
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            rows = list(pool.map(one, range(len(self.ids))))
+        return np.array(rows, np.float64).reshape(len(self.ids), len(channels))
+
+    def greedy(self, thresholds: PerClass = 0.5, *, rounds: int = 10, by_class: bool = False) -> dict[str, np.ndarray]:
+        """Greedy selection with replacement (Caruana and others, 2004): {class: (K,) weights} for dice().
+
+        From an empty bag, `rounds` times: add the store, again or anew, that makes the mean Dice highest; the best bag
+        on the way is the answer, and how often a store is in it is its weight. by_class: each class has a bag of its
+        own. Of equals the store that is in the bag least often. Overfits less than free weights, but overfits:
+        ensemble.nested says by how much.
+        """
+        scorer = search.Scorer(self, thresholds)
+        weights = search.greedy(scorer, range(len(self.ids)), rounds=rounds, by_class=by_class)
+        return dict(zip(self.classes, weights))
+
+    def subset(self, ids: Iterable[str]) -> BlendSpace:
+        """The space of some images alone; nothing is copied. ValueError for an unknown one or none at all."""
+        place, ids = {i: k for k, i in enumerate(self.ids)}, list(ids)
+        unknown = [i for i in ids if i not in place]
+        if unknown or not ids:
+            raise ValueError(f"a subset of the {len(self.ids)} images is wanted, got {unknown[:3] or 'none'}")
+        rows = [place[i] for i in ids]
+        other = copy.copy(self)
+        other.ids, other._values, other._counts = tuple(ids), [self._values[r] for r in rows], self._counts[rows]
+        return other
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels, of all images and classes, a blend can change."""
+        return int(self._counts[:, :, 4].sum())
+
+    def _levels(self, thresholds: PerClass) -> list[np.floating]:
+        settings = per_class(thresholds, self.classes)
+        for cls, threshold in settings.items():
+            if not self.low <= threshold <= self.high:
+                raise ValueError(
+                    f"class {cls}: threshold {threshold} is outside [{self.low}, {self.high}], for which this space "
+                    "was made; make it with other low= and high="
+                )
+        return [cut(settings[cls], self.domain) for cls in self.classes]
+
+
+def _ids(first: PredictionStore, truth: Masks, ids: Sequence[str] | None) -> tuple[str, ...]:
+    if lacking := [c for c in first.classes if c not in truth.classes]:
+        raise ValueError(f"the truth has no class {', '.join(lacking)}")
+    chosen = tuple(i for i in first.ids if i in truth) if ids is None else tuple(ids)
+    if unknown := [i for i in chosen if i not in truth]:
+        raise ValueError(f"the truth has no image {', '.join(unknown[:3])}")
+    if not chosen:
+        raise ValueError(f"{first.path}: none of its {len(first)} images is in the truth")
+    return chosen
+
+
+def _target(first: PredictionStore, truth: Masks, image: str, cls: str) -> Runs:
+    try:
+        return truth[image][cls].with_shape(first.sizes[image])
+    except ValueError as error:
+        raise ValueError(f"{first.path}, image {image}, class {cls}: the truth does not fit: {error}") from error
+
+
+def _band(
+    stores: Sequence[PredictionStore],
+    image: str,
+    targets: Sequence[Runs],
+    domain: Domain,
+    below: np.floating,
+    above: np.floating,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One image: float32 (K, n) values of the band, class by class, in each the true pixels first; and its counts.
+
+    counts: int64 (classes, 5): pixels surely kept, those of them that are true, true pixels at all, true pixels of the
+    band, pixels of the band.
+    """
+    size = stores[0].sizes[image]
+    every = [planes(store, image, domain) for store in stores]
+    values, counts = [np.zeros((len(stores), 0), np.float32)], np.zeros((len(targets), 5), np.int64)
+    for channel, target in enumerate(targets):
+        counts[channel, 2] = target.area
+        one = [logits[channel] for logits in every]
+        box = active_region(one, size, below)
+        if box is None:
+            continue
+        top, left, bottom, right = box
+        mask = target.mask()[:, left:right]
+        found: dict[bool, list[np.ndarray]] = {True: [], False: []}
+        step = max(1, STRIP // (right - left))
+        for start in range(top, bottom, step):
+            end = min(start + step, bottom)
+            full = [grid.upsample(plane, size, region=(start, left, end, right)) for plane in one]
+            least, most = full[0].copy(), full[0].copy()
+            for value in full[1:]:
+                np.minimum(least, value, out=least)
+                np.maximum(most, value, out=most)
+            sure, true = least > above, mask[start:end]
+            counts[channel, :2] += np.count_nonzero(sure), np.count_nonzero(sure & true)
+            band = (most > below) & ~sure
+            for kind, part in ((True, band & true), (False, band & ~true)):
+                at = np.flatnonzero(part)
+                found[kind].append(np.stack([value.ravel()[at] for value in full]))
+        counts[channel, 3] = sum(part.shape[1] for part in found[True])
+        counts[channel, 4] = counts[channel, 3] + sum(part.shape[1] for part in found[False])
+        values += found[True] + found[False]
+    return np.concatenate(values, axis=1), counts
+
+
+def _key(stores: Sequence[PredictionStore], image: str, targets: Sequence[Runs], settings: tuple) -> str:
+    """A name for all that the band of one image is made of: what has changed has another name."""
+    size = stores[0].sizes[image]
+    heads = [[store.scale, *store.grid] for store in stores], [len(target.array) for target in targets]
+    hashed = hashlib.blake2b(repr((settings, size, heads)).encode(), digest_size=16)
+    for store in stores:
+        hashed.update(np.ascontiguousarray(store.levels(image)).data)
+    for target in targets:
+        hashed.update(np.ascontiguousarray(target.array).data)
+    return hashed.hexdigest()
