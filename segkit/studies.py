@@ -167,6 +167,10 @@ class postprocess_objective:
         return float(np.median(areas)) if areas else 0.0
 
 
+FEWEST_PERSONS = 3
+"""With fewer no choice can be checked on persons who had no part in it."""
+
+
 class Choice(NamedTuple):
     """A Pipeline chosen on some persons, and what the choosing is worth on others."""
 
@@ -203,7 +207,7 @@ def choose(
     """
     ids, steps = dice_curves.ids, _distinct_steps(candidates)
     plain = objective.table(Pipeline(), ids)
-    if len({groups[i] for i in ids}) < 3:
+    if len({groups[i] for i in ids}) < FEWEST_PERSONS:
         score = float(plain.mean())
         return Choice(Pipeline(), "nothing", plain, score, {"nothing": score}, {}, 1.0, {})
     thresholded = nested(dice_curves, groups, k=k)

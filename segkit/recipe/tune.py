@@ -35,7 +35,9 @@ def work(line: Line) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line a trial is noise here; the journal has them all
     study = studies.open_study(f"tune-{folder.key('predict.oof')}", folder / "study.journal", seed=config.seed)
     objective.enqueue(study)
-    studies.optimise(study, objective, trials=config.trials)
+    persons = {line.persons[image] for image in found.ids}
+    enough = len(persons) >= studies.FEWEST_PERSONS  # of fewer nothing can be checked, and nothing will be used
+    studies.optimise(study, objective, trials=config.trials if enough else 1)
     choice = studies.choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
     choice.pipeline.save(folder / "post.json")
     write_table(folder / "oof_dice.csv", choice.table, found)
@@ -55,6 +57,8 @@ def work(line: Line) -> None:
     line.say(f"  held-out Dice: {', '.join(f'{name} {value:.4f}' for name, value in choice.held_out.items())}")
     for name, gain in choice.gains.items():
         line.say(f"  gain of {name}: {gain.gain:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})")
+    if not enough:
+        line.say(f"  {len(persons)} held-out persons: nothing can be checked, so nothing is tuned")
     line.say(f"  kept: {choice.kept} (tuned {choice.tuned:.4f})")
 
 
