@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from segkit.predictions import PredictionStore
 
 
 def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everything: bool = False) -> int:
@@ -139,6 +143,91 @@ def vote(
     return 0
 
 
+def blend(
+    stores: tyro.conf.Positional[tuple[Path, ...]],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    weights: tuple[float, ...] = (),
+) -> int:
+    """The weighted mean of prediction stores' logits, as a new store.
+
+    Args:
+        stores: PredictionStores (.zarr) of the same classes and images.
+        out: The store to write.
+        weights: One for each store; default: equal.
+    """
+    from segkit.ensemble import blend as mean
+    from segkit.predictions import PredictionStore
+
+    blended = mean([PredictionStore.open(path) for path in stores], weights or None, out=out)
+    print(f"{blended.path}: {_shape(blended)}")
+    return 0
+
+
+def import_(
+    source: tyro.conf.Positional[Path],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    kind: Literal["auto", "arrays", "nnunet", "planes", "csv"] = "auto",
+    classes: str | None = None,
+    images: Path | None = None,
+    size: tuple[int, int] | None = None,
+    grid: tuple[int, int] | None = None,
+    domain: Literal["probs", "logits"] | None = None,
+    layout: Literal["chw", "hwc"] | None = None,
+    key: str | None = None,
+    background: bool = True,
+    missing: Literal["error", "empty"] | None = None,
+    columns: tuple[str, str, str] | None = None,
+    order: Literal["C", "F"] | None = None,
+    start: Literal[0, 1] | None = None,
+) -> int:
+    """Others' predictions into a store, or another competition's CSV into a submission.
+
+    Args:
+        source: Folder of .npy, .npz or .png files, or a CSV.
+        out: The store (.zarr) or CSV to write; a store that was begun goes on where it stopped.
+        kind: What SOURCE is; auto looks at its files.
+        classes: In channel order: a file with one a line, or names with commas; default: SOURCE/classes.txt, or
+            for nnunet SOURCE/dataset.json.
+        images: Folder of the original images, for ids and sizes.
+        size: Height and width of every original image, in place of a folder; default: the files' own.
+        grid: Height and width of the store's logits; default: the first file's own, at most 1024.
+        domain: Of arrays: what the values are; default: probs.
+        layout: Of arrays: channels first (chw, the default) or last.
+        key: Of arrays: the one to read where a .npz holds several.
+        background: Of nnunet: the first channel is the background.
+        missing: Of planes: what a class is that has no file; default: an error.
+        columns: Of csv: of image, class and RLE; default: image_name class rle.
+        order: Of csv: row-major (C, the default) or column-major (F) RLE.
+        start: Of csv: the number of the first pixel; default: 1.
+    """
+    from segkit import doors
+
+    if images is not None and size is not None:
+        raise ValueError("--images and --size both say how large the images are; give one")
+    kind = kind if kind != "auto" else doors.kind_of(source)  # type: ignore[assignment]
+    given = {
+        "classes": None if classes is None else _classes(source, classes),
+        "images": images or size,
+        "grid": grid,
+        "domain": domain,
+        "layout": layout,
+        "key": key,
+        "background": None if background else False,
+        "missing": missing,
+        "columns": columns,
+        "order": order,
+        "start": start,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    door = doors.KINDS[kind]
+    unused = [name for name in options if name not in inspect.signature(door).parameters]
+    if unused:
+        raise ValueError(f"{', '.join(unused)} mean nothing for {source}, which is of kind {kind}")
+    made = door(source, out, **options)
+    print(made if kind == "csv" else f"{made.path}: {_shape(made)}")
+    return 0
+
+
 def validate(submission: tyro.conf.Positional[Path], like: Path | None = None) -> int:
     """Is a submission whole? Rows, order, duplicates, RLE.
 
@@ -183,7 +272,8 @@ def models(name: tyro.conf.Positional[str | None] = None) -> int:
 
 
 COMMANDS: dict[str, Any] = {
-    command.__name__: command for command in (audit, eda, score, compare, vote, validate, diff, models)
+    command.__name__.rstrip("_"): command
+    for command in (audit, eda, score, compare, vote, blend, import_, validate, diff, models)
 }
 
 
@@ -206,6 +296,10 @@ def _classes(data: Path, names: str | None) -> list[str] | None:
     if names is None:
         return list(read_classes(data / "classes.txt")) if (data / "classes.txt").is_file() else None
     return list(read_classes(Path(names))) if Path(names).is_file() else [n.strip() for n in names.split(",")]
+
+
+def _shape(store: PredictionStore) -> str:
+    return f"{len(store.ids)} images x {len(store.classes)} classes at {store.grid[0]} x {store.grid[1]}"
 
 
 def _groups(path: Path) -> dict[str, str]:

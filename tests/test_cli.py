@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from segkit import submission
+from segkit import grid, submission
 from segkit.cli import COMMANDS, main
+from segkit.predictions import PredictionStore
 
 
 @pytest.fixture
@@ -79,6 +80,61 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, capsys):
     assert err.startswith("error: ")
     assert "none" in err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A folder of .npy probabilities, the images they are of, and a CSV of another competition."""
+    (tmp_path / "probs").mkdir()
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / "probs" / f"{name}.npy", noise.uniform(0.1, 0.9, (2, 6, 8)).astype(np.float32))
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.zeros((12, 16), np.uint8))
+    (tmp_path / "other.csv").write_text("ImageId,Label,EncodedPixels\na,x,0 1 12 1\nb,x,-1\n")
+    return tmp_path
+
+
+def test_import_and_blend(theirs, capsys):
+    one, two, out = (theirs / f"{name}.zarr" for name in ("one", "two", "out"))
+    asked = ("import", theirs / "probs", "--classes", "x,y", "--images", theirs / "images")
+    code, printed, err = call(capsys, *asked, "-o", one)
+    assert (code, err) == (0, "")
+    assert printed.strip() == f"{one}: 2 images x 2 classes at 6 x 8"
+    assert call(capsys, *asked, "-o", one)[0] == 0  # again: nothing is left to do
+    assert call(capsys, *asked, "-o", two, "--grid", 3, "4", "--kind", "arrays")[0] == 0
+    assert call(capsys, "blend", one, two, "-o", out, "--weights", "3", "1")[0] == 0
+    stores = [PredictionStore.open(path) for path in (one, two, out)]
+    assert stores[2].sizes == {"a.png": (12, 16), "b.png": (12, 16)}
+    fine = np.stack([grid.upsample(plane, (6, 8)) for plane in stores[1]["b.png"]])
+    assert np.abs(stores[2]["b.png"] - (3 * stores[0]["b.png"] + fine) / 4).max() <= 1 / 64
+    code, _, err = call(capsys, "blend", one, two, "-o", theirs / "no.zarr", "--weights", "1")
+    assert code == 2
+    assert "as many weights" in err
+
+
+def test_import_of_a_csv(theirs, capsys):
+    out = theirs / "ours.csv"
+    asked = ("import", theirs / "other.csv", "-o", out, "--columns", "ImageId", "Label", "EncodedPixels")
+    assert call(capsys, *asked, "--order", "F", "--start", "0", "--images", theirs / "images")[0] == 0
+    assert out.read_text().splitlines() == ["image_name,class,rle", "a.png,x,1 2", "b.png,x,"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--columns", "a", "b", "c", "--start", "0"), "columns, start mean nothing for"),
+        (("--no-background",), "background mean nothing for"),
+        (("--size", "3", "4", "--images", "."), "give one"),
+        ((), "classes.txt is not there"),
+        (("--classes", "x,y,z"), "a.npy: 3 channels"),
+    ],
+)
+def test_import_says_what_does_not_fit(theirs, capsys, options, message):
+    code, _, err = call(capsys, "import", theirs / "probs", "-o", theirs / "s.zarr", *options)
+    assert code == 2
+    assert message in err
+    assert not (theirs / "s.zarr").exists()
 
 
 @pytest.fixture
