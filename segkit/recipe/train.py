@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def fit_fold(line: Line, fold: int) -> None:
         channels_last=config.channels_last,
         compile=config.compile,
         accelerator=config.accelerator,
-        workers=config.workers,
+        workers=min(config.workers, os.cpu_count() or 1),
         seed=config.seed,
         validate=validate,
         validate_every=config.validate_every,
