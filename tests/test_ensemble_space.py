@@ -161,26 +161,26 @@ def test_a_cache_is_used_again_and_only_what_changed_is_made_anew(tmp_path, monk
     plain = BlendSpace(stores, truth)
     asked = []
     band = space._band
-    monkeypatch.setattr(space, "_band", lambda s, image, *rest: asked.append(image) or band(s, image, *rest))
+    monkeypatch.setattr(space, "_band", lambda s, e, size, *rest: asked.append(size) or band(s, e, size, *rest))
 
     def cached(**changes):
         asked.clear()
         return BlendSpace(stores, truth, cache=tmp_path / "cache", workers=1, **changes)
 
     first, wanted = cached(), plain.dice((3, 1, 1), 0.4)
-    assert asked == list(SIZES)
+    assert asked == list(SIZES.values())
     assert np.array_equal(first.dice((3, 1, 1), 0.4), wanted)
     assert np.array_equal(cached().dice((3, 1, 1), 0.4), wanted)
     assert asked == []
     stores[1]["b"] = -stores[1]["b"]
     changed = cached()
-    assert asked == ["b"]
+    assert asked == [SIZES["b"]]
     assert np.array_equal(changed.dice((3, 1, 1), 0.4), BlendSpace(stores, truth).dice((3, 1, 1), 0.4))
     assert np.array_equal(first.dice((3, 1, 1), 0.4), wanted)  # what an older space maps stays as it was
     cached(low=0.2)
-    assert asked == list(SIZES)
+    assert asked == list(SIZES.values())
     cached(domain="probs")
-    assert asked == list(SIZES)
+    assert asked == list(SIZES.values())
     assert not list((tmp_path / "cache").glob(".*"))
 
 

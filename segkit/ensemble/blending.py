@@ -78,15 +78,15 @@ def blended(
 
     @lru_cache(maxsize=1)
     def of(image: str) -> list[np.ndarray]:
-        return [planes(store, image, domain) for store in stores]
+        return [store.levels(image) for store in stores]
 
     def load(image: str, cls: str) -> Runs:
         channel, size = first.classes.index(cls), first.sizes[image]
-        one = [logits[channel] for logits in of(image)]
+        one = [plane(store, levels[channel], domain) for store, levels in zip(stores, of(image))]
         box = active_region(one, size, np.float32(cuts[cls] - slack))
         if box is None:
             return Runs(np.zeros((0, 2), np.int64), size)
-        total = weighted_sum([grid.upsample(plane, size, region=box) for plane in one], share[cls])
+        total = weighted_sum([grid.upsample(p, size, region=box) for p in one], share[cls])
         return Runs.from_region(total > cuts[cls], box[0], box[1], size)
 
     return Masks(first.ids, first.classes, load, sizes=first.sizes)
@@ -123,9 +123,9 @@ def shares(weights: Weights, classes: Sequence[str], count: int) -> np.ndarray:
     return np.array(out).astype(np.float32)
 
 
-def planes(store: PredictionStore, image: str, domain: Domain) -> np.ndarray:
-    """float32 (C, h, w) of what is averaged."""
-    logits = store[image]
+def plane(store: PredictionStore, levels: np.ndarray, domain: Domain) -> np.ndarray:
+    """float32 (h, w) of what is averaged, from one class of store.levels(image): a whole image is much to convert."""
+    logits = levels.astype(np.float32) * np.float32(store.scale)
     return logits if domain == "logits" else grid.sigmoid(logits).astype(np.float32)
 
 
@@ -148,7 +148,7 @@ def margin(stores: Sequence[PredictionStore], domain: Domain) -> float:
 
 def active_region(one: Sequence[np.ndarray], size: tuple[int, int], level: np.floating) -> grid.Region | None:
     """The box outside which no plane is above `level`; None where none is anywhere."""
-    boxes = [box for plane in one if (box := grid.active_region(plane, size, level)) is not None]
+    boxes = [box for p in one if (box := grid.active_region(p, size, level)) is not None]
     if not boxes:
         return None
     top, left, bottom, right = zip(*boxes)

@@ -24,7 +24,7 @@ from segkit.ensemble.blending import (
     agree,
     cut,
     margin,
-    planes,
+    plane,
     shares,
     weighted_sum,
 )
@@ -80,12 +80,14 @@ class BlendSpace:
 
         def one(image: str) -> tuple[np.ndarray | Path, np.ndarray]:
             targets = [_target(first, truth, image, cls) for cls in self.classes]
+            levels, size = [store.levels(image) for store in stores], first.sizes[image]
             if cache is None:
-                return _band(stores, image, targets, domain, below, above)
-            key = _key(stores, image, targets, settings)
+                return _band(stores, levels, size, targets, domain, below, above)
+            key = _key(stores, levels, size, targets, settings)
             values, counts = Path(cache) / f"{key}.values.npy", Path(cache) / f"{key}.counts.npy"
             if not counts.exists() or not values.exists():
-                for path, array in zip((values, counts), _band(stores, image, targets, domain, below, above)):
+                band = _band(stores, levels, size, targets, domain, below, above)
+                for path, array in zip((values, counts), band):
                     with replacing(path) as part, part.open("wb") as handle:
                         np.save(handle, array)
             return values, np.load(counts)
@@ -184,7 +186,8 @@ def _target(first: PredictionStore, truth: Masks, image: str, cls: str) -> Runs:
 
 def _band(
     stores: Sequence[PredictionStore],
-    image: str,
+    every: Sequence[np.ndarray],
+    size: tuple[int, int],
     targets: Sequence[Runs],
     domain: Domain,
     below: np.floating,
@@ -192,15 +195,13 @@ def _band(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One image: float32 (K, n) values of the band, class by class, in each the true pixels first; and its counts.
 
-    counts: int64 (classes, 5): pixels surely kept, those of them that are true, true pixels at all, true pixels of the
-    band, pixels of the band.
+    every: int8 (C, h, w) levels of each store. counts: int64 (classes, 5): pixels surely kept, those of them that are
+    true, true pixels at all, true pixels of the band, pixels of the band.
     """
-    size = stores[0].sizes[image]
-    every = [planes(store, image, domain) for store in stores]
     values, counts = [np.zeros((len(stores), 0), np.float32)], np.zeros((len(targets), 5), np.int64)
     for channel, target in enumerate(targets):
         counts[channel, 2] = target.area
-        one = [logits[channel] for logits in every]
+        one = [plane(store, levels[channel], domain) for store, levels in zip(stores, every)]
         box = active_region(one, size, below)
         if box is None:
             continue
@@ -210,7 +211,7 @@ def _band(
         step = max(1, STRIP // (right - left))
         for start in range(top, bottom, step):
             end = min(start + step, bottom)
-            full = [grid.upsample(plane, size, region=(start, left, end, right)) for plane in one]
+            full = [grid.upsample(p, size, region=(start, left, end, right)) for p in one]
             least, most = full[0].copy(), full[0].copy()
             for value in full[1:]:
                 np.minimum(least, value, out=least)
@@ -227,13 +228,18 @@ def _band(
     return np.concatenate(values, axis=1), counts
 
 
-def _key(stores: Sequence[PredictionStore], image: str, targets: Sequence[Runs], settings: tuple) -> str:
+def _key(
+    stores: Sequence[PredictionStore],
+    every: Sequence[np.ndarray],
+    size: tuple[int, int],
+    targets: Sequence[Runs],
+    settings: tuple,
+) -> str:
     """A name for all that the band of one image is made of: what has changed has another name."""
-    size = stores[0].sizes[image]
     heads = [[store.scale, *store.grid] for store in stores], [len(target.array) for target in targets]
     hashed = hashlib.blake2b(repr((settings, size, heads)).encode(), digest_size=16)
-    for store in stores:
-        hashed.update(np.ascontiguousarray(store.levels(image)).data)
+    for levels in every:
+        hashed.update(np.ascontiguousarray(levels).data)
     for target in targets:
         hashed.update(np.ascontiguousarray(target.array).data)
     return hashed.hexdigest()
