@@ -135,19 +135,29 @@ def test_what_was_begun_goes_on_and_nothing_else_does(
     doors.import_arrays(arrays, out, classes=CLASSES)
     assert asked == ["two"]
     for other in ({"classes": ["c", "b_c", "a"]}, {"classes": CLASSES, "grid": (5, 5)}):
-        with pytest.raises(ValueError, match="other files or with other settings"):
+        with pytest.raises(ValueError, match="other images or with other settings"):
             doors.import_arrays(arrays, out, **other)
     (arrays / "two.npz").write_bytes(good)
     assert (arrays / "two.npz").stat().st_mtime_ns != stat.st_mtime_ns
-    with pytest.raises(ValueError, match="other files"):
+    with pytest.raises(ValueError, match=r"two\.npz has changed since"):
         doors.import_arrays(arrays, out, classes=CLASSES)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_file_that_was_mended_goes_in_where_the_import_stopped(arrays: Path, tmp_path: Path) -> None:
+    np.savez(arrays / "two.npz", whatever=probs(2) * 2)
+    with pytest.raises(ValueError, match=r"two\.npz, class a: probabilities in"):
+        doors.import_arrays(arrays, tmp_path / "s.zarr", classes=CLASSES)
+    np.savez(arrays / "two.npz", whatever=probs(2))
+    arrays.rename(tmp_path / "moved")
+    store = doors.import_arrays(tmp_path / "moved", tmp_path / "s.zarr", classes=CLASSES)
+    assert np.abs(store["two"] - logits(probs(2))).max() <= STEP + 1e-5
 
 
 def test_a_store_of_somebody_else_is_not_written_to(arrays: Path, tmp_path: Path) -> None:
     sizes = {"one": (20, 24), "two": (20, 24)}
     PredictionStore.create(tmp_path / "s.zarr", ids=sizes, classes=CLASSES, sizes=sizes, grid=(20, 24))
-    with pytest.raises(ValueError, match="other files"):
+    with pytest.raises(ValueError, match="made of other images"):
         doors.import_arrays(arrays, tmp_path / "s.zarr", classes=CLASSES)
 
 
@@ -166,7 +176,7 @@ BAD = {
     "twice": (probs(1), {"classes": ["a", "a", "c"]}, "each once"),
     "text": (probs(1), {"classes": "abc"}, "classes='abc'"),
     "no classes": (probs(1), {"classes": None}, r"classes\.txt is not there"),
-    "image": (probs(1), {"images": {"xx.png": (1, 1)}}, r"0 images go by the name 'x'"),
+    "image": (probs(1), {"images": {"xx.png": (1, 1)}}, r"x\.npy: 0 images go by the name 'x'"),
     "images": (probs(1), {"images": {"x.png": (1, 1), "x.jpg": (1, 1)}}, r"2 images go by the name 'x'"),
     "no images": (probs(1), {"images": "nowhere"}, "nowhere holds no images"),
 }

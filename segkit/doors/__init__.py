@@ -3,7 +3,7 @@
 Whatever comes is turned into logits, clipped where a store saturates, and averaged over the cells of the store's grid
 (bilinear where the grid is finer): tried on synthetic shapes at thresholds .3 to .7, the average of logits keeps the
 outline better than that of probabilities, but for hard masks at .5. One image is in memory at a time. A store that is
-there already goes on where it stopped, if it was begun from the same files with the same settings.
+there already goes on where it stopped, where it was begun with the same settings and the files it holds did not change.
 """
 
 from segkit.doors.arrays import import_arrays, import_nnunet

@@ -48,15 +48,19 @@ def fill(
     named: dict[str, Found] = {}
     sizes: dict[str, Size] = {}
     for one in found:
-        image, size = resolve(one.name)
+        try:
+            image, size = resolve(one.name)
+        except ValueError as error:
+            raise ValueError(f"{one.files[0]}: {error}") from error
         if image in named:
             raise ValueError(f"image {image}: both {named[image].files[0]} and {one.files[0]}")
         named[image], sizes[image] = one, size or one.size()
     own = found[0].size()
     grid = grid or (min(own[0], LARGEST_SIDE), min(own[1], LARGEST_SIDE))
-    files = [(path.relative_to(source).as_posix(), path.stat()) for one in found for path in one.files]
-    seen = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
-    stamp = digest([seen, classes, sizes, grid, domain, settings])
+    stamp = {
+        "settings": digest([list(named), classes, sizes, grid, domain, settings]),
+        "files": {image: _seen(one.files, Path(source)) for image, one in named.items()},
+    }
     store = _begin(Path(out), stamp, named, classes, sizes, grid)
     done = store.done
     for image in store.ids:
@@ -72,22 +76,39 @@ def fill(
 
 
 def _begin(
-    out: Path, stamp: str, ids: Mapping[str, Any], classes: Sequence[str], sizes: Mapping[str, Size], grid: Size
+    out: Path,
+    stamp: Mapping[str, Any],
+    ids: Mapping[str, Found],
+    classes: Sequence[str],
+    sizes: Mapping[str, Size],
+    grid: Size,
 ) -> PredictionStore:
+    """The store at `out` where it was begun so, else a new one. A file may still change until its image is written."""
     if out.exists():
-        store = PredictionStore.open(out)
-        if zarr.open_group(out, mode="r").attrs.get("imported") != stamp:
-            raise ValueError(f"{out} was made from other files or with other settings; remove it or name another")
+        store, attributes = PredictionStore.open(out), zarr.open_group(out, mode="r+").attrs
+        was: Any = attributes.get("imported", {"settings": None})
+        if was["settings"] != stamp["settings"]:
+            raise ValueError(f"{out} was made of other images or with other settings; remove it or name another")
+        for image in store.done:
+            if was["files"][image] != stamp["files"][image]:
+                raise ValueError(f"{ids[image].files[0]} has changed since {out} was made; remove that or name another")
+        attributes["imported"] = dict(stamp)
         return store
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:  # it takes its place with its stamp: without, it could not be told from another's
         PredictionStore.create(beside / "new", ids=ids, classes=classes, sizes=sizes, grid=grid)
-        zarr.open_group(beside / "new", mode="r+").attrs["imported"] = stamp
+        zarr.open_group(beside / "new", mode="r+").attrs["imported"] = dict(stamp)
         (beside / "new").rename(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return PredictionStore.open(out)
+
+
+def _seen(files: Sequence[Path], source: Path) -> str:
+    """Which files these are, moved or not: names, sizes and times."""
+    stats = [(path.relative_to(source).as_posix(), path.stat()) for path in files]
+    return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
 def _logits(plane: np.ndarray, domain: str, most: float, path: Path, cls: str) -> np.ndarray:
