@@ -1,10 +1,11 @@
 """Post-processing of one class at full resolution: steps, and the Pipeline that is tuned, saved and submitted."""
 
 from segkit.postprocess.cuts import CUTS, hysteresis, triplet
+from segkit.postprocess.gate import Gated, gate
 from segkit.postprocess.pipeline import Pipeline
 from segkit.postprocess.steps import STEPS, closing, fill_holes, keep_largest, opening, remove_small, smooth
 
 __all__ = [
-    "CUTS", "STEPS", "Pipeline", "closing", "fill_holes", "hysteresis", "keep_largest", "opening", "remove_small",
-    "smooth", "triplet",
+    "CUTS", "STEPS", "Gated", "Pipeline", "closing", "fill_holes", "gate", "hysteresis", "keep_largest", "opening",
+    "remove_small", "smooth", "triplet",
 ]  # fmt: skip
