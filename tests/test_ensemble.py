@@ -104,6 +104,21 @@ def test_a_vote_counts(masks, need):
         assert np.array_equal(runs.mask(), heavy > 5)  # half is not more than half
 
 
+@settings(max_examples=40)
+@given(npst.arrays(bool, (3, 2, 2, 4, 5)), st.lists(st.integers(0, 4), min_size=3, max_size=3).filter(any))
+def test_a_vote_with_weights_of_a_class_is_that_classes_own_vote(masks, weights):
+    sources = [rows(m) for m in masks]
+    special, other = CLASSES
+    mixed = list(ensemble.vote(sources, weights={special: weights, "*": (1, 1, 1)}))
+    first = {(i, c): runs for i, c, runs in ensemble.vote(sources, weights=weights)}
+    second = {(i, c): runs for i, c, runs in ensemble.vote(sources)}
+    assert [runs for _, _, runs in mixed] == [(first if c == special else second)[i, c] for i, c, _ in mixed]
+    with pytest.raises(ValueError, match=f"no setting for .*{other}"):
+        list(ensemble.vote(sources, weights={special: weights}))
+    with pytest.raises(ValueError, match=f"3 submissions want as many weights .* for class {special}"):
+        list(ensemble.vote(sources, weights={special: [1], "*": weights}))
+
+
 def test_a_vote_of_files_in_the_first_ones_order(tmp_path):
     names = [("b", "y"), ("b", "x"), ("a", "y"), ("a", "x")]
     one = submission.write(tmp_path / "1.csv", [(*n, "1 2") for n in names])

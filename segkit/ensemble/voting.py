@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from segkit.rle import Runs, at_least
 from segkit.submission import Masks, read
+from segkit.thresholds import per_class
 
 
 def vote(
     submissions: Sequence[str | Path | Masks],
     need: float | None = None,
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     *,
     missing: str = "error",
 ) -> Iterator[tuple[str, str, Runs]]:
     """Rows (image, class, Runs) of a hard vote, in the first submission's order; give them to submission.write.
 
-    need: the weight a pixel needs; default more than half of the total. weights: one for each submission, default 1.
-    Rows are matched by (image, class). missing: what a row is that one submission has and another lacks: "error", a
-    ValueError that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
+    need: the weight a pixel needs; default more than half of the total. weights: one for each submission, default 1,
+    or {class: one for each} with "*" for the others; half is of the class's own total then. Rows are matched by
+    (image, class). missing: what a row is that one submission has and another lacks: "error", a ValueError that names
+    submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
 
     >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
     >>> masks = [Masks(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
@@ -32,12 +34,10 @@ def vote(
     masks = [m if isinstance(m, Masks) else read(m) for m in submissions]
     if not masks:
         raise ValueError("a vote needs at least one submission")
-    share = [1.0] * len(masks) if weights is None else [float(w) for w in weights]
-    if len(share) != len(masks) or min(share) < 0 or sum(share) <= 0:
-        raise ValueError(f"{len(masks)} submissions want as many weights >= 0, not all 0; got {weights}")
+    given = weights if isinstance(weights, Mapping) else {"*": weights}
+    shares = {cls: _shares(w, len(masks), cls) for cls, w in per_class(given, masks[0].classes).items()}
     if missing not in ("error", "empty"):
         raise ValueError(f"missing={missing!r}: error or empty is wanted")
-    needed = need if need is not None else np.nextafter(sum(share) / 2, np.inf) + 1e-6 * sum(share)
     names = [str(n + 1) if isinstance(s, Masks) else str(s) for n, s in enumerate(submissions)]
     for name, source in zip(names[1:], masks[1:]):
         extra = [x for x in (*source.ids, *source.classes) if x not in masks[0] and x not in masks[0].classes]
@@ -45,7 +45,8 @@ def vote(
             raise ValueError(f"submission {names[0]} lacks {', '.join(extra[:3])} of submission {name}")
     for image in masks[0].ids:
         for cls in masks[0].classes:
-            votes = []
+            votes, share = [], shares[cls]
+            needed = need if need is not None else np.nextafter(sum(share) / 2, np.inf) + 1e-6 * sum(share)
             for name, source in zip(names, masks):
                 try:
                     votes.append(source[image][cls])
@@ -54,3 +55,11 @@ def vote(
                         raise ValueError(f"submission {name}: {error.args[0]}") from error
                     votes.append(Runs(np.zeros((0, 2), np.int64)))
             yield image, cls, at_least(votes, needed, share)
+
+
+def _shares(weights: Sequence[float] | None, count: int, cls: str) -> list[float]:
+    """`count` weights of a class; equal ones for None."""
+    share = [1.0] * count if weights is None else [float(w) for w in weights]
+    if len(share) != count or not min(share) >= 0 or not 0 < sum(share) < np.inf:
+        raise ValueError(f"{count} submissions want as many weights >= 0, not all 0; got {weights} for class {cls}")
+    return share
