@@ -309,6 +309,8 @@ def test_bad_planes_are_named(tmp_path: Path) -> None:
     fails("image i, class a: both")
     cv2.imwrite(str(tmp_path / "in" / "b_i.png"), good[0])
     fails(r"b_i\.png is neither IMAGE/CLASS\.png nor IMAGE_CLASS\.png")
+    (tmp_path / "in" / "b_i.png").rename(tmp_path / "in" / "a.png")
+    fails(r"in.a\.png is neither IMAGE/CLASS\.png nor IMAGE_CLASS\.png")
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def import_planes(
     among("missing", missing, ("error", "empty"))
     planes: dict[str, dict[str, Path]] = {}
     for path in listed(source, (".png",)):
-        name, cls = _plane_name(path, classes)
+        name, cls = _plane_name(path, Path(source), classes)
         if cls in planes.setdefault(name, {}):
             raise ValueError(f"image {name}, class {cls}: both {planes[name][cls]} and {path}")
         planes[name][cls] = path
@@ -63,9 +63,9 @@ def import_planes(
     return fill(out, found, classes, images, grid, "bytes", source, (missing,))
 
 
-def _plane_name(path: Path, classes: Sequence[str]) -> tuple[str, str]:
+def _plane_name(path: Path, source: Path, classes: Sequence[str]) -> tuple[str, str]:
     """(image, class) of IMAGE/CLASS.png or IMAGE_CLASS.png."""
-    if path.stem in classes:
+    if path.stem in classes and path.parent != source:
         return path.parent.name, path.stem
     ends = [cls for cls in classes if path.stem.endswith(f"_{cls}")]
     if not ends:
