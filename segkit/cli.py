@@ -125,6 +125,7 @@ def vote(
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     need: float | None = None,
     weights: tuple[float, ...] = (),
+    class_weights: Path | None = None,
     missing: Literal["error", "empty"] = "error",
 ) -> int:
     """Hard vote of submissions, in the first one's order.
@@ -134,12 +135,17 @@ def vote(
         out: The CSV to write.
         need: Weight that a pixel needs; default: more than half.
         weights: One for each submission; default 1 each.
+        class_weights: JSON file {"CLASS": [one for each submission], "*": [...]}, in place of weights.
         missing: What a row is that a submission lacks: an error, or an empty mask.
     """
     from segkit import submission
     from segkit.ensemble import vote as count
+    from segkit.files import read_json
 
-    print(submission.write(out, count(submissions, need, weights or None, missing=missing)))
+    if weights and class_weights is not None:
+        raise ValueError("--weights and --class-weights both weigh the submissions; give one")
+    share = read_json(class_weights) if class_weights is not None else weights or None
+    print(submission.write(out, count(submissions, need, share, missing=missing)))
     return 0
 
 

@@ -62,6 +62,18 @@ def test_vote_validate_and_diff(files, capsys):
     assert out.startswith("0.1333  b.png  x  10 px -> 5 px")  # the least alike first
 
 
+def test_vote_weighs_classes(files, capsys):
+    folder = files["folder"]
+    two = submission.write(folder / "two.csv", [(i, c, "1 1") for i in ("a.png", "b.png") for c in ("x", "y")])
+    (folder / "weights.json").write_text('{"y": [1, 3], "*": [3, 1]}')
+    asked = ("vote", files["good"], two, "-o", folder / "vote.csv", "--class-weights", folder / "weights.json")
+    assert call(capsys, *asked)[0] == 0
+    voted = submission.read(folder / "vote.csv")
+    assert [voted[i][c].text() for i in voted for c in "xy"] == ["1 10", "1 1", "5 10", "1 1"]
+    code, _, err = call(capsys, *asked, "--weights", "1", "2")
+    assert (code, "give one" in err) == (2, True)
+
+
 def test_vote_takes_missing_rows_as_empty_only_when_told(files, capsys):
     short = submission.write(files["folder"] / "short.csv", [("a.png", "x", "1 10")])
     out_file = files["folder"] / "vote.csv"
