@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,10 @@ class Pipeline:
         cut = self._cut(cls)
         if cut is None:
             return self._steps(grid.runs_above(plane, size, self.threshold(cls)), cls)
-        name, chosen = cut
-        return self._steps(CUTS[name][1](lambda threshold: grid.runs_above(plane, size, threshold), **chosen), cls)
+        name, settings = cut
+        return self._steps(
+            _run(CUTS[name][1], lambda threshold: grid.runs_above(plane, size, threshold), name, settings, cls), cls
+        )
 
     def save(self, path: str | Path) -> None:
         """Write {"thresholds": ..., "steps": [[name, settings], ...]} as JSON."""
@@ -91,7 +93,7 @@ class Pipeline:
     def _steps(self, runs: Runs, cls: str) -> Runs:
         for place, (name, settings) in enumerate(self.steps):
             if name in STEPS and self.active(place, cls):
-                runs = STEPS[name](runs, **_chosen(settings, cls))
+                runs = _run(STEPS[name], runs, name, settings, cls)
         return runs
 
     def _cut(self, cls: str) -> tuple[str, dict[str, Any]] | None:
@@ -99,7 +101,7 @@ class Pipeline:
         if len(found) > 1:
             names = " and ".join(name for name, _ in found)
             raise ValueError(f"class {cls}: {names} would both make its mask; let one skip it")
-        return (found[0][0], _chosen(found[0][1], cls)) if found else None
+        return found[0] if found else None
 
 
 def _check(name: str, settings: Mapping[str, Any]) -> None:
@@ -118,13 +120,17 @@ def _check(name: str, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"step {name} has both skip and only: `only` alone says which classes it is for")
 
 
-def _chosen(settings: Mapping[str, Any], cls: str) -> dict[str, Any]:
-    """A step's settings for one class."""
-    return {
-        key: per_class(_for_one(value, cls), (cls,))[cls]
-        for key, value in settings.items()
-        if key not in ("skip", "only")
-    }
+def _run(step: Callable[..., Runs], given: Any, name: str, settings: Mapping[str, Any], cls: str) -> Runs:
+    """A step with its settings for one class."""
+    try:
+        chosen = {
+            key: per_class(_for_one(value, cls), (cls,))[cls]
+            for key, value in settings.items()
+            if key not in ("skip", "only")
+        }
+        return step(given, **chosen)
+    except ValueError as error:
+        raise ValueError(f"class {cls}, step {name}: {error}") from error
 
 
 def _for_one(setting: Any, cls: str) -> Any:
