@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segkit import grid
-from segkit.ensemble import BlendSpace, nested, search, shrunk
+from segkit.ensemble import BlendSpace, held_out, nested, search, shrunk
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks
@@ -135,6 +135,23 @@ def test_nested_is_choosing_by_hand(space):
     assert found.held_out == table.mean()
     assert found.uniform == space.dice().mean()
     assert found.gain.gain == pytest.approx(found.held_out - found.uniform)
+
+
+def test_held_out_persons_are_scored_by_what_the_others_chose(space):
+    seen = []
+
+    def choose(part):
+        seen.append(part.ids)
+        return part.greedy(0.4, rounds=2), {"x": 0.4, "*": 0.6}
+
+    found = held_out(space, PERSONS, choose, k=4)
+    assert found.shape == (8, 2)
+    for row, image in enumerate(IDS):
+        others = tuple(i for i in IDS if PERSONS[i] != PERSONS[image])
+        assert others in seen
+        weights = space.subset(others).greedy(0.4, rounds=2)
+        assert np.array_equal(found[row], space.dice(weights, {"x": 0.4, "y": 0.6})[row])
+    assert len(seen) == 4
 
 
 def test_a_useless_store_is_left_out_and_the_gain_is_real(tmp_path):

@@ -1,8 +1,8 @@
 """Several models or submissions, one answer."""
 
 from segkit.ensemble.blending import blend, blended
-from segkit.ensemble.search import NestedBlend, nested, shrunk
+from segkit.ensemble.search import NestedBlend, held_out, nested, shrunk
 from segkit.ensemble.space import BlendSpace
 from segkit.ensemble.voting import vote
 
-__all__ = ["BlendSpace", "NestedBlend", "blend", "blended", "nested", "shrunk", "vote"]
+__all__ = ["BlendSpace", "NestedBlend", "blend", "blended", "held_out", "nested", "shrunk", "vote"]

@@ -17,8 +17,7 @@ class blend_objective:
     Mean Dice at full resolution. weights_by_class: "weight/STORE/CLASS" instead, one for each class.
     thresholds_by_class: "threshold/CLASS" instead of one "threshold". Weights are normalised; a trial whose weights
     are all 0 is pruned.
-    enqueue(study) puts equal weights at .5 first. More settings overfit more: ensemble.nested, or a study on some
-    persons (space.subset) scored on the others, says by how much.
+    enqueue(study) puts equal weights at .5 first. More settings overfit more: ensemble.held_out says by how much.
     """
 
     def __init__(self, space: BlendSpace, *, weights_by_class: bool = False, thresholds_by_class: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -132,3 +132,23 @@ def nested(
         float(plain.mean()),
         compare(before, after, groups),
     )
+
+
+def held_out(
+    space: BlendSpace,
+    groups: Mapping[str, str],
+    choose: Callable[[BlendSpace], tuple[Weights, PerClass]],
+    *,
+    k: int = 5,
+) -> np.ndarray:
+    """(images, classes) Dice of each image under what `choose` made of the other persons: the price of any tuning.
+
+    choose(space) -> (weights, thresholds), for instance a whole study; it is called once for each of at most k folds of
+    persons, with a space of the others alone. groups: {id: person}. ValueError for fewer than 2 persons or an image
+    without one.
+    """
+    table = np.empty((len(space.ids), len(space.classes)))
+    for held, kept in person_folds(space.ids, groups, k):
+        weights, thresholds = choose(space.subset([space.ids[r] for r in kept]))
+        table[held] = space.subset([space.ids[r] for r in held]).dice(weights, thresholds)
+    return table
