@@ -6,6 +6,7 @@ import csv
 import inspect
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ import tyro
 
 if TYPE_CHECKING:
     from segkit.predictions import PredictionStore
+
+RLEFormat = Literal["kaggle-rows-1", "kaggle-rows-0", "kaggle-columns-1", "kaggle-columns-0", "coco", "coco-list"]
 
 
 def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everything: bool = False) -> int:
@@ -265,6 +268,49 @@ def diff(a: tyro.conf.Positional[Path], b: tyro.conf.Positional[Path], most: int
     return 0
 
 
+def rle(
+    action: tyro.conf.Positional[Literal["convert"]],
+    path: tyro.conf.Positional[Path],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    source: Annotated[RLEFormat, tyro.conf.arg(name="from")],
+    target: Annotated[RLEFormat, tyro.conf.arg(name="to")] = "kaggle-rows-1",
+    size: tuple[int, int] | None = None,
+    sizes: Path | None = None,
+    columns: tuple[str, ...] = ("image_name", "class", "rle"),
+    repair: bool = False,
+) -> int:
+    """Run-length encodings from one format to another: a CSV's, or a COCO data set's (JSON).
+
+    Args:
+        action: convert.
+        path: CSV with an RLE column, or COCO JSON.
+        out: The file to write.
+        source: Format of PATH: flattened by rows or columns, the first pixel 1 or 0; coco and coco-list are one.
+        target: Format of OUT; coco is compressed, coco-list is not.
+        size: Height and width of every image; text in rows to text in rows needs none.
+        sizes: CSV with the columns image_name (or id), height and width instead.
+        columns: The CSV's, of image, class and RLE, or of image and RLE alone.
+        repair: Mend RLE that is not whole, and say on stderr what was done to which row; without, it is an error.
+    """
+    from segkit.rle import files
+
+    if size is not None and sizes is not None:
+        raise ValueError("either --size or --sizes says how large the images are, not both")
+    print(
+        files.convert_file(
+            path,
+            out,
+            source=source,
+            target=target,
+            sizes=files.read_sizes(sizes) if sizes else size,
+            columns=columns,
+            repair=repair,
+            note=partial(print, file=sys.stderr),
+        )
+    )
+    return 0
+
+
 def models(name: tyro.conf.Positional[str | None] = None) -> int:
     """The networks that segkit.models.create knows, or the plan of one (needs torch).
 
@@ -279,7 +325,7 @@ def models(name: tyro.conf.Positional[str | None] = None) -> int:
 
 COMMANDS: dict[str, Any] = {
     command.__name__.rstrip("_"): command
-    for command in (audit, eda, score, compare, vote, blend, import_, validate, diff, models)
+    for command in (audit, eda, score, compare, vote, blend, import_, validate, diff, rle, models)
 }
 
 

@@ -69,7 +69,7 @@ def test_parts_are_loaded_when_they_are_first_used():
     code = "import segkit, sys; was = 'segkit.rle' in sys.modules; segkit.rle.Runs; "
     code += "print(was, 'segkit.rle' in sys.modules, 'segkit.grid' in sys.modules)"
     assert python(code) == ["False", "True", "False"]
-    assert segkit.rle.encode.__module__ == "segkit.rle"
+    assert segkit.rle.encode.__module__.startswith("segkit.rle")
     assert set(segkit.__all__) <= set(dir(segkit))
 
 

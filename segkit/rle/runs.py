@@ -1,55 +1,16 @@
-"""Run-length encoding: Kaggle text <-> mask <-> Runs, and the algebra of runs.
-
-Nobody needs to decode to ask a question: area, overlap, Dice, union and votes are answered on the runs
-themselves, in microseconds where a full-resolution array costs milliseconds. rlemasklib stays behind this module.
-"""
+"""Runs: a mask as its sorted runs, the doors in and out, and the algebra."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from rlemasklib import RLEMask
 
+from segkit.rle.text import join_touching, mend_text, parse, warn
+
 EPSILON = 1e-4  # of the competition's Dice: (2I + 1e-4) / (A + B + 1e-4)
-INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-
-
-def encode(mask: np.ndarray, *, order: str = "C", start: int = 1) -> str:
-    """Kaggle text "start length start length ..." of a mask; an empty mask is "".
-
-    mask: (H, W) bool or integer, set where not zero. order: "C" flattens row by row (hand bones), "F" column by
-    column (many other competitions). start: the number of the first pixel, 1 (Kaggle) or 0.
-    ValueError for another shape, a float mask, or an unknown order or start.
-
-    >>> encode(np.array([[0, 1, 1], [1, 0, 1]]))
-    '2 3 6 1'
-    >>> encode(np.array([[0, 1, 1], [1, 0, 1]]), order="F")
-    '2 2 5 2'
-    """
-    mask = _as_mask(mask)
-    _check_layout(order, start)
-    return Runs.from_mask(mask if order == "C" else mask.T).text(start=start)
-
-
-def decode(text: str, shape: tuple[int, int], *, order: str = "C", start: int = 1) -> np.ndarray:
-    """The mask that a Kaggle text stands for, bool (H, W); "" is an empty mask.
-
-    shape: (height, width). ValueError for None and NaN (what a CSV reader makes of an empty cell: fill it with ""),
-    an odd number of tokens, a token that is no integer, runs that are unsorted, overlapping, empty or end past the
-    last pixel. Runs that touch are fine.
-
-    >>> decode("2 3 6 1", (2, 3)).astype(int)
-    array([[0, 1, 1],
-           [1, 0, 1]])
-    """
-    _check_layout(order, start)
-    height, width = _as_shape(shape)
-    if order == "C":
-        return Runs.from_text(text, (height, width), start=start).mask()
-    return Runs.from_text(text, (width, height), start=start).mask().T.copy()
 
 
 class Runs:
@@ -83,9 +44,7 @@ class Runs:
                 a, b = runs[bad[0]].tolist(), runs[bad[0] + 1].tolist()
                 kind = "unsorted" if b[0] < a[0] else "overlapping"
                 raise ValueError(f"runs {bad[0]} and {bad[0] + 1} are {kind}: {a} then {b}")
-            touching = runs[1:, 0] == runs[:-1, 1]
-            if touching.any():
-                runs = np.stack([runs[np.r_[True, ~touching], 0], runs[np.r_[~touching, True], 1]], axis=1)
+            runs = join_touching(runs)
         self._set(runs, shape if shape is None else _as_shape(shape))
         if self.shape is not None and runs.size and runs[-1, 1] > self.shape[0] * self.shape[1]:
             raise ValueError(
@@ -130,27 +89,19 @@ class Runs:
         return cls._trusted((rows + top) * full_width + columns + left, shape)
 
     @classmethod
-    def from_text(cls, text: str, shape: tuple[int, int] | None = None, *, start: int = 1) -> Runs:
-        """Runs of a row-major Kaggle text. ValueError names the bad token; None and NaN raise."""
-        if not isinstance(text, str):
-            raise ValueError(f"an RLE text is wanted, got {text!r}; an empty mask is the empty string")
-        tokens = text.split()
-        if len(tokens) % 2:
-            raise ValueError(f"{len(tokens)} tokens: an RLE text has pairs 'start length' (last token {tokens[-1]!r})")
-        try:
-            numbers = np.array([int(token) for token in tokens], dtype=np.int64).reshape(-1, 2)
-            plain = "_" not in text and text.isascii()  # int() takes 1_0 and the digits of other scripts
-        except (ValueError, OverflowError):
-            plain = False
-        for place, token in enumerate(() if plain else tokens):
-            if not INTEGER.fullmatch(token):
-                raise ValueError(f"token {place + 1} of the RLE text is {token!r}: integers are wanted")
-        starts, lengths = numbers[:, 0] - start, numbers[:, 1]
-        for what, bad, place, least in (("length", lengths <= 0, 2, 1), ("start", starts < 0, 1, start)):
-            if bad.any():
-                place += 2 * int(np.flatnonzero(bad)[0])
-                raise ValueError(f"token {place} of the RLE text: {what} {tokens[place - 1]} is below {least}")
-        return cls(np.stack([starts, starts + lengths], axis=1), shape)
+    def from_text(
+        cls, text: str, shape: tuple[int, int] | None = None, *, start: int = 1, repair: bool = False
+    ) -> Runs:
+        """Runs of a row-major Kaggle text. ValueError names the bad token; None and NaN raise.
+
+        repair: mend a text that is not whole, as segkit.rle.mend does, and warn (RepairWarning) of what was done.
+        """
+        shape = shape if shape is None else _as_shape(shape)
+        if not repair:
+            return cls._trusted(parse(text, start=start, shape=shape), shape)
+        array, notes = mend_text(text, start=start, shape=shape)
+        warn(notes, level=2)
+        return cls._trusted(array, shape)
 
     # -- what comes out ------------------------------------------------------------------------------------------
     def text(self, *, start: int = 1) -> str:
@@ -162,15 +113,24 @@ class Runs:
         """bool (H, W). ValueError where neither the runs nor the call know a shape, or the runs do not fit it."""
         if shape is not None:
             return self.with_shape(shape).mask()
-        if self.shape is None:
-            raise ValueError("these runs have no shape; pass mask(shape=(height, width))")
-        return self._rlemask(self.shape).to_array().T.view(bool)
+        return self._rlemask(_known_shape(self, "mask()")).to_array().T.view(bool)
 
     def with_shape(self, shape: tuple[int, int]) -> Runs:
         """The same runs in an image of `shape`. ValueError where they do not fit, or are of another shape already."""
         if self.shape not in (None, _as_shape(shape)):
             raise ValueError(f"runs of an image {self.shape} mean nothing in an image {shape}")
         return Runs(self.array, shape)
+
+    def transpose(self) -> Runs:
+        """Runs of the transposed image: row-major of it is column-major of this one. ValueError without a shape.
+
+        >>> Runs([[1, 4]], (2, 3)).transpose().array.tolist()
+        [[1, 3], [4, 5]]
+        """
+        height, width = _known_shape(self, "transpose()")
+        if not self:
+            return Runs._trusted(self.array, (width, height))
+        return Runs._trusted(_from_counts(self._rlemask((height, width)).T.counts_view), (width, height))
 
     def _rlemask(self, shape: tuple[int, int]) -> RLEMask:
         """rlemasklib's column-major mask of the transposed image."""
@@ -216,11 +176,47 @@ class Runs:
         shape = _same_shape(self, other)
         return _threshold([self.array, other.array], [1, -1], 1, shape)
 
+    def __invert__(self) -> Runs:
+        """The pixels that are not set. ValueError without a shape."""
+        height, width = shape = _known_shape(self, "the complement")
+        edges = np.r_[0, self.array.ravel(), height * width].reshape(-1, 2)
+        return Runs._trusted(edges[edges[:, 1] > edges[:, 0]], shape)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Runs) and np.array_equal(self.array, other.array)
 
     def __hash__(self) -> int:
         return hash(self.array.tobytes())
+
+    # -- connected parts -----------------------------------------------------------------------------------------
+    def components(self, *, connectivity: int = 8) -> list[Runs]:
+        """Connected parts. connectivity: 8 (corners connect) or 4. ValueError without a shape.
+
+        >>> [part.area for part in Runs([[0, 2], [3, 4], [6, 7]], (2, 4)).components(connectivity=4)]
+        [2, 1, 1]
+        """
+        if connectivity not in (4, 8):
+            raise ValueError(f"connectivity={connectivity!r}: 4 or 8 is wanted")
+        shape = _known_shape(self, "components()")
+        masks = self._rlemask(shape).connected_components(connectivity=connectivity) if self else []
+        return _parts(masks, shape)
+
+    def holes(self) -> list[Runs]:
+        """4-connected parts of the background that do not touch the image's edge. ValueError without a shape.
+
+        >>> [hole.array.tolist() for hole in Runs([[0, 4], [5, 9]], (3, 3)).holes()]
+        [[[4, 5]]]
+        """
+        height, width = shape = _known_shape(self, "holes()")
+        if not self:
+            return []
+
+        def inside(areas: np.ndarray, boxes: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+            low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]  # (row, column): the mask is the transposed image's
+            return ((low > 0) & (high < [height, width])).all(axis=1)
+
+        masks = (~self)._rlemask(shape).connected_components(connectivity=4, filter_fn=inside)
+        return _parts(masks, shape)
 
     def __bool__(self) -> bool:
         return len(self.array) > 0
@@ -294,8 +290,13 @@ def _as_shape(shape: Sequence[int]) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _check_layout(order: str, start: int) -> None:
-    if order not in ("C", "F"):
-        raise ValueError(f"order={order!r}: 'C' (row by row) or 'F' (column by column) is wanted")
-    if start not in (0, 1):
-        raise ValueError(f"start={start!r}: the first pixel is number 0 or 1")
+def _known_shape(runs: Runs, what: str) -> tuple[int, int]:
+    if runs.shape is None:
+        raise ValueError(f"these runs have no shape, {what} needs it: pass runs.with_shape((height, width))")
+    return runs.shape
+
+
+def _parts(masks: Sequence[RLEMask], shape: tuple[int, int]) -> list[Runs]:
+    """Runs of each, in the order of their first pixels."""
+    parts = [Runs._trusted(_from_counts(mask.counts_view), shape) for mask in masks]
+    return sorted(parts, key=lambda part: int(part.array[0, 0]))

@@ -1,0 +1,118 @@
+"""COCO's run lengths: {"size": [height, width], "counts": ...}, column by column, zeros first.
+
+Three kinds of counts stand for the same numbers: a list (uncompressed), and text or bytes (compressed: differences to
+the count before the last, 5 bits a character). They are read alike. Written so that pycocotools writes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from segkit.rle.runs import Runs, _as_shape, _from_counts
+from segkit.rle.text import join_touching
+
+Counts = Literal["text", "bytes", "list"]
+
+
+def to_coco(runs: Runs, *, counts: Counts = "text") -> dict[str, Any]:
+    """{"size": [height, width], "counts": ...} of runs with a shape.
+
+    counts: "text" (compressed, goes into JSON), "bytes" (compressed, as pycocotools.mask gives it) or "list"
+    (uncompressed). ValueError for runs without a shape, or another kind of counts.
+
+    >>> to_coco(Runs([[1, 4]], (2, 3)), counts="list")
+    {'size': [2, 3], 'counts': [1, 2, 1, 1, 1]}
+    """
+    if runs.shape is None:
+        raise ValueError("COCO's run lengths need the image's shape: pass runs.with_shape((height, width))")
+    if counts not in ("text", "bytes", "list"):
+        raise ValueError(f"counts={counts!r}: 'text', 'bytes' or 'list' is wanted")
+    height, width = runs.shape
+    columns = runs.transpose().array
+    edges = np.r_[0, columns.ravel(), height * width]
+    numbers = np.diff(edges)
+    if numbers[-1] == 0 and len(numbers) > 1:  # the mask ends with ones
+        numbers = numbers[:-1]
+    if counts == "list":
+        return {"size": [height, width], "counts": numbers.tolist()}
+    packed = _pack(numbers)
+    return {"size": [height, width], "counts": packed if counts == "bytes" else packed.decode("ascii")}
+
+
+def from_coco(value: Mapping[str, Any]) -> Runs:
+    """Runs of {"size": [height, width], "counts": text, bytes or a list}.
+
+    ValueError where a key is missing, for polygons, counts that are negative or no integers, compressed counts that
+    are cut off or hold another character, and counts that do not add up to the image's pixels.
+
+    >>> from_coco({"size": [2, 3], "counts": "121O0"}).text()
+    '2 3'
+    """
+    if not isinstance(value, Mapping) or not {"size", "counts"} <= set(value):
+        got = f"the keys {sorted(map(str, value))}" if isinstance(value, Mapping) else type(value).__name__
+        polygons = "; these are polygons: see segkit.polygons.rasterize" if isinstance(value, list) else ""
+        raise ValueError(f"COCO run lengths have the keys 'size' and 'counts', got {got}{polygons}")
+    height, width = _as_shape(value["size"])
+    counts = value["counts"]
+    if isinstance(counts, (str, bytes)):
+        numbers = _unpack(counts.encode() if isinstance(counts, str) else counts)
+    elif isinstance(counts, (Sequence, np.ndarray)):
+        numbers = np.asarray(counts) if len(counts) else np.zeros(0, np.int64)
+        if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
+            raise ValueError(f"COCO counts are a list of integers, got {numbers.dtype} of shape {numbers.shape}")
+    else:
+        raise ValueError(f"COCO counts are text, bytes or a list, got {type(counts).__name__}")
+    if (numbers < 0).any():
+        at = int(np.argmax(numbers < 0))
+        raise ValueError(f"COCO count {at + 1} is {numbers[at]}: counts are 0 or more")
+    total = sum(numbers.tolist())  # of Python's integers, which do not wrap
+    if total != height * width:
+        raise ValueError(f"COCO counts add up to {total}, an image of size {[height, width]} has {height * width}")
+    columns = _from_counts(numbers)
+    columns = join_touching(columns[columns[:, 1] > columns[:, 0]])
+    return Runs._trusted(np.ascontiguousarray(columns), (width, height)).transpose()
+
+
+def box(runs: Runs) -> list[int]:
+    """COCO's [x, y, width, height] of runs with a shape that set a pixel at least."""
+    assert runs.shape is not None
+    top, left, high, wide = runs._rlemask(runs.shape).bbox()  # its axes are those of the transposed image
+    return [int(left), int(top), int(wide), int(high)]
+
+
+def _pack(numbers: np.ndarray) -> bytes:
+    """Least bits first, 5 in a character from "0" on; 32 says that more follow, 16 of the last is the sign."""
+    change = numbers.astype(np.int64)
+    change[3:] -= numbers[1:-2]
+    size = np.ones(len(change), np.int64)
+    while (wide := (change >> (5 * size - 1)) != (change >> 63)).any():  # the rest is not mere sign yet
+        size[wide] += 1
+    number = np.repeat(np.arange(len(change)), size)
+    place = np.arange(len(number)) - np.repeat(np.cumsum(size) - size, size)
+    more = place < size[number] - 1
+    return (((change[number] >> (5 * place)) & 31) + 32 * more + 48).astype(np.uint8).tobytes()
+
+
+def _unpack(packed: bytes) -> np.ndarray:
+    if not packed:
+        return np.zeros(0, np.int64)
+    codes = np.frombuffer(packed, np.uint8).astype(np.int64) - 48
+    if ((codes < 0) | (codes > 63)).any():
+        at = int(np.argmax((codes < 0) | (codes > 63)))
+        raise ValueError(f"character {at + 1} of COCO's counts is {packed[at : at + 1]!r}: '0' to 'o' are wanted")
+    ends = np.flatnonzero(codes < 32)
+    if not len(ends) or ends[-1] != len(codes) - 1:
+        raise ValueError("COCO's compressed counts are cut off: the last character says that more follow")
+    first = np.r_[0, ends[:-1] + 1]
+    size = ends + 1 - first
+    if size.max() > 12:
+        raise ValueError(f"a number of COCO's compressed counts has {size.max()} characters: no image is that large")
+    place = np.arange(len(codes)) - np.repeat(first, size)
+    change = np.add.reduceat((codes & 31) << (5 * place), first)
+    change -= np.where(codes[ends] & 16, np.int64(1) << (5 * size), 0)
+    change[1::2] = np.cumsum(change[1::2])  # each is a difference to the count before the last,
+    change[2::2] = np.cumsum(change[2::2])  # but the first three
+    return change

@@ -1,0 +1,123 @@
+"""The text "start length start length ..." to the (n, 2) array of its runs: strictly, or mended with notes."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+NO_RUNS = np.zeros((0, 2), np.int64)
+
+
+class RepairWarning(UserWarning):
+    """A text was not whole and was mended, because repair=True asked for it; the message says what was done."""
+
+
+def parse(text: str, *, start: int = 1, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Half-open int64 (n, 2) runs in the text's own flat coordinates, sorted and apart: touching runs are joined.
+
+    ValueError names the token: no text, an odd number, no integer, negative, empty, unsorted, overlapping, and past
+    the last pixel where the shape is known.
+    """
+    tokens = _tokens(text)
+    if len(tokens) % 2:
+        raise ValueError(f"{len(tokens)} tokens: an RLE text has pairs 'start length' (last token {tokens[-1]!r})")
+    if not tokens:
+        return NO_RUNS.copy()
+    try:
+        numbers = np.array([int(token) for token in tokens], dtype=np.int64).reshape(-1, 2)
+        # int() takes 1_0 and the digits of other scripts; 19 digits may not add up
+        plain = "_" not in text and text.isascii() and len(max(tokens, key=len)) <= 18
+    except (ValueError, OverflowError):
+        plain = False
+    for place, token in enumerate(() if plain else tokens):
+        if not INTEGER.fullmatch(token):
+            raise ValueError(f"token {place + 1} of the RLE text is {token!r}: an integer of up to 18 digits is wanted")
+    starts, lengths = numbers[:, 0] - start, numbers[:, 1]
+    for what, bad, place, least in (("length", lengths <= 0, 2, 1), ("start", starts < 0, 1, start)):
+        if bad.any():
+            place += 2 * int(np.flatnonzero(bad)[0])
+            raise ValueError(f"token {place} of the RLE text: {what} {tokens[place - 1]} is below {least}")
+    runs = np.stack([starts, starts + lengths], axis=1)
+    crossing = np.flatnonzero(runs[1:, 0] < runs[:-1, 1])
+    if crossing.size:
+        at = int(crossing[0])
+        kind = "unsorted" if runs[at + 1, 0] < runs[at, 0] else "overlapping"
+        before, after = (" ".join(tokens[2 * k : 2 * k + 2]) for k in (at, at + 1))
+        raise ValueError(f"token {2 * at + 3} of the RLE text: runs are {kind}, {before!r} then {after!r}")
+    if shape is not None and runs[-1, 1] > shape[0] * shape[1]:
+        at = int(np.argmax(runs[:, 1] > shape[0] * shape[1]))
+        pair = " ".join(tokens[2 * at : 2 * at + 2])
+        pixels = f"the {shape[0] * shape[1]} pixels of {shape}"
+        raise ValueError(f"token {2 * at + 1} of the RLE text: the run {pair!r} ends past {pixels}")
+    return join_touching(runs)
+
+
+def mend_text(text: str, *, start: int, shape: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
+    """What `parse` gives, of the nearest text that is whole, and a note for each kind of change; () where none was."""
+    tokens = _tokens(text)
+    notes: list[str] = []
+
+    def note(places: list[int], what: str) -> None:
+        if places:
+            more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+            notes.append(f"{what} (token {places[0]} {tokens[places[0] - 1]!r}{more})")
+
+    note([len(tokens)] if len(tokens) % 2 else [], "dropped a last token without a partner")
+    pairs: list[tuple[int, int]] = []
+    places: list[int] = []  # of the pairs' first tokens, counted from 1
+    strange, empty, outside, cut = [], [], [], []
+    end = float("inf") if shape is None else shape[0] * shape[1]
+    for place in range(1, len(tokens), 2):
+        if wrong := [place + k for k in (0, 1) if not INTEGER.fullmatch(tokens[place - 1 + k])]:
+            strange.append(wrong[0])
+            continue
+        first, length = int(tokens[place - 1]) - start, int(tokens[place])
+        low, high = max(first, 0), int(min(first + length, end))
+        if length <= 0:
+            empty.append(place + 1)
+        elif low >= high:
+            outside.append(place)
+        else:
+            if (low, high) != (first, first + length):
+                cut.append(place)
+            pairs.append((low, high))
+            places.append(place)
+    note(strange, "dropped pairs with a token that is no integer")
+    note(empty, "dropped runs whose length is below 1")
+    note(outside, "dropped runs that lie outside the image")
+    note(cut, "cut runs that reach out of the image")
+    runs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    order = np.argsort(runs[:, 0], kind="stable")
+    note([places[k + 1] for k in np.flatnonzero(runs[1:, 0] < runs[:-1, 0])], "sorted runs")
+    runs = runs[order]
+    reach = np.maximum.accumulate(runs[:, 1]) if len(runs) else runs[:, 1]
+    overlapping = np.flatnonzero(runs[1:, 0] < reach[:-1]) + 1
+    note([places[order[k]] for k in overlapping], "merged overlapping runs")
+    fresh = np.r_[True, runs[1:, 0] > reach[:-1]] if len(runs) else np.zeros(0, bool)
+    last = np.r_[fresh[1:], True] if len(runs) else fresh
+    return np.stack([runs[fresh, 0], reach[last]], axis=1), notes
+
+
+def warn(notes: Sequence[str], *, level: int) -> None:
+    """One RepairWarning of all the notes, where there are any; level: as warnings' stacklevel, seen from the caller."""
+    if notes:
+        message = f"the RLE text was repaired: {'; '.join(notes)}"
+        warnings.warn(message, RepairWarning, stacklevel=level + 1)
+
+
+def join_touching(runs: np.ndarray) -> np.ndarray:
+    """Sorted runs that do not overlap, those that touch made one."""
+    touching = runs[1:, 0] == runs[:-1, 1]
+    if not touching.any():
+        return runs
+    return np.stack([runs[np.r_[True, ~touching], 0], runs[np.r_[~touching, True], 1]], axis=1)
+
+
+def _tokens(text: str) -> list[str]:
+    if not isinstance(text, str):
+        raise ValueError(f"an RLE text is wanted, got {text!r}; an empty mask is the empty string")
+    return text.split()
