@@ -13,6 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from segkit import grid
+from segkit.ensemble.objective import blend_objective as blend_objective
 from segkit.metrics import Comparison, compare
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
