@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segkit.postprocess.steps import _components, _shape
+from segkit.postprocess.steps import _shape
 from segkit.rle import Runs, at_least
 
 Above = Callable[[float], Runs]
@@ -52,7 +52,7 @@ def _hysteresis(above: Above, *, low: float, high: float, min_area: float = 1) -
     if not min_area >= 1:
         raise ValueError(f"min_area={min_area}: a core of 1 pixel or more is wanted")
     core, wide = above(high), above(low)
-    kept = [part for part in _components(wide) if part.intersection(core) >= min_area]
+    kept = [part for part in wide.components() if part.intersection(core) >= min_area]
     return at_least(kept, 1) if kept else Runs(np.zeros((0, 2), np.int64), _shape(wide))
 
 

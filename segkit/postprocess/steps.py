@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from segkit.rle import Runs, _from_counts, at_least
+from segkit.rle import Runs, at_least
 
 Mask = TypeVar("Mask", np.ndarray, Runs)
 
@@ -26,7 +26,7 @@ def keep_largest(mask: Mask, *, k: int = 1) -> Mask:
         raise ValueError(f"k={k}: at least 1 component is to be kept")
 
     def step(runs: Runs) -> Runs:
-        parts = _components(runs)
+        parts = runs.components()
         if len(parts) <= k:
             return runs
         parts.sort(key=lambda part: (-part.area, int(part.array[0, 0])))
@@ -45,7 +45,7 @@ def remove_small(mask: Mask, *, min_area: float) -> Mask:
         raise ValueError(f"min_area={min_area}: pixels, 0 or more, are wanted")
 
     def step(runs: Runs) -> Runs:
-        parts = _components(runs)
+        parts = runs.components()
         kept = [part for part in parts if part.area >= min_area]
         if len(kept) == len(parts):
             return runs
@@ -64,17 +64,7 @@ def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
         raise ValueError(f"max_area={max_area}: pixels, 0 or more, or None are wanted")
 
     def step(runs: Runs) -> Runs:
-        height, width = _shape(runs)
-        holes: list[Runs] = []
-        for hole in _components(_complement(runs), connectivity=4):
-            first, last = hole.array[:, 0], hole.array[:, 1] - 1
-            at_edge = (
-                first[0] < width
-                or last[-1] >= (height - 1) * width
-                or bool((first % width == 0).any() or (last % width == width - 1).any())
-            )
-            if not at_edge and (max_area is None or hole.area <= max_area):
-                holes.append(hole)
+        holes: list[Runs] = [hole for hole in runs.holes() if max_area is None or hole.area <= max_area]
         return at_least([runs, *holes], 1) if holes else runs
 
     return _on_runs(mask, step)
@@ -126,18 +116,6 @@ def _shape(runs: Runs) -> tuple[int, int]:
     if runs.shape is None:
         raise ValueError("post-processing needs the image's shape: pass runs.with_shape((height, width))")
     return runs.shape
-
-
-def _components(runs: Runs, connectivity: int = 8) -> list[Runs]:
-    shape = _shape(runs)
-    masks = runs._rlemask(shape).connected_components(connectivity=connectivity) if runs else []
-    return [Runs._trusted(_from_counts(mask.counts_view), shape) for mask in masks]
-
-
-def _complement(runs: Runs) -> Runs:
-    height, width = _shape(runs)
-    whole = Runs([[0, height * width]], (height, width)) if height * width else runs
-    return whole - runs
 
 
 def _disc(radius: int) -> np.ndarray:

@@ -50,10 +50,6 @@ class RunFolder:
         )
         return True
 
-    def forget(self, stage: str) -> None:
-        """Make a stage run again."""
-        (self.path / ".stages" / f"{stage}.json").unlink(missing_ok=True)
-
 
 class Meter:
     """Seconds and the highest resident memory of the largest process, this one or any it started.

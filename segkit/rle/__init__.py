@@ -11,7 +11,6 @@ from segkit.rle.coco import from_coco, to_coco
 from segkit.rle.files import convert_file
 from segkit.rle.formats import FORMATS, Mended, convert, decode, encode, mend
 from segkit.rle.runs import EPSILON, Runs, at_least
-from segkit.rle.runs import _from_counts as _from_counts
 from segkit.rle.text import RepairWarning
 
 __all__ = [
