@@ -6,7 +6,7 @@ import hashlib
 
 from segkit.annotations import audit
 from segkit.annotations.audit import Problem, summarise
-from segkit.files import write_json
+from segkit.files import digest, write_json
 from segkit.recipe.line import BROKEN, Line
 
 
@@ -15,7 +15,8 @@ def run(line: Line) -> None:
 
     def work() -> None:
         problems = audit(line.data, line.classes, rules=line.recipe.rules)
-        write_json(line.folder / "audit.json", {"data": line.data, "problems": [list(p) for p in problems]})
+        found = {"data": line.data, "train": train, "problems": [list(p) for p in problems]}
+        write_json(line.folder / "audit.json", found)
 
     def find() -> None:
         line.say(f"  data: {line.data}")  # the embedded default is drawn here
@@ -26,6 +27,7 @@ def run(line: Line) -> None:
     labels = hashlib.sha256()  # of what the annotations say: data that is only moved or copied is the same data
     for path in sorted(folder.glob("train/outputs_json/*/*.json"), key=lambda p: (p.parent.name, p.name)):
         labels.update(path.name.encode() + path.read_bytes())
+    train = digest([[file for file in files if str(file[0]).startswith("train/")], labels.hexdigest(), line.classes])
     ran = line.folder.run("audit", [files, labels.hexdigest(), line.classes], [line.folder / "audit.json"], work)
     line.__dict__.pop("problems", None)
     show(line, line.problems, "" if ran else " (as before)")

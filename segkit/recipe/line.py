@@ -79,13 +79,18 @@ class Line:
             return tuple(self.recipe.classes)
         return read_classes(self.data / "classes.txt")
 
-    @cached_property
-    def problems(self) -> list[Problem]:
-        """What the audit found."""
+    @property
+    def audited(self) -> dict[str, Any]:
+        """What audit.json holds: data, problems, and under "train" a hash of all that training sees."""
         file = self.folder / "audit.json"
         if not file.is_file():
             raise ValueError(f"{file} is not there: run the stage audit first")
-        return [Problem(*row) for row in read_json(file)["problems"]]
+        return dict(read_json(file))
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """What the audit found."""
+        return [Problem(*row) for row in self.audited["problems"]]
 
     @cached_property
     def train_items(self) -> list[Item]:

@@ -16,6 +16,7 @@ def run(line: Line) -> None:
     made_by = {
         "weights": [line.folder.key(f"train.fold{fold}") for fold in line.folds],
         "folds": line.folds,
+        "data": line.folder.key("audit"),
         "views": line.config.views,
         "grid": line.config.size,
     }

@@ -27,13 +27,13 @@ def run(line: Line) -> None:
     for fold in line.folds:
         folder = line.folder / f"fold{fold}"
         begun = folder / "settings.json"
-        if begun.is_file() and read_json(begun)["data"] != line.folder.key("audit"):
+        if begun.is_file() and read_json(begun)["data"] != line.audited["train"]:
             raise ValueError(
-                f"{folder} was trained on other images, annotations or classes than {line.data} holds now: "
+                f"{folder} was trained on other training images, annotations or classes than {line.data} holds now: "
                 f"name another --out, or delete {folder}"
             )
         outputs = [folder / "model.safetensors"]
-        key = {"settings": settings, "audit": line.folder.key("audit"), "fold": fold}
+        key = {"settings": settings, "data": line.audited["train"], "fold": fold}
         ran = line.folder.run(f"train.fold{fold}", key, outputs, lambda fold=fold: fit_fold(line, fold))  # type: ignore[misc]
         if not ran:
             line.say(f"  fold {fold}: done before")
@@ -139,7 +139,7 @@ def fit_fold(line: Line, fold: int) -> None:
         in_channels=config.in_channels,
         cache=cache,
     )
-    write_json(line.folder / f"fold{fold}" / "settings.json", {**deciding(config), "data": line.folder.key("audit")})
+    write_json(line.folder / f"fold{fold}" / "settings.json", {**deciding(config), "data": line.audited["train"]})
     result = fit(
         model,
         data,

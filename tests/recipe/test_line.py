@@ -148,10 +148,16 @@ def test_changed_data_is_not_mixed_with_a_training_and_moved_data_is_the_same(tm
     capsys.readouterr()
     assert main(RECIPE, [*flags, "--data", str(moved)]) == 0
     assert "fold 0: done before" in capsys.readouterr().out
+    new = moved / "test" / "DCM" / "ID099" / "late.png"
+    new.parent.mkdir()
+    shutil.copy(next((moved / "test" / "DCM").rglob("*.png")), new)
+    assert main(RECIPE, ["predict", *flags, "--data", str(moved)]) == 0  # more test images: the training stands
+    assert "fold 0: done before" in capsys.readouterr().out
+    assert "late.png" in PredictionStore.open(out / "test.zarr").ids
     changed = next((moved / "train" / "outputs_json").rglob("image1.json"))
     changed.write_text(changed.read_text().replace("[", "[ ", 1))
     assert main(RECIPE, [*flags, "--data", str(moved)]) == 2
-    assert "was trained on other images, annotations" in capsys.readouterr().err
+    assert "was trained on other training images, annotations" in capsys.readouterr().err
 
 
 def test_several_folds_are_averaged_on_the_test_images(tmp_path):
