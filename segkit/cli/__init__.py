@@ -1,0 +1,40 @@
+"""segkit on the command line: what can be asked of files alone, without torch.
+
+A command is a function of a module here, listed in COMMANDS; heavy imports are inside it, so that all start at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from segkit.cli.convert import RLEFormat, import_, rle
+from segkit.cli.data import audit, eda, models
+from segkit.cli.ensembles import blend, vote
+from segkit.cli.scores import compare, diff, score, validate
+
+__all__ = [
+    "RLEFormat", "audit", "blend", "compare", "diff", "eda", "import_", "main", "models", "rle", "score", "validate",
+    "vote",
+]  # fmt: skip
+
+COMMANDS: dict[str, Any] = {
+    command.__name__.rstrip("_"): command
+    for command in (audit, eda, score, compare, vote, blend, import_, validate, diff, rle, models)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input ends in one readable line and exit code 2."""
+    try:
+        return int(
+            tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="segkit", description="The last mile of segmentation competitions.", args=arguments
+            )
+        )
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        print(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,68 @@
+"""What can be asked of a data folder, and of the networks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from segkit.cli.shared import class_names
+
+
+def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everything: bool = False) -> int:
+    """Every problem of a data folder, with file, image and class.
+
+    Args:
+        data: Folder that holds train/DCM, train/outputs_json and, where there is one, test/DCM.
+        classes: The wanted labels: a file with one a line, or names with commas; default: DATA/classes.txt, else any.
+        everything: Print also what is common and harmless, line by line.
+    """
+    from segkit.annotations import audit as look
+    from segkit.annotations.audit import summarise
+
+    problems = look(data, class_names(data, classes))
+    for p in problems:
+        if everything or p.severity == "problem":
+            where = f"{p.file}, class {p.cls}" if p.cls else p.file
+            print(f"{p.kind}: {where}: {p.message}")
+    print(f"{len(problems)} findings: {summarise(problems)}")
+    return 1 if any(p.severity == "problem" for p in problems) else 0
+
+
+def eda(data: tyro.conf.Positional[Path], out: Path = Path("eda.html"), classes: str | None = None) -> int:
+    """One page about a data folder: sizes, areas, places and overlaps of the classes, persons.
+
+    Args:
+        data: Folder in the competition's layout.
+        out: The page to write.
+        classes: As for audit.
+    """
+    from segkit import report
+    from segkit.annotations import Truth, index
+    from segkit.annotations.truth import find_classes
+
+    items = index(data)
+    names = class_names(data, classes) or find_classes(data, [item for item in items if item.json])
+    truth = Truth.from_items([item for item in items if item.json], names)
+    try:
+        items = [*items, *index(data, "test")]
+    except ValueError:
+        print(f"{data} has no test images; the page is about the training images", file=sys.stderr)
+    sheet = data / "meta_data.xlsx"
+    metadata = report.read_metadata(sheet) if sheet.is_file() else None
+    report.write_eda(out, report.eda(items, truth, names, metadata=metadata), title=str(data))
+    print(out)
+    return 0
+
+
+def models(name: tyro.conf.Positional[str | None] = None) -> int:
+    """The networks that segkit.models.create knows, or the plan of one (needs torch).
+
+    Args:
+        name: Of one network.
+    """
+    from segkit import models as known
+
+    print(known.describe(name) if name else "\n".join(known.names()))
+    return 0
