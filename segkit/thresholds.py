@@ -164,7 +164,7 @@ def _curve(levels: np.ndarray, size: tuple[int, int], target: Runs) -> np.ndarra
         value = grid.upsample(levels, size, region=box)
         # code k: strictly above the first k cuts -127, -126, ... of 255
         codes = (np.ceil(value, out=value) + np.float32(LEVELS)).astype(np.uint8)
-        inside = target.mask()[box[0] : box[2], box[1] : box[3]].view(np.uint8)
+        inside = target.crop(*box).view(np.uint8)
         every, true = _histogram(codes, None), _histogram(codes, inside)
     above = np.cumsum(every[::-1])[::-1][1:]
     common = np.cumsum(true[::-1])[::-1][1:]

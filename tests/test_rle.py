@@ -310,3 +310,25 @@ def test_two_empty_masks_agree_and_one_empty_does_not():
     assert some.dice(empty) == pytest.approx(1e-4 / (1 + 1e-4))
     assert hash(some) == hash(Runs([[0, 1]]))
     assert repr(some) == "Runs(1 runs, area 1, shape (2, 2))"
+
+
+@given(masks, st.data())
+def test_a_crop_is_that_part_of_the_mask(mask, data):
+    height, width = mask.shape
+    top, left = data.draw(st.integers(0, height)), data.draw(st.integers(0, width))
+    bottom, right = data.draw(st.integers(top, height)), data.draw(st.integers(left, width))
+    assert np.array_equal(Runs.from_mask(mask).crop(top, left, bottom, right), mask[top:bottom, left:right])
+
+
+@given(masks)
+def test_the_box_is_the_smallest_that_holds_every_pixel(mask):
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if mask.any() else None
+    assert Runs.from_mask(mask).box() == box
+
+
+def test_a_crop_outside_the_image_is_refused():
+    with pytest.raises(ValueError, match=r"\(0, 0, 3, 1\) does not lie inside an image \(2, 2\)"):
+        Runs([[0, 1]], (2, 2)).crop(0, 0, 3, 1)
+    with pytest.raises(ValueError, match="no shape"):
+        Runs([[0, 1]]).box()

@@ -206,7 +206,7 @@ def _band(
         if box is None:
             continue
         top, left, bottom, right = box
-        mask = target.mask()[:, left:right]
+        mask = target.crop(top, left, bottom, right)
         found: dict[bool, list[np.ndarray]] = {True: [], False: []}
         step = max(1, STRIP // (right - left))
         for start in range(top, bottom, step):
@@ -216,7 +216,7 @@ def _band(
             for value in full[1:]:
                 np.minimum(least, value, out=least)
                 np.maximum(most, value, out=most)
-            sure, true = least > above, mask[start:end]
+            sure, true = least > above, mask[start - top : end - top]
             counts[channel, :2] += np.count_nonzero(sure), np.count_nonzero(sure & true)
             band = (most > below) & ~sure
             for kind, part in ((True, band & true), (False, band & ~true)):

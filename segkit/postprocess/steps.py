@@ -133,14 +133,14 @@ def _on_box(mask: Mask, margin: int, step: Callable[[np.ndarray], np.ndarray]) -
     """`step` on the uint8 box around the mask, `margin` wider on each side where the image goes on there."""
 
     def boxed(runs: Runs) -> Runs:
-        if not runs:
-            return runs
         height, width = _shape(runs)
-        full = runs.mask()
-        rows, columns = np.flatnonzero(full.any(axis=1)), np.flatnonzero(full.any(axis=0))
-        top, bottom = max(int(rows[0]) - margin, 0), min(int(rows[-1]) + 1 + margin, height)
-        left, right = max(int(columns[0]) - margin, 0), min(int(columns[-1]) + 1 + margin, width)
-        box = np.ascontiguousarray(full[top:bottom, left:right]).view(np.uint8)
+        found = runs.box()
+        if found is None:
+            return runs
+        top, left, bottom, right = found
+        top, bottom = max(top - margin, 0), min(bottom + margin, height)
+        left, right = max(left - margin, 0), min(right + margin, width)
+        box = np.ascontiguousarray(runs.crop(top, left, bottom, right)).view(np.uint8)
         return Runs.from_region(step(box), top, left, (height, width))
 
     return _on_runs(mask, boxed)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segkit.rle.runs import Runs, _as_shape, _from_counts
-from segkit.rle.text import join_touching
+from segkit.rle.arrays import from_counts, join_touching
+from segkit.rle.runs import Runs, _as_shape
 
 Counts = Literal["text", "bytes", "list"]
 
@@ -71,7 +71,7 @@ def from_coco(value: Mapping[str, Any]) -> Runs:
     total = sum(numbers.tolist())  # of Python's integers, which do not wrap
     if total != height * width:
         raise ValueError(f"COCO counts add up to {total}, an image of size {[height, width]} has {height * width}")
-    columns = _from_counts(numbers)
+    columns = from_counts(numbers)
     columns = join_touching(columns[columns[:, 1] > columns[:, 0]])
     return Runs._trusted(np.ascontiguousarray(columns), (width, height)).transpose()
 

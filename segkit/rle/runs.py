@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from rlemasklib import RLEMask
 
-from segkit.rle.text import join_touching, mend_text, parse, warn
+from segkit.rle.arrays import common, from_counts, join_touching, weighed
+from segkit.rle.text import mend_text, parse, warn
 
 EPSILON = 1e-4  # of the competition's Dice: (2I + 1e-4) / (A + B + 1e-4)
 
@@ -67,7 +68,7 @@ class Runs:
         """Runs of a (H, W) bool or integer mask, set where not zero."""
         mask = _as_mask(mask)
         counts = RLEMask.from_array(np.ascontiguousarray(mask).view(np.uint8).T).counts_view
-        return cls._trusted(_from_counts(counts), mask.shape)
+        return cls._trusted(from_counts(counts), mask.shape)
 
     @classmethod
     def from_region(cls, mask: np.ndarray, top: int, left: int, shape: tuple[int, int]) -> Runs:
@@ -115,6 +116,36 @@ class Runs:
             return self.with_shape(shape).mask()
         return self._rlemask(_known_shape(self, "mask()")).to_array().T.view(bool)
 
+    def crop(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
+        """bool (bottom - top, right - left): that part of mask(), without the rest. ValueError without a shape.
+
+        >>> Runs([[1, 3], [4, 5]], (2, 3)).crop(0, 1, 2, 3).astype(int)
+        array([[1, 1],
+               [1, 0]])
+        """
+        height, width = _known_shape(self, "crop()")
+        if not (0 <= top <= bottom <= height and 0 <= left <= right <= width):
+            raise ValueError(f"({top}, {left}, {bottom}, {right}) does not lie inside an image {(height, width)}")
+        low, high = top * width, bottom * width
+        first, last = np.searchsorted(self.array[:, 1], low, side="right"), np.searchsorted(self.array[:, 0], high)
+        rows = Runs._trusted(np.clip(self.array[first:last], low, high) - low, (bottom - top, width))
+        return rows.mask()[:, left:right]
+
+    def box(self) -> tuple[int, int, int, int] | None:
+        """(top, left, bottom, right), half-open, of the smallest box that holds every pixel; None when empty.
+
+        >>> Runs([[5, 7]], (3, 4)).box()
+        (1, 1, 2, 3)
+        """
+        _, width = _known_shape(self, "box()")
+        if not self:
+            return None
+        rows, columns = np.divmod(self.array - [0, 1], width)
+        top, bottom = int(rows[0, 0]), int(rows[-1, 1]) + 1
+        if (rows[:, 0] != rows[:, 1]).any():  # a run that goes on in the next row reaches both edges
+            return top, 0, bottom, width
+        return top, int(columns[:, 0].min()), bottom, int(columns[:, 1].max()) + 1
+
     def with_shape(self, shape: tuple[int, int]) -> Runs:
         """The same runs in an image of `shape`. ValueError where they do not fit, or are of another shape already."""
         if self.shape not in (None, _as_shape(shape)):
@@ -130,7 +161,7 @@ class Runs:
         height, width = _known_shape(self, "transpose()")
         if not self:
             return Runs._trusted(self.array, (width, height))
-        return Runs._trusted(_from_counts(self._rlemask((height, width)).T.counts_view), (width, height))
+        return Runs._trusted(from_counts(self._rlemask((height, width)).T.counts_view), (width, height))
 
     def _rlemask(self, shape: tuple[int, int]) -> RLEMask:
         """rlemasklib's column-major mask of the transposed image."""
@@ -147,15 +178,7 @@ class Runs:
     def intersection(self, other: Runs) -> int:
         """Pixels set in both, without building the common runs."""
         _same_shape(self, other)
-        few, many = sorted((self.array, other.array), key=len)
-        if not len(few):
-            return 0
-        lengths = many[:, 1] - many[:, 0]
-        before = np.r_[0, np.cumsum(lengths)]
-        at = np.searchsorted(many[:, 0], few, side="right")  # runs of `many` that start at or before the edge
-        last = np.maximum(at - 1, 0)
-        covered = before[last] + np.clip(few - many[last, 0], 0, lengths[last])
-        return int((covered[:, 1] - covered[:, 0]).sum())
+        return common(self.array, other.array)
 
     def dice(self, other: Runs) -> float:
         """(2I + 1e-4) / (A + B + 1e-4): two empty masks agree (1.0)."""
@@ -163,8 +186,8 @@ class Runs:
 
     def iou(self, other: Runs) -> float:
         """(I + 1e-4) / (A + B - I + 1e-4): two empty masks agree (1.0)."""
-        common = self.intersection(other)
-        return (common + EPSILON) / (self.area + other.area - common + EPSILON)
+        shared = self.intersection(other)
+        return (shared + EPSILON) / (self.area + other.area - shared + EPSILON)
 
     def __and__(self, other: Runs) -> Runs:
         return at_least([self, other], 2)
@@ -174,7 +197,7 @@ class Runs:
 
     def __sub__(self, other: Runs) -> Runs:
         shape = _same_shape(self, other)
-        return _threshold([self.array, other.array], [1, -1], 1, shape)
+        return Runs._trusted(weighed([self.array, other.array], [1, -1], 1), shape)
 
     def __invert__(self) -> Runs:
         """The pixels that are not set. ValueError without a shape."""
@@ -243,27 +266,7 @@ def at_least(masks: Sequence[Runs], need: float, weights: Sequence[float] | None
     if not need > 0:
         raise ValueError(f"need={need}: a vote needs more than 0, or every pixel would pass")
     shape = _same_shape(*masks)
-    return _threshold([mask.array for mask in masks], weights, need, shape)
-
-
-def _threshold(
-    arrays: Sequence[np.ndarray], weights: Sequence[float], need: float, shape: tuple[int, int] | None
-) -> Runs:
-    """Runs of the pixels where the sum of the weights of the covering runs is at least `need`."""
-    edges = np.concatenate([a.ravel() for a in arrays])
-    steps = np.concatenate([np.tile([w, -w], len(a)) for a, w in zip(arrays, weights)])
-    order = np.argsort(edges, kind="stable")
-    edges, total = edges[order], np.cumsum(steps[order])
-    last = np.r_[edges[1:] != edges[:-1], True] if edges.size else np.zeros(0, bool)
-    edges, inside = edges[last], total[last] >= need * (1 - 1e-9)  # sums of .1 fall short of 1
-    change = np.flatnonzero(np.diff(np.r_[False, inside].astype(np.int8)))
-    return Runs._trusted(np.ascontiguousarray(edges[change].reshape(-1, 2)), shape)
-
-
-def _from_counts(counts: np.ndarray) -> np.ndarray:
-    """(n, 2) half-open runs of alternating counts that begin with the zeros."""
-    edges = np.cumsum(counts, dtype=np.int64)
-    return edges[: len(edges) // 2 * 2].reshape(-1, 2)
+    return Runs._trusted(weighed([mask.array for mask in masks], weights, need), shape)
 
 
 def _same_shape(*masks: Runs) -> tuple[int, int] | None:
@@ -298,5 +301,5 @@ def _known_shape(runs: Runs, what: str) -> tuple[int, int]:
 
 def _parts(masks: Sequence[RLEMask], shape: tuple[int, int]) -> list[Runs]:
     """Runs of each, in the order of their first pixels."""
-    parts = [Runs._trusted(_from_counts(mask.counts_view), shape) for mask in masks]
+    parts = [Runs._trusted(from_counts(mask.counts_view), shape) for mask in masks]
     return sorted(parts, key=lambda part: int(part.array[0, 0]))

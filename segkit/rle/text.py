@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 
+from segkit.rle.arrays import join_touching
+
 INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+MOST = 10**18
 NO_RUNS = np.zeros((0, 2), np.int64)
 
 
@@ -22,38 +26,51 @@ def parse(text: str, *, start: int = 1, shape: tuple[int, int] | None = None) ->
     ValueError names the token: no text, an odd number, no integer, negative, empty, unsorted, overlapping, and past
     the last pixel where the shape is known.
     """
+    numbers = _numbers(text)
+    if not len(numbers):
+        return NO_RUNS.copy()
+    runs = numbers - start
+    runs[:, 1] += numbers[:, 0]
+    sound = runs[0, 0] >= 0 and (numbers[:, 1] > 0).all() and (runs[1:, 0] >= runs[:-1, 1]).all()
+    if not sound or (shape is not None and runs[-1, 1] > shape[0] * shape[1]):
+        _refuse(text.split(), runs, start, shape)
+    return join_touching(runs)
+
+
+def _numbers(text: str) -> np.ndarray:
+    """int64 (n, 2) starts and lengths. ValueError where the text is none, or no pairs of integers of 18 digits."""
+    if isinstance(text, str) and text.isascii() and text.replace(" ", "").isdecimal():
+        numbers = np.fromstring(text, np.int64, sep=" ")
+        if len(numbers) % 2 == 0 and numbers.max() < MOST:  # what 19 digits give at least, or overflow to
+            return numbers.reshape(-1, 2)
     tokens = _tokens(text)
     if len(tokens) % 2:
         raise ValueError(f"{len(tokens)} tokens: an RLE text has pairs 'start length' (last token {tokens[-1]!r})")
-    if not tokens:
-        return NO_RUNS.copy()
-    try:
-        numbers = np.array([int(token) for token in tokens], dtype=np.int64).reshape(-1, 2)
-        # int() takes 1_0 and the digits of other scripts; 19 digits may not add up
-        plain = "_" not in text and text.isascii() and len(max(tokens, key=len)) <= 18
-    except (ValueError, OverflowError):
-        plain = False
-    for place, token in enumerate(() if plain else tokens):
+    for place, token in enumerate(tokens):
         if not INTEGER.fullmatch(token):
             raise ValueError(f"token {place + 1} of the RLE text is {token!r}: an integer of up to 18 digits is wanted")
-    starts, lengths = numbers[:, 0] - start, numbers[:, 1]
+    return np.array([int(token) for token in tokens], dtype=np.int64).reshape(-1, 2)
+
+
+def _refuse(tokens: Sequence[str], runs: np.ndarray, start: int, shape: tuple[int, int] | None) -> NoReturn:
+    """ValueError for runs that are not sound: it names the first token of the first rule that is broken."""
+    starts, lengths = runs[:, 0], runs[:, 1] - runs[:, 0]
     for what, bad, place, least in (("length", lengths <= 0, 2, 1), ("start", starts < 0, 1, start)):
         if bad.any():
             place += 2 * int(np.flatnonzero(bad)[0])
             raise ValueError(f"token {place} of the RLE text: {what} {tokens[place - 1]} is below {least}")
-    runs = np.stack([starts, starts + lengths], axis=1)
     crossing = np.flatnonzero(runs[1:, 0] < runs[:-1, 1])
     if crossing.size:
         at = int(crossing[0])
         kind = "unsorted" if runs[at + 1, 0] < runs[at, 0] else "overlapping"
         before, after = (" ".join(tokens[2 * k : 2 * k + 2]) for k in (at, at + 1))
         raise ValueError(f"token {2 * at + 3} of the RLE text: runs are {kind}, {before!r} then {after!r}")
-    if shape is not None and runs[-1, 1] > shape[0] * shape[1]:
-        at = int(np.argmax(runs[:, 1] > shape[0] * shape[1]))
-        pair = " ".join(tokens[2 * at : 2 * at + 2])
-        pixels = f"the {shape[0] * shape[1]} pixels of {shape}"
-        raise ValueError(f"token {2 * at + 1} of the RLE text: the run {pair!r} ends past {pixels}")
-    return join_touching(runs)
+    height, width = shape  # type: ignore[misc]
+    at = int(np.argmax(runs[:, 1] > height * width))
+    pair = " ".join(tokens[2 * at : 2 * at + 2])
+    raise ValueError(
+        f"token {2 * at + 1} of the RLE text: the run {pair!r} ends past the {height * width} pixels of {shape}"
+    )
 
 
 def mend_text(text: str, *, start: int, shape: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
@@ -107,14 +124,6 @@ def warn(notes: Sequence[str], *, level: int) -> None:
     if notes:
         message = f"the RLE text was repaired: {'; '.join(notes)}"
         warnings.warn(message, RepairWarning, stacklevel=level + 1)
-
-
-def join_touching(runs: np.ndarray) -> np.ndarray:
-    """Sorted runs that do not overlap, those that touch made one."""
-    touching = runs[1:, 0] == runs[:-1, 1]
-    if not touching.any():
-        return runs
-    return np.stack([runs[np.r_[True, ~touching], 0], runs[np.r_[~touching, True], 1]], axis=1)
 
 
 def _tokens(text: str) -> list[str]:
