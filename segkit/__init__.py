@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "annotations", "augment", "averaging", "checkpoints", "data", "doors", "ensemble", "folds", "grid", "losses",
-    "metrics", "models", "polygons", "postprocess", "predict", "predictions", "recipe", "report", "rle", "schedules",
+    "metrics", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe", "report", "rle", "schedules",
     "studies", "submission", "thresholds", "train", "tta",
 ]  # fmt: skip
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from segkit.schedules import poly, warmup_cosine
+from segkit import schedules
+from segkit.schedules import constant, one_cycle, poly, swa, warmup_cosine
 
 
 def rates(make, steps, lr=1.0, **settings):
@@ -28,6 +29,40 @@ def test_warmup_cosine_by_hand():
 def test_poly_by_hand():
     assert rates(poly, 5, total=4, power=2) == pytest.approx([1, 9 / 16, 4 / 16, 1 / 16, 0])
     assert rates(poly, 4, warmup=1, total=3, power=1, floor=0.5) == pytest.approx([0.5, 1, 0.75, 0.5])
+
+
+def test_constant_by_hand():
+    assert rates(constant, 5, lr=2.0, warmup=3) == pytest.approx([0.5, 1, 1.5, 2, 2])
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(5, 20), (1, 4), (7, 9)])
+def test_one_cycle_is_torchs(warmup, total):
+    ours = rates(one_cycle, total, lr=0.3, warmup=warmup, total=total)
+    theirs = rates(
+        torch.optim.lr_scheduler.OneCycleLR, total, lr=0.3, max_lr=0.3, total_steps=total + 1,
+        pct_start=(warmup + 1) / (total + 1), cycle_momentum=False,
+    )  # fmt: skip
+    assert ours == pytest.approx(theirs, abs=1e-9)
+    assert max(ours) == ours[warmup] == 0.3
+
+
+def test_swa_by_hand():
+    """Up, half a cosine from 1 to .5, then flat; or, in threes, .5 to .2 by .1, as formula (2) of the paper has it."""
+    head = [0.5, 1, 0.75]
+    assert rates(swa, 7, warmup=1, start=3, total=7) == pytest.approx([*head, 0.5, 0.5, 0.5, 0.5])
+    cyclic = rates(swa, 9, warmup=1, start=3, total=9, cycle=3, low=0.2)
+    assert cyclic == pytest.approx([*head, 0.4, 0.3, 0.2, 0.4, 0.3, 0.2])
+
+
+def test_every_name_makes_its_schedule():
+    settings = {"warmup": 2, "total": 8, "start": 4, "high": 0.5, "cycle": 2}
+    found = {name: rates(lambda o, n=name: schedules.create(n, o, **settings), 8) for name in schedules.NAMES}
+    assert len({tuple(values) for values in found.values()}) == len(schedules.NAMES) == 6
+    assert found["cosine"] == rates(warmup_cosine, 8, warmup=2, total=8)
+    assert found["swa-cyclic"][4:] == pytest.approx([0.275, 0.05, 0.275, 0.05])
+    assert all(max(values) == 1 for values in found.values())
+    with pytest.raises(ValueError, match="did you mean cosine"):
+        rates(lambda o: schedules.create("cosin", o, **settings), 1)
 
 
 @pytest.mark.parametrize("make", [warmup_cosine, poly])
@@ -74,6 +109,11 @@ def test_resuming_goes_on_where_it_stopped(tmp_path):
         (warmup_cosine, {"warmup": 0, "total": 0}, "total=0"),
         (warmup_cosine, {"warmup": 0, "total": 5, "floor": 1.5}, "floor"),
         (poly, {"total": 5, "power": 0}, "power"),
+        (one_cycle, {"warmup": 1, "total": 5, "start": 2.0}, "start"),
+        (swa, {"start": 5, "total": 5}, "start < total"),
+        (swa, {"start": 1, "warmup": 2, "total": 5}, "warmup <= start"),
+        (swa, {"start": 1, "total": 5, "low": 0.6}, "low <= high"),
+        (swa, {"start": 1, "total": 5, "cycle": 0}, "at least one step"),
     ],
 )
 def test_mistakes_are_named(make, settings, says):
