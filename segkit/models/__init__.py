@@ -8,49 +8,21 @@ torch.Size([1, 2, 97, 131])
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from segkit.files import nearest
+from segkit.models import weights as pretrained
+from segkit.models import wrapped
+from segkit.models.registry import Network
 from segkit.models.weights import WeightsError
-from segkit.models.wrapper import Segmenter
+from segkit.models.wrapper import Segmenter, freeze_unreached, let_one_image_train
 
-__all__ = ["Segmenter", "WeightsError", "create", "describe", "names"]
+__all__ = ["NETWORKS", "Network", "Segmenter", "WeightsError", "create", "describe", "names"]
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A network that `create` knows: the module that builds it, its usual encoder and where it comes from."""
-
-    module: str
-    encoder: str | None
-    paper: str
-
-    def load(self) -> ModuleType:
-        """The module that builds it; the libraries behind take seconds to import, so only when needed."""
-        return importlib.import_module(f"segkit.models.{self.module}")
-
-
-NETWORKS = {
-    "deeplabv3": Entry("smp", "resnet34", "DeepLabv3: Chen et al., arXiv 1706.05587, 2017"),
-    "deeplabv3_resnet50": Entry("torchvision", None, "DeepLabv3: Chen et al., arXiv 1706.05587, 2017"),
-    "deeplabv3plus": Entry("smp", "resnet34", "DeepLabv3+: Chen et al., ECCV 2018"),
-    "dpt": Entry("smp", "tu-vit_base_patch16_224.augreg_in21k", "DPT: Ranftl, Bochkovskiy, Koltun, ICCV 2021"),
-    "fcn_resnet50": Entry("torchvision", None, "FCN: Long, Shelhamer, Darrell, CVPR 2015"),
-    "fpn": Entry("smp", "resnet34", "Panoptic FPN: Kirillov et al., CVPR 2019"),
-    "linknet": Entry("smp", "resnet34", "LinkNet: Chaurasia, Culurciello, VCIP 2017"),
-    "manet": Entry("smp", "resnet34", "MA-Net: Fan et al., IEEE Access 2020"),
-    "pan": Entry("smp", "resnet34", "Pyramid attention network: Li et al., BMVC 2018"),
-    "pspnet": Entry("smp", "resnet34", "PSPNet: Zhao et al., CVPR 2017"),
-    "segformer": Entry("smp", "mit_b0", "SegFormer: Xie et al., NeurIPS 2021"),
-    "unet": Entry("smp", "resnet34", "U-Net: Ronneberger, Fischer, Brox, MICCAI 2015"),
-    "unetplusplus": Entry("smp", "resnet34", "U-Net++: Zhou et al., DLMIA 2018"),
-    "upernet": Entry("smp", "resnet34", "UPerNet: Xiao et al., ECCV 2018"),
-}
+FAMILIES = (wrapped,)
+NETWORKS: dict[str, Network] = {row.name: row for family in FAMILIES for row in family.NETWORKS}
 
 
 def create(
@@ -87,7 +59,7 @@ def create(
     Traceback (most recent call last):
     ValueError: no network 'unett'; did you mean unet or ...
     """
-    entry = _entry(name)
+    row = _row(name)
     named = classes if isinstance(classes, int) else tuple(classes)
     if isinstance(classes, str):
         raise ValueError(f"classes={classes!r} is one string; pass a number or a sequence such as ({classes!r},)")
@@ -98,27 +70,42 @@ def create(
         raise ValueError(f"in_channels must be at least 1, got {in_channels}; 1 is grey, 3 is RGB")
     if not 0 < prior < 1:
         raise ValueError(f"prior is a probability strictly between 0 and 1, got {prior}")
-    encoder = encoder or entry.encoder
-    config = {
-        "name": name,
-        "classes": named,
-        "in_channels": in_channels,
-        "encoder": encoder,
-        "prior": prior,
-        **options,
-    }
-    module = entry.load()
-    return module.create(
-        name,
-        classes=count,
+    if encoder and not row.takes("encoder"):
+        raise ValueError(f"{name} brings its own encoder, got encoder={encoder!r}; leave it out")
+    if unknown := [key for key in options if key not in row.defaults()]:
+        raise ValueError(f"{name} has no option {unknown[0]!r}; {nearest(unknown[0], row.defaults())}")
+    encoder = encoder or row.encoder
+    settings = {"classes": count, "in_channels": in_channels, "prior": prior, **options}
+    if row.takes("encoder"):
+        settings["encoder"] = encoder
+    file = weights if weights is not None and pretrained.is_file(weights) else None
+    tag = None if weights is None or file else str(weights)
+    if row.takes("weights"):
+        settings["weights"] = tag
+    elif tag:
+        pretrained.check_set(name, tag, ())
+    body = row.build(**settings)
+    let_one_image_train(body)
+    model = Segmenter(
+        body,
+        classes=named,
         in_channels=in_channels,
-        encoder=encoder,
-        weights=weights,
-        prior=prior,
-        given=options,
-        named=named,
-        config=config,
+        multiple=row.multiple if isinstance(row.multiple, int) else row.multiple(body),
+        smallest=row.smallest,
+        config={"name": name, "classes": named, "in_channels": in_channels, "encoder": encoder, "prior": prior}
+        | options,
     )
+    if file:
+        pretrained.load_file(model, file)
+    if row.leftovers:
+        try:
+            freeze_unreached(model)
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(
+                f"{name} on {encoder} cannot run on {model.padded(1, 1)} px: {error}. Take an encoder of any size, "
+                f"or open this one's size in timm, as encoder_options={{'strict_img_size': False}} does for swin"
+            ) from error
+    return model
 
 
 def names() -> list[str]:
@@ -131,27 +118,34 @@ def describe(name: str, *, encoder: str | None = None, in_channels: int = 1, cla
 
     >>> print(describe("unet", encoder="resnet18"))
     unet (U-Net: Ronneberger, Fischer, Brox, MICCAI 2015)
+      good for    ...
       encoder     resnet18
+      weights     imagenet, or a file
       parameters  14.32 M, of which the encoder 11.17 M
-      sizes       any; inside, multiples of 32 px
+      stride      1: px of the image for one logit before it is resized
+      sizes       any; inside, multiples of 32 px and at least 64
       options     decoder_attention_type=None, ...
     """
-    entry = _entry(name)
+    row = _row(name)
     model = create(name, classes=classes, in_channels=in_channels, encoder=encoder, **options)
     million = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model, model.encoder)]
-    settings = entry.load().options(name) | options
+    part = "" if model.encoder is model.body else f", of which the encoder {million[1]:.2f} M"
+    settings = row.defaults() | options
     return "\n".join(
         [
-            f"{name} ({entry.paper})",
+            f"{name} ({row.paper})",
+            f"  good for    {row.good_for}",
             f"  encoder     {model.config['encoder'] or 'its own'}",
-            f"  parameters  {million[0]:.2f} M, of which the encoder {million[1]:.2f} M",
-            f"  sizes       any; inside, multiples of {model.multiple} px",
-            f"  options     {', '.join(f'{key}={settings[key]!r}' for key in sorted(settings))}",
+            f"  weights     {', '.join(row.weights) or 'none'}, or a file",
+            f"  parameters  {million[0]:.2f} M{part}",
+            f"  stride      {row.stride}: px of the image for one logit before it is resized",
+            f"  sizes       any; inside, multiples of {model.multiple} px and at least {model.smallest}",
+            f"  options     {', '.join(f'{key}={settings[key]!r}' for key in sorted(settings)) or 'none'}",
         ]
     )
 
 
-def _entry(name: str) -> Entry:
+def _row(name: str) -> Network:
     if name not in NETWORKS:
         raise ValueError(f"no network {name!r}; {nearest(name, NETWORKS)}")
     return NETWORKS[name]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
+from torch import nn
 
 from segkit.files import nearest
 from segkit.models import weights as pretrained
-from segkit.models.wrapper import Segmenter, freeze_unreached, half_pixel, let_one_image_train, set_prior
+from segkit.models.wrapper import half_pixel, set_prior
 
 OURS = {"self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "upsampling"}
 OURS |= {"aux_params", "kwargs"}  # set here or of no use to a segmenter
@@ -25,22 +25,18 @@ def options(name: str) -> dict[str, Any]:
     return own | {"encoder_options": {}}
 
 
-def create(
+def build(
     name: str,
     *,
     classes: int,
     in_channels: int,
-    encoder: str,
-    weights: str | os.PathLike[str] | None,
     prior: float,
-    given: dict[str, Any],
-    named: tuple[str, ...] | int,
-    config: dict[str, Any],
-) -> Segmenter:
-    """Build architecture `name` on `encoder`; see `segkit.models.create`."""
+    encoder: str,
+    weights: str | None,
+    **given: Any,
+) -> nn.Module:
+    """Architecture `name` on `encoder`, `given` its options; see `segkit.models.create`."""
     check_encoder(encoder)
-    if unknown := [key for key in given if key not in options(name)]:
-        raise ValueError(f"{name} has no option {unknown[0]!r}; {nearest(unknown[0], options(name))}")
     if given.get("encoder_options") and not encoder.startswith("tu-"):
         raise ValueError(f"encoder_options go to timm, and {encoder} is not timm's; its names begin with 'tu-'")
     paper = defaults(name, encoder, given)
@@ -49,32 +45,19 @@ def create(
     settings |= {"encoder_name": encoder, "in_channels": in_channels, "classes": classes}
     if "upsampling" in _parameters(name):
         settings["upsampling"] = 1  # the library aligns corners there; Segmenter resizes with half pixels
-    file = weights if weights is not None and pretrained.is_file(weights) else None
     try:
         body = _build(name, settings, None)
     except (AssertionError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"{name} cannot be built with {settings}: {error}") from error
-    if weights is not None and not file:
-        body = _pretrain(name, body, settings, str(weights))
+    if weights is not None:
+        body = _pretrain(name, body, settings, weights)
     if name == "dpt":
         body.segmentation_head.upsampling_factor = 1
         tokens = body.encoder._output_indices
         body.encoder.model.prune_intermediate_layers(tokens, prune_norm=True, prune_head=True)
     half_pixel(body)
-    let_one_image_train(body)
     set_prior(body.segmentation_head, prior)
-    stride = multiple(name, body)
-    model = Segmenter(body, classes=named, in_channels=in_channels, multiple=stride, config=config)
-    if file:
-        pretrained.load_file(model, file)
-    try:
-        freeze_unreached(model)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(
-            f"{name} on {encoder} cannot run on {model.padded(1, 1)} px: {error}. Take an encoder of any size, or "
-            f"open this one's size in timm, as encoder_options={{'strict_img_size': False}} does for swin"
-        ) from error
-    return model
+    return body
 
 
 def _parameters(name: str) -> Mapping[str, inspect.Parameter]:

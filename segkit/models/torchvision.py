@@ -3,74 +3,43 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 from torch import nn
 from torchvision.models import ResNet50_Weights, segmentation
 
-from segkit.files import nearest
 from segkit.models import weights as pretrained
-from segkit.models.wrapper import Segmenter, freeze_unreached, let_one_image_train, set_prior
+from segkit.models.wrapper import set_prior
 
 BUILDERS = {"fcn_resnet50": segmentation.fcn_resnet50, "deeplabv3_resnet50": segmentation.deeplabv3_resnet50}
 COCO = {
     "fcn_resnet50": segmentation.FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1,
     "deeplabv3_resnet50": segmentation.DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1,
 }
-STRIDE = 8
 
 
-def options(name: str) -> dict[str, Any]:
-    """The options of network `name` with their defaults."""
-    return {"aux": False}
+def build(name: str, *, classes: int, in_channels: int, prior: float, weights: str | None, aux: bool) -> nn.Module:
+    """Network `name`; see `segkit.models.create`.
 
-
-def create(
-    name: str,
-    *,
-    classes: int,
-    in_channels: int,
-    encoder: str | None,
-    weights: str | os.PathLike[str] | None,
-    prior: float,
-    given: dict[str, Any],
-    named: tuple[str, ...] | int,
-    config: dict[str, Any],
-) -> Segmenter:
-    """Build network `name`; see `segkit.models.create`.
-
-    weights: "imagenet" (the encoder), "coco" (all but the last convolutions) or a file; aux: a second head on the
-    third stage, given out in training under "aux".
+    weights: "imagenet" (the encoder) or "coco" (all but the last convolutions); aux: a second head on the third
+    stage, given out in training under "aux".
     """
-    if encoder not in (None, "resnet50"):
-        raise ValueError(f"{name} has its encoder in its name, got encoder={encoder!r}; leave it out")
-    if unknown := [key for key in given if key not in options(name)]:
-        raise ValueError(f"{name} has no option {unknown[0]!r}; {nearest(unknown[0], options(name))}")
-    aux = bool(given.get("aux", False))
     body = BUILDERS[name](weights=None, weights_backbone=None, num_classes=classes, aux_loss=aux)
     if in_channels != 3:
         rgb = body.backbone.conv1
         body.backbone.conv1 = nn.Conv2d(in_channels, rgb.out_channels, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(body.backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
-    file = weights if weights is not None and pretrained.is_file(weights) else None
-    if weights is not None and not file:
-        _load_set(name, body, str(weights), aux)
-    let_one_image_train(body)
+    if weights is not None:
+        _load_set(name, body, weights, aux)
     for head in (body.classifier, body.aux_classifier):
         if head is not None:
             set_prior(head, prior)
-    model = Segmenter(body, classes=named, in_channels=in_channels, multiple=STRIDE, config=config)
-    if file:
-        pretrained.load_file(model, file)
-    freeze_unreached(model)
-    return model
+    return body
 
 
 def _load_set(name: str, body: nn.Module, tag: str, aux: bool) -> None:
     """Load torchvision's weights `tag` into `body`, strictly but for what they are known not to share."""
-    if tag not in ("imagenet", "coco"):
-        raise pretrained.WeightsError(f"{name} has no weights {tag!r}; {nearest(tag, ['imagenet', 'coco'])}, or a file")
+    pretrained.check_set(name, tag, ("imagenet", "coco"))
     source = ResNet50_Weights.IMAGENET1K_V1 if tag == "imagenet" else COCO[name]
     state = pretrained.from_hub(
         lambda: source.get_state_dict(progress=False, check_hash=True),

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.checkpoints import load_weights
+from segkit.files import nearest
 from segkit.models.wrapper import Segmenter
 
 T = TypeVar("T")
@@ -85,6 +86,13 @@ def load_file(model: Segmenter, path: str | os.PathLike[str]) -> None:
     fitting = [target for target in targets if target.state_dict().keys() == state.keys()]
     alike = max(targets, key=lambda target: len(target.state_dict().keys() & state.keys()))
     load_into(fitting[0] if fitting else alike, state, Path(path).name)
+
+
+def check_set(name: str, tag: str, known: Sequence[str]) -> None:
+    """WeightsError, with neighbours, where network `name` has no set of weights called `tag`."""
+    if tag not in known:
+        listed = nearest(tag, known) if known else "no set of weights is published for it"
+        raise WeightsError(f"{name} has no weights {tag!r}; {listed}; or a file's path")
 
 
 def is_file(weights: str | os.PathLike[str]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,16 +28,17 @@ class Segmenter(nn.Module):
     """A network behind one door: pad to a multiple, run, resize the logits, crop.
 
     body: a module that takes (N, in_channels, H, W) with H and W multiples of `multiple` and returns logits
-    (N, C, h, w), or a dict of such with the key "out". Logits at a lower resolution are resized bilinearly
-    with the half-pixel convention. The border is replicated, half of it on either side, and cropped before
-    anybody sees it.
+    (N, C, h, w), or a dict with such under "out" and extra outputs under other keys. Logits at a lower
+    resolution are resized bilinearly with the half-pixel convention. The border is replicated, half of it on
+    either side, and cropped before anybody sees it.
 
     classes: names in channel order, or only their number; in_channels: channels of the image; multiple: px;
-    config: the arguments `create` needs to build the same network again.
+    smallest: px below which the body sees no image; config: the arguments `create` needs to build the same
+    network again.
 
     `forward(image)`: (N, in_channels, H, W) float -> (N, C, H, W) raw logits; where the body has extra
-    outputs and the network is in training, a dict of such tensors ("out", "aux"). ValueError for any other
-    shape.
+    outputs and the network is in training, a dict: "out" and "aux" such logits, "deep" a list of them, "cls"
+    logits of the whole image, (N, C). ValueError for any other shape.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Segmenter(nn.Module):
         classes: tuple[str, ...] | int,
         in_channels: int,
         multiple: int,
+        smallest: int = 64,
         config: dict[str, Any],
     ) -> None:
         super().__init__()
@@ -54,20 +56,20 @@ class Segmenter(nn.Module):
         self.classes = classes
         self.in_channels = in_channels
         self.multiple = multiple
+        self.smallest = smallest
         self.config = config
 
     @property
     def encoder(self) -> nn.Module:
-        """The part that pretrained weights fill; the rest is decoder and head."""
-        return self.body.get_submodule("encoder" if hasattr(self.body, "encoder") else "backbone")
+        """The part that pretrained weights fill; the whole body where no part is called so."""
+        return next((getattr(self.body, key) for key in ("encoder", "backbone") if hasattr(self.body, key)), self.body)
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
-        """The size the body sees: multiples of `multiple`, never so small that the deepest map is 1 x 1."""
-        smallest = max(self.multiple, 64)
-        up = (max(smallest, math.ceil(side / self.multiple) * self.multiple) for side in (height, width))
+        """The size the body sees: multiples of `multiple`, `smallest` or more."""
+        up = (math.ceil(max(self.smallest, side) / self.multiple) * self.multiple for side in (height, width))
         return next(up), next(up)
 
-    def forward(self, image: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, image: Tensor) -> Tensor | dict[str, Any]:
         if image.ndim != 4 or image.shape[1] != self.in_channels:
             raise ValueError(
                 f"image is {tuple(image.shape)} but this network takes (N, {self.in_channels}, H, W); "
@@ -80,17 +82,21 @@ class Segmenter(nn.Module):
             border = (left, full[1] - width - left, top, full[0] - height - top)
             image = F.pad(image, border, mode="replicate")
 
-        def restore(logits: Tensor) -> Tensor:
-            if logits.shape[-2:] != full:
-                logits = F.interpolate(logits, size=full, mode="bilinear", align_corners=False)
-            return logits[..., top : top + height, left : left + width]
+        def restore(output: Any) -> Any:
+            if isinstance(output, (list, tuple)):
+                return [restore(logits) for logits in output]
+            if output.ndim != 4:  # of the whole image
+                return output
+            if output.shape[-2:] != full:
+                output = F.interpolate(output, size=full, mode="bilinear", align_corners=False)
+            return output[..., top : top + height, left : left + width]
 
         out = self.body(image)
         if isinstance(out, Tensor):
-            return restore(out)
+            return cast(Tensor, restore(out))
         if self.training and len(out) > 1:
             return {key: restore(value) for key, value in out.items()}
-        return restore(out["out"])
+        return cast(Tensor, restore(out["out"]))
 
 
 def let_one_image_train(body: nn.Module) -> None:
