@@ -50,6 +50,40 @@ def test_compare_says_which_is_better(files, capsys):
     assert "no difference that is sure" in out
 
 
+def test_score_and_compare_at_another_mix(files, capsys):
+    poses = files["folder"] / "poses.csv"
+    poses.write_text("id,pose\na.png,tilted\nb.png,upright\n")
+    asked = ("--strata", poses, "--mix", "tilted=.58,upright=.42")
+    _, out, _ = call(capsys, "score", files["poor"], files["truth"], *asked, "--groups", files["groups"])
+    assert "tilted: mean Dice 0.8333 over 1 images\nupright: mean Dice 0.5667 over 1 images" in out
+    assert "at the mix tilted=.58,upright=.42: mean Dice 0.7213" in out  # .58 * .8333 + .42 * .5667
+    assert "no interval: a single group stands for a stratum (2 groups (tilted 1, upright 1))" in out
+    _, out, _ = call(capsys, "compare", files["poor"], files["good"], files["truth"], *asked)
+    assert "at the mix tilted=.58,upright=.42: A 0.7213  B 1.0000\ngain +0.2787, no interval" in out
+    assert out.count("gain +0.3000, 95 % interval +0.1667 to +0.4333 over 2 groups, 2 images; paired test p = 0.5") == 1
+    assert "tilted: gain +0.1667" in out
+
+
+@pytest.mark.parametrize(
+    ("strata", "mix", "message"),
+    [
+        ("id,pose\na.png,tilted\n", None, "1 images have no stratum: b.png"),
+        ("id,pose\na.png,t\nb.png,u\n", "t=.5,v=.5", "no share of 'u'"),
+        ("id,pose\na.png,t\nb.png,u\n", "t:.5,u=.5", "--mix t:.5,u=.5: NAME=SHARE,NAME=SHARE is wanted, got 't:.5'"),
+        ("id,pose\na.png,t\nb.png,u\n", "t=.5,t=.5", "got 't=.5'"),
+        ("id,pose,hand\na.png,t,l\n", None, "one more are wanted, got ['id', 'pose', 'hand']"),
+        (None, "t=1", "--mix needs --strata"),
+    ],
+)
+def test_a_mix_that_cannot_be_asked(files, capsys, strata, mix, message):
+    poses = files["folder"] / "poses.csv"
+    poses.write_text(strata or "")
+    asked = [*(["--strata", poses] if strata else []), *(["--mix", mix] if mix else [])]
+    for command in (("score", files["good"]), ("compare", files["good"], files["poor"])):
+        code, _, err = call(capsys, *command, files["truth"], *asked)
+        assert (code, message in err) == (2, True), err
+
+
 def test_vote_validate_and_diff(files, capsys):
     out_file = files["folder"] / "vote.csv"
     three = [files["good"], files["poor"], files["good"]]

@@ -135,12 +135,13 @@ def test_a_comparison_is_paired_and_has_a_sign():
     found = metrics.compare(a, b, groups)
     assert found.gain == pytest.approx(0.01, abs=0.002)
     assert 0 < found.low < found.gain < found.high
-    assert found.resolvable == pytest.approx((found.high - found.low) / 2)
+    assert found.resolvable == pytest.approx((found.high - found.low) / 2 * 2.8 / 1.96, rel=0.1)
+    assert found.p == 1 / 2001  # none of the patterns drawn is as extreme
     assert found.resolvable < 0.005 < metrics.bootstrap(a, groups).high - metrics.bootstrap(a, groups).low
     back = metrics.compare(b, a, groups)
     assert (back.gain, back.low, back.high) == pytest.approx((-found.gain, -found.high, -found.low), abs=5e-4)
     same = metrics.compare(a, a, groups)
-    assert (same.gain, same.low, same.high, same.resolvable) == (0, 0, 0, 0)
+    assert (same.gain, same.low, same.high, same.resolvable, same.p) == (0, 0, 0, 0, 1)
     assert (same.groups, same.images) == (30, 30)
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from segkit.cli.shared import persons
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from segkit.metrics import Comparison, Interval
 
 
 def score(
@@ -15,6 +22,8 @@ def score(
     truth: tyro.conf.Positional[Path],
     groups: Path | None = None,
     empty: Literal["one", "zero", "skip"] = "one",
+    strata: Path | None = None,
+    mix: str | None = None,
 ) -> int:
     """Mean Dice of a submission against truth, and the classes.
 
@@ -23,15 +32,24 @@ def score(
         truth: The same with the truth, or a folder in the competition's layout.
         groups: CSV with the columns id (or image_name) and person: adds a 95 % interval clustered by person.
         empty: What a pair without truth counts: one (the competition's), zero, or skip (over images with the class).
+        strata: CSV with the column id (or image_name) and one more, such as pose: the score of each of its values.
+        mix: Shares of those values, such as tilted=.58,upright=.42: adds the score at that mix.
     """
     from segkit import metrics, submission
     from segkit.annotations import Truth
 
     table = metrics.dice_table(submission.read(pred), Truth.open(truth), empty=empty)
+    whose, mixed = persons(groups) if groups else None, _mixed(strata, mix)
     print(f"mean Dice {metrics.score(table):.4f} over {table.shape[0]} images x {table.shape[1]} classes")
-    if groups is not None:
-        found = metrics.bootstrap(table, persons(groups))
-        print(f"95 % interval {found.low:.4f} to {found.high:.4f}, {found.groups} groups")
+    if whose is not None:
+        print(_interval(metrics.bootstrap(table, whose)))
+    if strata is not None:
+        for name, part in _parts(table, read_column(strata)).items():
+            print(f"{name}: mean Dice {metrics.score(part):.4f} over {len(part)} images")
+    if mixed:
+        print(f"at the mix {mix}: mean Dice {metrics.score(table, **mixed):.4f}")
+        if whose is not None:
+            print(_interval(metrics.bootstrap(table, whose, **mixed)))
     skipped = metrics.dice_table(submission.read(pred), Truth.open(truth), empty="skip")
     width = max(map(len, table.columns))
     print(f"{'class':{width}}   Dice  where present (images)")
@@ -47,26 +65,108 @@ def compare(
     b: tyro.conf.Positional[Path],
     truth: tyro.conf.Positional[Path],
     groups: Path | None = None,
+    empty: Literal["one", "zero", "skip"] = "one",
+    strata: Path | None = None,
+    mix: str | None = None,
 ) -> int:
-    """Is submission B better than A? The paired gain with its interval, clustered by person.
+    """Is submission B better than A? The paired gain with its interval and test, clustered by person.
 
     Args:
         a: Submission CSV.
         b: Submission CSV.
         truth: Truth CSV or folder.
         groups: CSV with the columns id (or image_name) and person; default: each image by itself.
+        empty: What a pair without truth counts: one (the competition's), zero, or skip (over images with the class).
+        strata: CSV with the column id (or image_name) and one more, such as pose: the gain for each of its values.
+        mix: Shares of those values, such as tilted=.58,upright=.42: adds the gain at that mix.
     """
     from segkit import metrics, submission
     from segkit.annotations import Truth
 
     target = Truth.open(truth)
-    first, second = (metrics.dice_table(submission.read(path), target) for path in (a, b))
-    found = metrics.compare(first, second, persons(groups) if groups else {i: i for i in target.ids})
-    print(f"A {metrics.score(first):.4f}  B {metrics.score(second):.4f}  gain {found.gain:+.4f}")
-    print(f"95 % interval {found.low:+.4f} to {found.high:+.4f} over {found.groups} groups, {found.images} images")
-    verdict = "B is better" if found.low > 0 else "A is better" if found.high < 0 else "no difference that is sure"
-    print(f"{verdict}; gains below about {found.resolvable:.4f} cannot be told from nothing here")
+    first, second = (metrics.dice_table(submission.read(path), target, empty=empty) for path in (a, b))
+    whose, mixed = persons(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)
+    print(f"A {metrics.score(first):.4f}  B {metrics.score(second):.4f}")
+    print(_gain(metrics.compare(first, second, whose)))
+    if strata is not None:
+        for name, part in _parts(first, read_column(strata)).items():
+            print(f"{name}: {_gain(metrics.compare(part, second.loc[part.index], whose))}")
+    if mixed:
+        print(f"at the mix {mix}: A {metrics.score(first, **mixed):.4f}  B {metrics.score(second, **mixed):.4f}")
+        print(_gain(metrics.compare(first, second, whose, **mixed)))
     return 0
+
+
+def read_column(path: Path) -> dict[str, str]:
+    """{image: value} of a CSV of two columns. ValueError names the file and what it has."""
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        rows = list(csv.DictReader(handle))
+    found = list(rows[0]) if rows else []
+    key = next((name for name in ("id", "image_name") if name in found), None)
+    values = [name for name in found if name != key]
+    if key is None or len(values) != 1:
+        raise ValueError(f"{path}: a column id (or image_name) and one more are wanted, got {found}")
+    return {row[key]: row[values[0]] for row in rows}
+
+
+def read_mix(text: str) -> dict[str, float]:
+    """The shares of a mix as it is typed.
+
+    >>> read_mix("tilted=.58,upright=.42")
+    {'tilted': 0.58, 'upright': 0.42}
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.rpartition("=")
+        try:
+            if not name.strip() or name.strip() in shares:
+                raise ValueError
+            shares[name.strip()] = float(share)
+        except ValueError:
+            raise ValueError(f"--mix {text}: NAME=SHARE,NAME=SHARE is wanted, got {part!r}") from None
+    return shares
+
+
+def _mixed(strata: Path | None, mix: str | None) -> dict[str, Any]:
+    """The settings strata and mix of metrics; none without --mix."""
+    if mix is None:
+        return {}
+    if strata is None:
+        raise ValueError("--mix needs --strata FILE.csv, which says which image is in which stratum")
+    return {"strata": read_column(strata), "mix": read_mix(mix)}
+
+
+def _parts(table: pd.DataFrame, strata: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """The rows of each stratum."""
+    if missing := [image for image in table.index if image not in strata]:
+        raise ValueError(f"{len(missing)} images have no stratum: {', '.join(missing[:3])} ...")
+    names = sorted({strata[image] for image in table.index})
+    return {name: table[[strata[image] == name for image in table.index]] for name in names}
+
+
+def _interval(found: Interval) -> str:
+    stands = f"{found.groups} groups{_stands(found.strata)}"
+    if found.low != found.low:
+        return f"no interval: a single group stands for {'a stratum' if found.strata else 'all'} ({stands})"
+    return f"95 % interval {found.low:.4f} to {found.high:.4f}, {stands}"
+
+
+def _gain(found: Comparison) -> str:
+    stands = f"{found.groups} groups{_stands(found.strata)}, {found.images} images"
+    gain = f"gain {found.gain:+.4f}"
+    test = f"paired test p = {found.p:.2g}"
+    if found.low != found.low:
+        one = "a stratum" if found.strata else "all"
+        return f"{gain}, no interval: a single group stands for {one} ({stands}); {test}"
+    verdict = "B is better" if found.low > 0 else "A is better" if found.high < 0 else "no difference that is sure"
+    return (
+        f"{gain}, 95 % interval {found.low:+.4f} to {found.high:+.4f} over {stands}; {test}: {verdict}\n"
+        f"a true gain of {found.resolvable:.4f} would be found here four times in five, smaller ones less often"
+    )
+
+
+def _stands(strata: Mapping[str, int]) -> str:
+    return f" ({', '.join(f'{name} {count}' for name, count in strata.items())})" if strata else ""
 
 
 def validate(submission: tyro.conf.Positional[Path], like: Path | None = None) -> int:
