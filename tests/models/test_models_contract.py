@@ -106,7 +106,8 @@ def test_contract(name):
     for key, parameter in model.named_parameters():
         assert (parameter.grad is None) == (key in frozen), key
         assert key in frozen or parameter.grad.isfinite().all(), key
-        assert key in frozen or parameter.grad.any(), key
+        by_chance = models.NETWORKS[name].leftovers  # libraries' encoders drop whole blocks at random
+        assert key in frozen or by_chance or parameter.grad.any(), key
     assert torch.equal(image, before)
 
     model.eval()
