@@ -281,6 +281,57 @@ def test_a_class_without_a_setting_is_named():
         Pipeline(thresholds=1.5).mask(np.zeros((2, 2)), (4, 4), "x")
 
 
+BONES = ("Ulna", "Radius", "finger-3")
+
+
+@pytest.mark.parametrize(
+    ("steps", "thresholds", "message"),
+    [
+        ([("remove_small", {"min_area": {"Ullna": 3, "*": 0}})], 0.5, "step remove_small, min_area: no class 'Ullna'"),
+        ([("keep_largest", {"skip": ["finger3"]})], 0.5, "step keep_largest, skip: no class 'finger3'; did you mean"),
+        ([("fill_holes", {"only": ["radius"]})], 0.5, "step fill_holes, only: no class 'radius'; did you mean Radius"),
+        ([("fill_holes", {"only": ["*"]})], 0.5, r"step fill_holes, only: no class '\*'"),
+        ([], {"Ulan": 0.4, "*": 0.5}, "thresholds: no class 'Ulan'; did you mean Ulna"),
+        ([], {"Ulna": 0.4}, r"thresholds: no setting for Radius, finger-3; name them, or '\*'"),
+        ([("closing", {"radius": {"Ulna": 1}, "skip": ["Radius"]})], 0.5, "step closing, radius: no setting for finger-3"),
+        ([("triplet", {"top": 0.9, "area": 1, "bottom": 0.2}),
+          ("hysteresis", {"low": 0.2, "high": 0.9, "only": ["Radius"]})], 0.5, "class Radius: triplet and hysteresis"),
+    ],
+)  # fmt: skip
+def test_a_pipeline_that_knows_its_classes_names_what_is_none(tmp_path, steps, thresholds, message):
+    with pytest.raises(ValueError, match=message):
+        Pipeline(steps, thresholds=thresholds, classes=BONES)
+    without = Pipeline(steps, thresholds=thresholds)
+    with pytest.raises(ValueError, match=message):
+        without.with_classes(BONES)
+    without.save(tmp_path / "post.json")
+    content = json.loads((tmp_path / "post.json").read_text())
+    (tmp_path / "post.json").write_text(json.dumps({**content, "classes": BONES}))
+    with pytest.raises(ValueError, match=rf"post\.json is not a saved Pipeline: {message}"):
+        Pipeline.load(tmp_path / "post.json")
+
+
+def test_a_pipeline_that_knows_its_classes_runs_as_one_that_does_not(tmp_path):
+    steps = [("closing", {"radius": {"Ulna": 1}, "only": ["Ulna"]}), ("keep_largest", {"skip": ["finger-3"]})]
+    pipeline = Pipeline(steps, thresholds={"Ulna": 0.4, "*": 0.5})
+    known = pipeline.with_classes(BONES)
+    known.save(tmp_path / "post.json")
+    again = Pipeline.load(tmp_path / "post.json")
+    assert again.classes == known.classes == BONES
+    assert again == pipeline
+    plane = np.random.default_rng(1).normal(0, 2, (9, 8))
+    for cls in BONES:
+        assert again.mask(plane, (50, 61), cls) == pipeline.mask(plane, (50, 61), cls)
+    with pytest.raises(ValueError, match="no class 'Ullna'; did you mean Ulna"):
+        again.mask(plane, (50, 61), "Ullna")
+    with pytest.raises(ValueError, match="no class 'x'"):
+        again(Runs([[0, 3]], (2, 3)), "x")
+    with pytest.raises(ValueError, match="classes is a list of names, got 'Ulna'"):
+        Pipeline(classes="Ulna")
+    cut = ("hysteresis", {"low": 0.2, "high": 0.9, "only": ["Ulna"]})
+    Pipeline([cut], thresholds={"Radius": 0.4, "finger-3": 0.5}, classes=BONES)  # Ulna's needs no threshold
+
+
 def test_what_is_given_stays_as_it_was():
     settings_given = {"k": 2, "skip": ["y"]}
     steps, thresholds = [("keep_largest", settings_given)], {"x": 0.3, "*": 0.5}

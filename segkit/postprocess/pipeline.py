@@ -22,14 +22,24 @@ class Pipeline:
 
     steps: (name, settings) in order; a setting is a value or {"Pisiform": 40, "*": 0}; the setting `skip` names
     classes that the step leaves alone, `only` the classes that it is for. thresholds: a probability, or one for each
-    class. The steps hysteresis and triplet make the mask of the logits themselves, instead of the threshold: they
+    class. classes: all there are, which the JSON then keeps: a name that is none of them is an error here, with its
+    neighbours; without, a misspelt name beside "*" cannot be told from a class that is not asked for yet.
+    Two Pipelines are equal where steps and thresholds are.
+
+    The steps hysteresis and triplet make the mask of the logits themselves, instead of the threshold: they
     come before the others, at most one for a class.
 
     >>> Pipeline([("remove_small", {"min_area": 2})])(Runs([[0, 1], [2, 4]], (1, 4)), "Ulna").text()
     '3 2'
     """
 
-    def __init__(self, steps: Sequence[tuple[str, Mapping[str, Any]]] = (), *, thresholds: PerClass = 0.5) -> None:
+    def __init__(
+        self,
+        steps: Sequence[tuple[str, Mapping[str, Any]]] = (),
+        *,
+        thresholds: PerClass = 0.5,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         self.steps = [(name, plain(settings)) for name, settings in steps]  # as JSON gives them back
         self.thresholds = plain(thresholds) if isinstance(thresholds, Mapping) else float(thresholds)
         before = ""
@@ -38,9 +48,19 @@ class Pipeline:
             if name in CUTS and before and before not in CUTS:
                 raise ValueError(f"step {name} works on logits: name it before {before}, which works on masks")
             before = name
+        if isinstance(classes, str):
+            raise ValueError(f"classes is a list of names, got {classes!r}")
+        self.classes = None if classes is None else tuple(classes)
+        if self.classes is not None:
+            self._check_names(self.classes)
+
+    def with_classes(self, classes: Sequence[str]) -> Pipeline:
+        """The same Pipeline that knows its classes. ValueError for a name that is none of them."""
+        return Pipeline(self.steps, thresholds=self.thresholds, classes=classes)
 
     def __call__(self, runs: Runs, cls: str) -> Runs:
         """The steps on one class's mask. ValueError where a step needs the class's logits: then use mask()."""
+        self._known(cls)
         if cut := self._cut(cls):
             raise ValueError(f"class {cls}: step {cut[0]} works on logits, not on a mask; use mask(plane, size, cls)")
         return self._steps(runs, cls)
@@ -56,6 +76,7 @@ class Pipeline:
 
     def mask(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
         """Low-resolution logits (h, w) of one class -> its final full-resolution mask."""
+        self._known(cls)
         cut = self._cut(cls)
         if cut is None:
             return self._steps(grid.runs_above(plane, size, self.threshold(cls)), cls)
@@ -65,8 +86,9 @@ class Pipeline:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write {"thresholds": ..., "steps": [[name, settings], ...]} as JSON."""
-        write_json(path, {"thresholds": self.thresholds, "steps": self.steps})
+        """Write {"classes": [...], "thresholds": ..., "steps": [[name, settings], ...]} as JSON."""
+        known = {} if self.classes is None else {"classes": self.classes}
+        write_json(path, {**known, "thresholds": self.thresholds, "steps": self.steps})
 
     @classmethod
     def load(cls, path: str | Path) -> Pipeline:
@@ -74,7 +96,7 @@ class Pipeline:
         content = read_json(path)
         try:
             steps = [(name, settings) for name, settings in content["steps"]]
-            return cls(steps, thresholds=content["thresholds"])
+            return cls(steps, thresholds=content["thresholds"], classes=content.get("classes"))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a saved Pipeline: {error}") from error
 
@@ -89,6 +111,27 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"Pipeline({self.steps!r}, thresholds={self.thresholds!r})"
+
+    def _check_names(self, classes: tuple[str, ...]) -> None:
+        """ValueError for a name that is no class, and for a class that a setting or threshold leaves out."""
+        cut = [cls for cls in classes if self._cut(cls) is None]
+        asked: list[tuple[str, Any, list[str]]] = [("thresholds", self.thresholds, cut)]
+        for place, (name, settings) in enumerate(self.steps):
+            active = [cls for cls in classes if self.active(place, cls)]
+            asked += [(f"step {name}, {key}", value, active) for key, value in settings.items()]
+        for where, setting, needed in asked:
+            if isinstance(setting, list):  # skip, only
+                setting, needed = dict.fromkeys(setting), []
+            if isinstance(setting, Mapping):
+                for cls in setting:
+                    if cls not in classes and (cls != "*" or not needed):
+                        raise ValueError(f"{where}: no class {cls!r}; {nearest(cls, classes)}")
+                if missing := [cls for cls in needed if cls not in setting and "*" not in setting]:
+                    raise ValueError(f"{where}: no setting for {', '.join(missing)}; name them, or '*' for all others")
+
+    def _known(self, cls: str) -> None:
+        if self.classes is not None and cls not in self.classes:
+            raise ValueError(f"the Pipeline has no class {cls!r}; {nearest(cls, self.classes)}")
 
     def _steps(self, runs: Runs, cls: str) -> Runs:
         for place, (name, settings) in enumerate(self.steps):
