@@ -135,7 +135,9 @@ def test_a_missing_row_is_named_whoever_lacks_it(tmp_path, lacking):
     full = submission.write(tmp_path / "full.csv", [(*n, "1 2") for n in names])
     short = submission.write(tmp_path / "short.csv", [(*n, "1 2") for n in names if n != lacking])
     for pair in ((full, short), (short, full)):
-        with pytest.raises(ValueError, match=rf"short\.csv has no row for image {lacking[0]}, class {lacking[1]}"):
+        with pytest.raises(
+            ValueError, match=rf"short\.csv lacks 1 rows that .*full.csv has, image {lacking[0]}, class {lacking[1]}"
+        ):
             list(ensemble.vote(pair))
 
 
@@ -144,16 +146,29 @@ def test_an_image_or_a_class_of_another_file_is_not_dropped_in_silence(tmp_path,
     names = [(i, c) for i in "ab" for c in "xy"]
     one = submission.write(tmp_path / "1.csv", [(*n, "1 2") for n in names])
     more = submission.write(tmp_path / "2.csv", [(*n, "1 2") for n in [*names, extra]])
-    with pytest.raises(
-        ValueError, match=rf"1\.csv lacks .*{extra[0] if extra[0] == 'c' else 'z'} of submission .*2\.csv"
-    ):
+    with pytest.raises(ValueError, match=rf"1\.csv lacks 1 rows .*2\.csv has, image {extra[0]}, class {extra[1]}"):
         list(ensemble.vote([one, more]))
+
+
+def test_a_vote_keeps_the_rows_of_a_file_that_goes_class_by_class(tmp_path):
+    names = [("b", "x"), ("a", "x"), ("a", "y"), ("b", "z")]  # not every class of every image, either
+    one = submission.write(tmp_path / "1.csv", [(*n, "1 2") for n in names])
+    two = submission.write(tmp_path / "2.csv", [(*n, "2 2") for n in sorted(names)])
+    assert [(i, c) for i, c, _ in ensemble.vote([one, two])] == names
+    (tmp_path / "3.csv").write_text(two.read_text() + "a,z,1 1\n")
+    assert [(i, c) for i, c, _ in ensemble.vote([one, tmp_path / "3.csv"], missing="empty")] == names
+
+
+def test_masks_of_different_sizes_name_the_image():
+    one, two = (submission.as_masks({"a": {"x": Runs([[0, 1]], shape)}}) for shape in ((1, 2), (2, 1)))
+    with pytest.raises(ValueError, match="image a, class x: masks of different shapes"):
+        list(ensemble.vote([one, two]))
 
 
 def test_missing_rows_are_empty_where_that_is_asked_for(tmp_path):
     one = submission.write(tmp_path / "1.csv", [("a", "x", "1 4"), ("b", "x", "1 2")])
     two = submission.write(tmp_path / "2.csv", [("a", "x", "3 4"), ("c", "x", "1 9")])
-    with pytest.raises(ValueError, match="lacks c of submission"):
+    with pytest.raises(ValueError, match=r"lacks 1 rows that .* has, image"):
         list(ensemble.vote([one, two], 1))
     rows = [(i, c, r.text()) for i, c, r in ensemble.vote([one, two], 1, missing="empty")]
     assert rows == [("a", "x", "1 6"), ("b", "x", "1 2")]

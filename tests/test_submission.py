@@ -1,12 +1,17 @@
 """Submission files: round trips, other orders, dirty cells, and every way of being wrong with its line."""
 
+import csv as csv_module
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from segkit import submission
-from segkit.rle import Runs
+from segkit.rle import RepairWarning, Runs
 from segkit.submission import Difference
 
 HEADER = "image_name,class,rle\n"
@@ -74,10 +79,69 @@ def test_cells_larger_than_the_csv_modules_limit(tmp_path):
     assert submission.validate(path, sizes={"a": (1000, 1000)})["rows"] == 1
 
 
+names = st.text(st.sampled_from('ab ,"\n\r;é#'), min_size=1, max_size=5)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(names, names, st.integers(0, 3)), min_size=1, unique_by=lambda row: row[:2]))
+def test_rows_are_found_again_whatever_is_quoted(tmp_path_factory, rows):
+    """Written by the csv module and by us: read back as the same names, in the same order, each with its own mask."""
+    folder = tmp_path_factory.mktemp("s")
+    cells = [(i, c, f"{n + 1} {length}" if length else "") for n, (i, c, length) in enumerate(rows)]
+    ours = submission.write(folder / "ours.csv", cells)
+    with (folder / "theirs.csv").open("w", newline="", encoding="utf-8-sig") as handle:
+        csv_module.writer(handle, quoting=csv_module.QUOTE_ALL).writerows([submission.COLUMNS, *cells])
+    with ours.open(newline="", encoding="utf-8") as handle:
+        assert list(csv_module.reader(handle)) == [list(row) for row in [submission.COLUMNS, *cells]]
+    for path in (ours, folder / "theirs.csv"):
+        read = submission.read(path)
+        assert list(read.rows) == [(i, c) for i, c, _ in cells]
+        assert [read[i][c].text() for i, c, _ in reversed(cells)] == [text for _, _, text in reversed(cells)]
+
+
+def test_reading_holds_no_texts_and_serves_threads(tmp_path):
+    text = Runs(np.arange(50_000)[:, None] * 4 + [0, 2]).text()  # 500 kB
+    keys = [(f"{n}.png", "x") for n in range(60)]
+    path = submission.write(tmp_path / "s.csv", ((*key, f"{text} {300_000 + n} 1") for n, key in enumerate(keys)))
+    tracemalloc.start()
+    read = submission.read(path)
+    assert submission.diff(path, path) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 20e6
+    assert peak < 12e6
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda key: int(read[key[0]][key[1]].array[-1, 0]), keys))
+    assert found == [299_999 + n for n in range(60)]
+
+
+def test_a_file_that_changed_meanwhile_is_not_read_at_the_wrong_places(tmp_path):
+    path = csv(tmp_path, HEADER + "a,x,1 1\na,y,2 1\n")
+    read = submission.read(path)
+    csv(tmp_path, HEADER + "b,x,1 1111\nb,y,2 1\n")
+    with pytest.raises(ValueError, match=r"s\.csv has changed since"):
+        read["a"]["y"]
+
+
+def test_repair_mends_and_names_file_image_and_class(tmp_path):
+    path = csv(tmp_path, HEADER + "a,x,5 2 1 2 9\na,y,1 2\nb,x,8 9\n")
+    read = submission.read(path, sizes={"a": (2, 4), "b": (2, 4)}, repair=True)
+    with pytest.warns(RepairWarning, match=r"s\.csv, image a, class x: .* dropped a last token .*; sorted runs"):
+        assert read["a"]["x"].text() == "1 2 5 2"
+    with pytest.warns(RepairWarning, match=r"image b, class x: .* cut runs that reach out of the image"):
+        assert read["b"]["x"].text() == "8 1"
+    assert read["a"]["y"].text() == "1 2"  # whole: no warning
+    assert submission.read(path, repair=True)["b"]["x"].text() == "8 9"  # of unknown size
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "rle missing"),
+        ("image_name;class;rle\na;x;1 1\n", "commas are wanted between the cells, not ';'"),
+        (HEADER + 'a,x,"1 1\na,y,\n', "line 2: a quote is opened and never closed"),
+        (HEADER + 'a,x",1 1\na,y",\n', "line 3: its quotes are not closed where the cell ends"),
+        ((HEADER + "a,x,1 1\na,y,\n").replace("\n", "\r"), "line 1: a carriage return without a line feed"),
         ("image_name,rle\na,1 1\n", r"class missing in \['image_name', 'rle'\]"),
         (HEADER + "a,x\n", "line 2: 2 cells, 3 are wanted"),
         (HEADER + "a,x,1 1,2\n", "line 2: 4 cells, 3 are wanted"),
@@ -88,6 +152,12 @@ def test_a_file_that_is_no_submission(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as error:
         submission.read(csv(tmp_path, text))
     assert "s.csv" in str(error.value)
+
+
+def test_bytes_of_another_encoding_are_named(tmp_path):
+    (tmp_path / "s.csv").write_bytes((HEADER + "é,x,1 1\n").encode("latin-1"))
+    with pytest.raises(ValueError, match=r"s\.csv, line 2: UTF-8 is wanted, byte 1"):
+        submission.read(tmp_path / "s.csv")
 
 
 def test_a_bad_rle_is_told_when_it_is_asked_for_with_image_and_class(tmp_path):
@@ -136,6 +206,30 @@ def test_validation_names_line_image_and_class(tmp_path, text, message):
         submission.validate(bad, like=good, sizes=sizes)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            ",image_name,class,rle\n" + "".join(f"{n},{r}\n" for n, r in enumerate(GOOD.split("\n")[1:-1])),
+            "pandas' index",
+        ),
+        (HEADER + "a,y,\na,x,1 1\nb,y,12 1\nb,x,3 2\n", r"classes come as \['y', 'x'\], not \['x', 'y'\]"),
+        (HEADER + "b,x,3 2\nb,y,12 1\na,x,1 1\na,y,\n", "is wanted there: the rows are re-sorted"),
+        (GOOD.replace("a,", "a.png,").replace("b,", "b.png,"), "named as 'a.png', 'a' is wanted: the endings differ"),
+    ],
+)
+def test_validation_says_what_is_the_same_in_every_row_once(tmp_path, text, message):
+    with pytest.raises(ValueError, match=f": 1 problems\n.*{message}"):
+        submission.validate(csv(tmp_path, text, "bad.csv"), like=csv(tmp_path, GOOD))
+
+
+def test_a_sample_says_which_columns_are_wanted(tmp_path):
+    text = GOOD.replace("\n", ",1\n").replace("rle,1", "rle,Usage")
+    assert submission.validate(csv(tmp_path, text), like=csv(tmp_path, text, "like.csv"))["rows"] == 4
+    with pytest.raises(ValueError, match=r"'Usage'\], \['image_name', 'class', 'rle'\] are wanted$"):
+        submission.validate(tmp_path / "s.csv")
+
+
 def test_validation_alone_wants_every_class_of_every_image(tmp_path):
     assert submission.validate(csv(tmp_path, GOOD))["rows"] == 4
     with pytest.raises(ValueError, match="image b, class y: row is missing"):
@@ -165,6 +259,20 @@ def test_differences_the_least_alike_first(tmp_path):
     assert [(d.image, d.cls, d.area_a, d.area_b) for d in found] == [("b", "y", 1, 0), ("a", "x", 1, 3)]
     assert found[1].dice == pytest.approx(2 / 4, abs=1e-4)
     assert isinstance(found[0], Difference)
+
+
+def test_differences_in_sum(tmp_path):
+    other = csv(tmp_path, GOOD.replace("1 1\na,y", "1 3\na,y").replace("12 1", ""), "t.csv")
+    first = submission.read(csv(tmp_path, GOOD))
+    found = submission.diff(first, other)
+    x, y = sorted(submission.summarise(found, first.rows, "class"))
+    assert x == ("x", pytest.approx((1 + 2 / 4) / 2, abs=1e-4), 2, 1, 0, 0, 1, 3)
+    assert y == ("y", pytest.approx(1 / 2, abs=1e-4), 2, 1, 1, 0, 1, 0)  # b's is in the first alone
+    assert [s.name for s in submission.summarise(found, first.rows, "image")] == ["b", "a"]
+    back = submission.summarise(submission.diff(other, first), first.rows, "class")[0]
+    assert (back.name, back.only_a, back.only_b) == ("y", 0, 1)
+    with pytest.raises(ValueError, match="image or class is wanted"):
+        submission.summarise(found, first.rows, "person")
 
 
 @pytest.mark.parametrize("extra", ["c,x,1 1\nc,y,\n", "a,z,1 1\nb,z,\n"])

@@ -11,6 +11,8 @@ from segkit.rle import Runs, at_least
 from segkit.submission import Masks, read
 from segkit.thresholds import per_class
 
+EMPTY = Runs(np.zeros((0, 2), np.int64))
+
 
 def vote(
     submissions: Sequence[str | Path | Masks],
@@ -21,10 +23,12 @@ def vote(
 ) -> Iterator[tuple[str, str, Runs]]:
     """Rows (image, class, Runs) of a hard vote, in the first submission's order; give them to submission.write.
 
+    One row of each file is in memory at a time, so that neither their number nor their size matters.
+
     need: the weight a pixel needs; default more than half of the total. weights: one for each submission, default 1,
     or {class: one for each} with "*" for the others; half is of the class's own total then. Rows are matched by
-    (image, class). missing: what a row is that one submission has and another lacks: "error", a ValueError that names
-    submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
+    (image, class). missing: what a row is that one submission has and another lacks: "error", a ValueError before the
+    first row that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
 
     >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
     >>> masks = [Masks(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
@@ -34,27 +38,38 @@ def vote(
     masks = [m if isinstance(m, Masks) else read(m) for m in submissions]
     if not masks:
         raise ValueError("a vote needs at least one submission")
-    given = weights if isinstance(weights, Mapping) else {"*": weights}
-    shares = {cls: _shares(w, len(masks), cls) for cls, w in per_class(given, masks[0].classes).items()}
     if missing not in ("error", "empty"):
         raise ValueError(f"missing={missing!r}: error or empty is wanted")
-    names = [str(n + 1) if isinstance(s, Masks) else str(s) for n, s in enumerate(submissions)]
-    for name, source in zip(names[1:], masks[1:]):
-        extra = [x for x in (*source.ids, *source.classes) if x not in masks[0] and x not in masks[0].classes]
-        if extra and missing == "error":
-            raise ValueError(f"submission {names[0]} lacks {', '.join(extra[:3])} of submission {name}")
-    for image in masks[0].ids:
-        for cls in masks[0].classes:
-            votes, share = [], shares[cls]
-            needed = need if need is not None else np.nextafter(sum(share) / 2, np.inf) + 1e-6 * sum(share)
-            for name, source in zip(names, masks):
-                try:
-                    votes.append(source[image][cls])
-                except KeyError as error:
-                    if missing == "error":
-                        raise ValueError(f"submission {name}: {error.args[0]}") from error
-                    votes.append(Runs(np.zeros((0, 2), np.int64)))
-            yield image, cls, at_least(votes, needed, share)
+    given = weights if isinstance(weights, Mapping) else {"*": weights}
+    shares = {cls: _shares(w, len(masks), cls) for cls, w in per_class(given, masks[0].classes).items()}
+    half = {cls: np.nextafter(sum(w) / 2, np.inf) + 1e-6 * sum(w) for cls, w in shares.items()}
+    if missing == "error":
+        names = [f"number {n}" if isinstance(s, Masks) else str(s) for n, s in enumerate(submissions, 1)]
+        rows = set(masks[0].rows)
+        for name, source in zip(names[1:], masks[1:]):
+            theirs = set(source.rows)
+            _lacks(name, names[0], rows - theirs)
+            _lacks(names[0], name, theirs - rows)
+    for image, cls in masks[0].rows:
+        votes = []
+        for source in masks:
+            try:
+                votes.append(source[image][cls])
+            except KeyError:
+                if missing == "error":
+                    raise
+                votes.append(EMPTY)
+        try:
+            yield image, cls, at_least(votes, half[cls] if need is None else need, shares[cls])
+        except ValueError as error:
+            raise ValueError(f"image {image}, class {cls}: {error}") from error
+
+
+def _lacks(name: str, other: str, rows: set[tuple[str, str]]) -> None:
+    if rows:
+        image, cls = min(rows)
+        some = f"{len(rows)} rows that {other} has, image {image}, class {cls} for one"
+        raise ValueError(f"submission {name} lacks {some}; missing='empty' counts what is not there as empty masks")
 
 
 def _shares(weights: Sequence[float] | None, count: int, cls: str) -> list[float]:
