@@ -10,8 +10,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "annotations", "augment", "averaging", "checkpoints", "data", "doors", "ensemble", "folds", "grid", "losses",
-    "metrics", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe", "report", "rle", "schedules",
+    "annotations", "augment", "averaging", "checkpoints", "crops", "data", "doors", "ensemble", "folds", "grid", "losses",
+    "metrics", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe", "report", "rle", "schedules", "sliding",
     "studies", "submission", "thresholds", "train", "tta",
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from segkit import grid
 from segkit.annotations import Item, image_size
 from segkit.data import Images, normalise
 from segkit.predictions import PredictionStore
+from segkit.sliding import Sliding
 from segkit.submission import Masks
 from segkit.thresholds import PerClass, per_class
 from segkit.tta import TTA
@@ -31,6 +32,8 @@ def predict(
     *,
     views: str | Sequence[str] = "none",
     class_swaps: Sequence[tuple[str, str]] = (),
+    window: tuple[int, int] | None = None,
+    overlap: float = 0.5,
     batch_size: int = 1,
     workers: int = 0,
     device: str | torch.device | None = None,
@@ -42,11 +45,12 @@ def predict(
     """Write into `store` the mean logits of models x views, for each item that is not there yet; -> how many.
 
     models: one or several networks of the same channels, put into eval mode on `device` (default: CUDA where
-    there is one). Images are brought to the store's grid. views, class_swaps: see segkit.tta.TTA. batch_size:
-    images of a forward pass; workers: processes that decode. cache: see segkit.data.Images. precision:
-    "32-true", "bf16-mixed", "16-mixed". A killed call goes on where it was; processes under torchrun share
-    the images out. ValueError for an item that the store does not know, or a network with other channels than
-    the store.
+    there is one). Images are brought to the store's grid. views, class_swaps: see segkit.tta.TTA. window, overlap:
+    look through a sliding window (h, w) of the grid, every view of it (see segkit.sliding.Sliding); None shows the
+    whole. batch_size: images, or windows, of a forward pass; workers: processes that decode. cache: see
+    segkit.data.Images. precision: "32-true", "bf16-mixed", "16-mixed". A killed call goes on where it was;
+    processes under torchrun share the images out. ValueError for an item that the store does not know, or a
+    network with other channels than the store.
     """
     unknown = [item.id for item in items if item.id not in store]
     if unknown:
@@ -55,15 +59,20 @@ def predict(
         raise ValueError(f"precision={precision!r}; one of {', '.join(AUTOCAST)} is wanted")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     models = [models] if isinstance(models, nn.Module) else list(models)
-    views_of = [TTA(m.to(where).eval(), views=views, class_swaps=class_swaps, classes=store.classes) for m in models]
+    looks = [
+        whole(
+            TTA(m.to(where).eval(), views, class_swaps=class_swaps, classes=store.classes), window, overlap, batch_size
+        )
+        for m in models
+    ]
     done = store.done
     todo = [item for item in items if item.id not in done]
     images = Images(todo, size=store.grid, cache=cache)
     rank, world = _place()
     mine = range(rank, len(todo), world)
     passes = forward(
-        lambda image: sum(model(image).float() for model in views_of) / len(views_of),
-        images, mine, batch_size=batch_size, workers=workers, device=where, in_channels=in_channels,
+        lambda image: sum(look(image).float() for look in looks) / len(looks),
+        images, mine, batch_size=1 if window else batch_size, workers=workers, device=where, in_channels=in_channels,
         context=_autocast(where, precision),
     )  # fmt: skip
     for index, logits in _counted(passes, len(mine), f"predict {store.path.name}", show=progress and rank == 0):
@@ -77,11 +86,11 @@ class DiceValidator:
     """Dice of a network against truth at each image's full size: what fit() takes as `validate`.
 
     items: images to judge by; truth: truth[id][cls] -> Runs; classes: in channel order; size: (h, w) of the
-    network. threshold: probability, or per class. limit: this many images, evenly spread over the items.
-    cache: see Images (the folder of training serves both). Called with a model in eval mode -> {"dice": mean
-    over images, then classes, "dice/CLASS": mean over images}, an empty mask that is rightly empty counts 1.
-    Images are streamed: one batch of logits and one full-size region at a time. Processes under torchrun
-    share the images out and agree on the result.
+    network. threshold: probability, or per class. window: see predict(); neighbours share half of it. limit:
+    this many images, evenly spread over the items. cache: see Images (the folder of training serves both).
+    Called with a model in eval mode -> {"dice": mean over images, then classes, "dice/CLASS": mean over
+    images}, an empty mask that is rightly empty counts 1. Images are streamed: one batch of logits and one
+    full-size region at a time. Processes under torchrun share the images out and agree on the result.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class DiceValidator:
         *,
         size: tuple[int, int],
         threshold: PerClass = 0.5,
+        window: tuple[int, int] | None = None,
         batch_size: int = 1,
         limit: int | None = None,
         in_channels: int = 1,
@@ -107,7 +117,7 @@ class DiceValidator:
             raise ValueError(f"the truth has no {what}; validate on images and classes that it has")
         self.truth, self.classes = truth, tuple(classes)
         self.thresholds = per_class(threshold, self.classes)
-        self.batch_size, self.in_channels = batch_size, in_channels
+        self.window, self.batch_size, self.in_channels = window, batch_size, in_channels
         self.images = Images(self.items, size=size, cache=cache)
         self._sizes = [image_size(item.image) for item in self.items]
 
@@ -116,8 +126,9 @@ class DiceValidator:
         device = next(model.parameters()).device
         table = torch.zeros(len(self.items), len(self.classes), dtype=torch.float64)
         passes = forward(
-            model, self.images, range(rank, len(self.items), world), batch_size=self.batch_size, workers=0,
-            device=device, in_channels=self.in_channels, context=nullcontext(),
+            whole(model, self.window, 0.5, self.batch_size), self.images, range(rank, len(self.items), world),
+            batch_size=1 if self.window else self.batch_size, workers=0, device=device,
+            in_channels=self.in_channels, context=nullcontext(),
         )  # fmt: skip
         for index, logits in passes:
             table[index] = torch.tensor(self.dice(index, logits))
@@ -135,6 +146,11 @@ class DiceValidator:
             grid.runs_above(plane, self._sizes[index], self.thresholds[name]).dice(truth[name])
             for name, plane in zip(self.classes, logits, strict=True)
         ]
+
+
+def whole(model: nn.Module, window: tuple[int, int] | None, overlap: float, batch_size: int) -> nn.Module:
+    """`model` for whole images: as it is, or looking through a window."""
+    return model if window is None else Sliding(model, window, overlap=overlap, batch_size=batch_size)
 
 
 def forward(

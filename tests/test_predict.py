@@ -15,6 +15,8 @@ from segkit.data import normalise
 from segkit.predict import DiceValidator, predict
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
+from segkit.sliding import Sliding
+from segkit.tta import TTA
 
 SIZE = (32, 32)
 
@@ -80,6 +82,24 @@ def test_a_wrong_call_says_so(items, store, tmp_path):
         predict(network(classes=4), items, store, progress=False, device="cpu")
 
 
+def test_a_window_slides_over_the_grid_and_each_view_is_of_a_window(items, store):
+    model = network().eval()
+    predict(
+        model,
+        items[:2],
+        store,
+        views="hflip",
+        window=(16, 24),
+        overlap=0.25,
+        batch_size=3,
+        progress=False,
+        device="cpu",
+    )
+    for item in items[:2]:
+        image = normalise(torch.from_numpy(grid.resize_image(annotations.read_image(item.image), SIZE))[None, None])
+        close(store[item.id], Sliding(TTA(model, "hflip"), (16, 24), overlap=0.25)(image)[0].numpy())
+
+
 def test_bf16_predicts_nearly_the_same(items, store):
     predict(network(), items[:1], store, precision="bf16-mixed", progress=False, device="cpu")
     np.testing.assert_allclose(store[items[0].id], by_hand(network(), items[0]), atol=0.1)
@@ -111,6 +131,14 @@ def test_the_validator_is_the_dice_of_full_size_masks(items, threshold, tmp_path
     assert got["dice"] == pytest.approx(metrics.score(table), abs=1e-4)
     for name in CLASSES:
         assert got[f"dice/{name}"] == pytest.approx(table[name].mean(), abs=1e-4)
+
+
+def test_the_validator_looks_through_the_window_of_the_training(items):
+    truth, model = Truth.from_items(items, CLASSES), network().eval()
+    validate = DiceValidator(items, truth, CLASSES, size=SIZE, window=(16, 16), batch_size=2, threshold=0.4)
+    plain = DiceValidator(items, truth, CLASSES, size=SIZE, threshold=0.4)
+    assert validate(model) == plain(Sliding(model, (16, 16)))
+    assert validate(model) != plain(model)
 
 
 def test_rightly_empty_counts_one_and_wrongly_full_nothing(tmp_path):

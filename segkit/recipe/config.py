@@ -56,6 +56,11 @@ class Config:
     size: int = 512
     """Side of the network's grid, in cells: the image is stretched over size x size."""
 
+    crop: int | None = None
+    """Train on windows of so many cells of the grid, and slide them over an image afterwards; none: whole images."""
+    foreground: float = 0.5
+    """With --crop: the share of the windows that are sure to hold a class, each class as often as the others."""
+
     targets: Literal["soft", "nearest", "nearest-exact"] = "soft"
     """How a mask is brought to the grid: soft is the share of each cell that it covers."""
     augment: Literal["none", "light", "medium", "strong"] = "medium"
@@ -97,10 +102,17 @@ class Config:
 
     views: str = "none"
     """Test-time views: none, hflip, or d4."""
+    overlap: float = 0.5
+    """With --crop: the share of a window that neighbours see too, in prediction."""
     predict_batch: int = 4
-    """Images predicted at once."""
+    """Images, or windows, predicted at once."""
     trials: int = 20
     """Trials of the study over thresholds and post-processing."""
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """What --crop says, as (height, width)."""
+        return None if self.crop is None else (self.crop, self.crop)
 
 
 def replace(config: Config, changes: Mapping[str, Any], source: str = "settings") -> Config:

@@ -18,6 +18,7 @@ def run(line: Line) -> None:
         "folds": line.folds,
         "data": line.folder.key("audit"),
         "views": line.config.views,
+        "window": line.config.crop and [line.config.crop, line.config.overlap],
         "grid": line.config.size,
     }
     if "" in made_by["weights"]:  # type: ignore[operator]
@@ -78,6 +79,8 @@ def _fill(line: Line, folds: list[int], items: list[Item], store: PredictionStor
         store,
         views=config.views,
         class_swaps=line.recipe.class_swaps,
+        window=config.window,
+        overlap=config.overlap,
         batch_size=config.predict_batch,
         device=None if config.accelerator == "auto" else config.accelerator,
         precision=config.precision,

@@ -15,8 +15,8 @@ from segkit.recipe.line import Line
 
 DECIDES_WEIGHTS = (
     "seed", "limit", "n_folds", "stratify", "label_fixes", "model", "encoder", "weights", "model_options",
-    "in_channels", "size", "targets", "augment", "loss", "epochs", "batch_size", "accumulate", "lr", "weight_decay",
-    "schedule", "warmup_epochs", "clip", "averaging", "ema_decay", "precision", "validate_every",
+    "in_channels", "size", "crop", "foreground", "targets", "augment", "loss", "epochs", "batch_size", "accumulate",
+    "lr", "weight_decay", "schedule", "warmup_epochs", "clip", "averaging", "ema_decay", "precision", "validate_every",
 )  # fmt: skip
 
 
@@ -106,6 +106,7 @@ def fit_fold(line: Line, fold: int) -> None:
     import torch
 
     from segkit import augment, losses
+    from segkit.crops import Crops
     from segkit.data import SegmentationData
     from segkit.predict import DiceValidator
     from segkit.train import TensorBoard, fit
@@ -130,11 +131,13 @@ def fit_fold(line: Line, fold: int) -> None:
         in_channels=config.in_channels,
         class_swaps=line.recipe.class_swaps,
     )
+    seen = Crops(data, config.window, foreground=config.foreground) if config.window else data
     validate = DiceValidator(
         held_out,
         line.truth,
         line.classes,
         size=size,
+        window=config.window,
         batch_size=config.predict_batch,
         in_channels=config.in_channels,
         cache=cache,
@@ -142,7 +145,7 @@ def fit_fold(line: Line, fold: int) -> None:
     write_json(line.folder / f"fold{fold}" / "settings.json", {**deciding(config), "data": line.audited["train"]})
     result = fit(
         model,
-        data,
+        seen,
         loss=losses.build(config.loss),
         out=line.folder / f"fold{fold}",
         epochs=config.epochs,

@@ -172,6 +172,15 @@ def test_several_folds_are_averaged_on_the_test_images(tmp_path):
     assert any(not np.array_equal(both[i], one[i]) for i in one.ids)
 
 
+def test_a_network_of_crops_slides_over_whole_images(tmp_path, capsys):
+    data, out = draw(tmp_path / "data", train=6, test=1), tmp_path / "run"
+    flags = ["audit", "train", "predict", "--data", str(data), "--out", str(out), "--epochs", "1", "--size", "64"]
+    assert main(RECIPE, [*flags, "--crop", "128"]) == 2
+    assert "does not lie inside images of (64, 64)" in capsys.readouterr().err
+    assert main(RECIPE, [*flags, "--crop", "32", "--overlap", "0.25"]) == 0
+    assert PredictionStore.open(out / "test.zarr").grid == (64, 64)
+
+
 @pytest.mark.parametrize(
     ("stage", "wanted"),
     [("train", "audit"), ("predict", "train"), ("tune", "predict"), ("submit", "predict"), ("report", "tune")],
