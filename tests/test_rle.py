@@ -332,3 +332,11 @@ def test_a_crop_outside_the_image_is_refused():
         Runs([[0, 1]], (2, 2)).crop(0, 0, 3, 1)
     with pytest.raises(ValueError, match="no shape"):
         Runs([[0, 1]]).box()
+
+
+@given(masks)
+def test_parts_and_holes_joined_are_the_mask_without_holes(mask):
+    runs = Runs.from_mask(mask)
+    assert rle.joined(runs.components(), runs.shape) == runs
+    assert rle.joined([runs, *runs.holes()]) == at_least([runs, *runs.holes()], 1)
+    assert not rle.joined([])

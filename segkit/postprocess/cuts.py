@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segkit.postprocess.steps import _shape
-from segkit.rle import Runs, at_least
+from segkit.rle import Runs, joined
 
 Above = Callable[[float], Runs]
 """above(threshold): the runs, with a shape, of the pixels whose probability is strictly above it."""
@@ -53,7 +53,7 @@ def _hysteresis(above: Above, *, low: float, high: float, min_area: float = 1) -
         raise ValueError(f"min_area={min_area}: a core of 1 pixel or more is wanted")
     core, wide = above(high), above(low)
     kept = [part for part in wide.components() if part.intersection(core) >= min_area]
-    return at_least(kept, 1) if kept else Runs(np.zeros((0, 2), np.int64), _shape(wide))
+    return joined(kept, _shape(wide))
 
 
 def _triplet(above: Above, *, top: float, area: float, bottom: float) -> Runs:

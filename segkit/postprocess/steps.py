@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from segkit.rle import Runs, at_least
+from segkit.rle import Runs, joined
 
 Mask = TypeVar("Mask", np.ndarray, Runs)
 
@@ -30,7 +30,7 @@ def keep_largest(mask: Mask, *, k: int = 1) -> Mask:
         if len(parts) <= k:
             return runs
         parts.sort(key=lambda part: (-part.area, int(part.array[0, 0])))
-        return at_least(parts[:k], 1)
+        return joined(parts[:k])
 
     return _on_runs(mask, step)
 
@@ -49,7 +49,7 @@ def remove_small(mask: Mask, *, min_area: float) -> Mask:
         kept = [part for part in parts if part.area >= min_area]
         if len(kept) == len(parts):
             return runs
-        return at_least(kept, 1) if kept else Runs(np.zeros((0, 2), np.int64), runs.shape)
+        return joined(kept, runs.shape)
 
     return _on_runs(mask, step)
 
@@ -65,7 +65,7 @@ def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
 
     def step(runs: Runs) -> Runs:
         holes: list[Runs] = [hole for hole in runs.holes() if max_area is None or hole.area <= max_area]
-        return at_least([runs, *holes], 1) if holes else runs
+        return joined([runs, *holes]) if holes else runs
 
     return _on_runs(mask, step)
 

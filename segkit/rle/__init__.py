@@ -10,7 +10,7 @@ runs themselves, in microseconds where a full-resolution array costs millisecond
 from segkit.rle.coco import from_coco, to_coco
 from segkit.rle.files import convert_file
 from segkit.rle.formats import FORMATS, Mended, convert, decode, encode, mend
-from segkit.rle.runs import EPSILON, Runs, at_least
+from segkit.rle.runs import EPSILON, Runs, at_least, joined
 from segkit.rle.text import RepairWarning
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "decode",
     "encode",
     "from_coco",
+    "joined",
     "mend",
     "to_coco",
 ]

@@ -9,10 +9,11 @@ import numpy as np
 
 def join_touching(runs: np.ndarray) -> np.ndarray:
     """Sorted runs that do not overlap, those that touch made one."""
-    touching = runs[1:, 0] == runs[:-1, 1]
-    if not touching.any():
+    apart = np.ones(len(runs) + 1, bool)
+    np.not_equal(runs[1:, 0], runs[:-1, 1], out=apart[1:-1])
+    if apart.all():
         return runs
-    return np.stack([runs[np.r_[True, ~touching], 0], runs[np.r_[~touching, True], 1]], axis=1)
+    return np.stack([runs[apart[:-1], 0], runs[apart[1:], 1]], axis=1)
 
 
 def from_counts(counts: np.ndarray) -> np.ndarray:
@@ -21,13 +22,26 @@ def from_counts(counts: np.ndarray) -> np.ndarray:
     return edges[: len(edges) // 2 * 2].reshape(-1, 2)
 
 
+def between(runs: np.ndarray, end: int) -> np.ndarray:
+    """Every edge with the image's own: 0, start, end, start, end, ..., end of the image."""
+    edges = np.empty(runs.size + 2, np.int64)
+    edges[0], edges[1:-1], edges[-1] = 0, runs.ravel(), end
+    return edges
+
+
+def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All runs of arrays that do not overlap one another."""
+    runs = np.concatenate(arrays)
+    return join_touching(runs[np.argsort(runs[:, 0], kind="stable")])
+
+
 def common(a: np.ndarray, b: np.ndarray) -> int:
     """Pixels that both cover, without building the common runs."""
-    few, many = sorted((a, b), key=len)
+    few, many = (a, b) if len(a) <= len(b) else (b, a)
     if not len(few):
         return 0
     lengths = many[:, 1] - many[:, 0]
-    before = np.r_[0, np.cumsum(lengths)]
+    before = np.cumsum(lengths) - lengths
     at = np.searchsorted(many[:, 0], few, side="right")  # runs of `many` that start at or before the edge
     last = np.maximum(at - 1, 0)
     covered = before[last] + np.clip(few - many[last, 0], 0, lengths[last])
@@ -36,11 +50,14 @@ def common(a: np.ndarray, b: np.ndarray) -> int:
 
 def weighed(arrays: Sequence[np.ndarray], weights: Sequence[float], need: float) -> np.ndarray:
     """The runs of the pixels where the weights of the covering runs add up to at least `need`."""
-    edges = np.concatenate([a.ravel() for a in arrays])
-    steps = np.concatenate([np.tile([w, -w], len(a)) for a, w in zip(arrays, weights)])
+    edges = np.concatenate(arrays).ravel()
+    steps = np.repeat(np.asarray(weights, np.float64), [a.size for a in arrays])
+    steps[1::2] *= -1
     order = np.argsort(edges, kind="stable")
     edges, total = edges[order], np.cumsum(steps[order])
-    last = np.r_[edges[1:] != edges[:-1], True] if edges.size else np.zeros(0, bool)
+    last = np.ones(len(edges), bool)
+    np.not_equal(edges[1:], edges[:-1], out=last[:-1])
     edges, inside = edges[last], total[last] >= need * (1 - 1e-9)  # sums of .1 fall short of 1
-    change = np.flatnonzero(np.diff(np.r_[False, inside].astype(np.int8)))
-    return np.ascontiguousarray(edges[change].reshape(-1, 2))
+    change = inside.copy()
+    np.not_equal(inside[1:], inside[:-1], out=change[1:])
+    return edges[change].reshape(-1, 2)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from rlemasklib import RLEMask
 
-from segkit.rle.arrays import common, from_counts, join_touching, weighed
-from segkit.rle.text import mend_text, parse, warn
+from segkit.rle.arrays import between, common, from_counts, join_touching, together, weighed
+from segkit.rle.text import NO_RUNS, mend_text, parse, warn
 
 EPSILON = 1e-4  # of the competition's Dice: (2I + 1e-4) / (A + B + 1e-4)
 
@@ -166,8 +166,8 @@ class Runs:
     def _rlemask(self, shape: tuple[int, int]) -> RLEMask:
         """rlemasklib's column-major mask of the transposed image."""
         height, width = shape
-        edges = np.r_[0, self.array.ravel(), height * width]
-        return RLEMask.from_counts(np.diff(edges).astype(np.uint32), shape=(width, height))
+        counts = np.diff(between(self.array, height * width)).astype(np.uint32)
+        return RLEMask.from_counts(counts, shape=(width, height))
 
     # -- algebra -------------------------------------------------------------------------------------------------
     @property
@@ -202,7 +202,7 @@ class Runs:
     def __invert__(self) -> Runs:
         """The pixels that are not set. ValueError without a shape."""
         height, width = shape = _known_shape(self, "the complement")
-        edges = np.r_[0, self.array.ravel(), height * width].reshape(-1, 2)
+        edges = between(self.array, height * width).reshape(-1, 2)
         return Runs._trusted(edges[edges[:, 1] > edges[:, 0]], shape)
 
     def __eq__(self, other: object) -> bool:
@@ -250,6 +250,16 @@ class Runs:
 
     def __repr__(self) -> str:
         return f"Runs({len(self.array)} runs, area {self.area}, shape {self.shape})"
+
+
+def joined(parts: Sequence[Runs], shape: tuple[int, int] | None = None) -> Runs:
+    """The pixels of masks that do not overlap one another, such as components and holes; of none, an empty mask.
+
+    >>> joined([Runs([[4, 5]]), Runs([[0, 2]])]).array.tolist()
+    [[0, 2], [4, 5]]
+    """
+    shape = _same_shape(*parts) or shape
+    return Runs._trusted(together([part.array for part in parts]) if parts else NO_RUNS.copy(), shape)
 
 
 def at_least(masks: Sequence[Runs], need: float, weights: Sequence[float] | None = None) -> Runs:

@@ -1,0 +1,50 @@
+"""The highest memory of a process that does the whole last mile: store and truth to a tuned, validated submission."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.last_mile import bones
+from segkit import submission
+from segkit.postprocess import Pipeline, rows
+from segkit.predictions import PredictionStore
+from segkit.thresholds import curves
+
+
+def peak(command: list[str]) -> int:
+    """Run it; -> its highest resident memory, bytes. CalledProcessError where it fails."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return usage.ru_maxrss * 1024
+
+
+def table(folder: Path, given: list[bones.Hand], counts: list[int]) -> str:
+    """Markdown: the memory for several numbers of images."""
+    lines = ["| images, 29 classes at 2048 x 2048 | highest memory |", "|---|---|"]
+    for count in counts:
+        part = folder / f"memory{count}"
+        bones.stored(part, given, images=count, models=1)
+        true = bones.truth(given, images=count)
+        submission.write(part / "truth.csv", ((i, c, true[i][c]) for i in true.ids for c in true.classes))
+        used = peak([sys.executable, "-m", "benchmarks.last_mile.memory", str(part)])
+        lines.append(f"| {count} | {used / 2**20:.0f} MiB |")
+    return "\n".join(lines)
+
+
+def whole(folder: Path) -> None:
+    """Curves of every image, the exact thresholds, steps, rows, validation."""
+    store = PredictionStore.open(folder / "model0.zarr")
+    found = curves(store, submission.read(folder / "truth.csv", sizes=store.sizes))
+    steps = [("remove_small", {"min_area": 100}), ("fill_holes", {}), ("smooth", {"radius": 3})]
+    path = submission.write(folder / "submission.csv", rows(store, Pipeline(steps, thresholds=found.best())))
+    submission.validate(path, ids=store.ids, classes=store.classes, sizes=store.sizes)
+
+
+if __name__ == "__main__":
+    whole(Path(sys.argv[1]))
