@@ -110,19 +110,42 @@ class DiceCurves:
         with np.load(path) as data:
             return cls(data["ids"].tolist(), data["classes"].tolist(), data["thresholds"], data["table"])
 
+    def flat(self, within: float = 0.0005) -> dict[str, tuple[float, float]]:
+        """{class: (low, high)} thresholds around the best between which mean Dice stays `within` of its top.
+
+        A wide range means that the choice does not matter. ValueError for a negative `within`.
+        """
+        if not within >= 0:
+            raise ValueError(f"within={within}: a loss of Dice, 0 or more, is wanted")
+        mean = self.table.mean(axis=0, dtype=np.float64)
+        ranges = {}
+        for cls, curve, best in zip(self.classes, mean, self._places(self.best())):
+            lower = np.flatnonzero(curve < curve.max() - within)
+            low = int(lower[lower < best].max(initial=-1)) + 1
+            high = int(lower[lower > best].min(initial=len(curve))) - 1
+            ranges[cls] = float(self.thresholds[low]), float(self.thresholds[high])
+        return ranges
+
     def plot(self, ax: Any = None) -> Any:
-        """Mean Dice of each class against the threshold (logit axis); a dot marks the optimum. -> matplotlib Axes."""
+        """Where the curves are flat: a row for each class, the threshold on a logit axis. -> matplotlib Axes.
+
+        A dot marks the optimum; the thick bar is where mean Dice is within .0005 of it, the thin one within .005.
+        """
         if ax is None:
             from matplotlib.figure import Figure
 
-            ax = Figure(figsize=(7, 4), layout="constrained").subplots()
-        mean = self.table.mean(axis=0)
-        for cls, curve in zip(self.classes, mean):
-            (line,) = ax.plot(self._cuts, curve, linewidth=1, label=cls)
-            ax.plot(self._cuts[curve.argmax()], curve.max(), "o", markersize=3, color=line.get_color())
+            ax = Figure(figsize=(7, 1 + 0.24 * len(self.classes)), layout="constrained").subplots()
+        narrow, wide, best = self.flat(0.0005), self.flat(0.005), self.best()
+        for row, cls in enumerate(self.classes):
+            for ends, width in ((wide[cls], 1.2), (narrow[cls], 5)):
+                ax.plot([grid.logit(p) for p in ends], [row, row], linewidth=width, color="tab:blue")
+            ax.plot(grid.logit(best[cls]), row, "o", markersize=4, color="black")
+        ax.axvline(0.0, linewidth=0.8, color="grey", zorder=0)
         marks = [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]
         ax.set_xticks([grid.logit(p) for p in marks], [f"{p:g}" for p in marks])
-        ax.set(xlabel="threshold (probability)", ylabel="mean Dice")
+        ax.set_yticks(range(len(self.classes)), self.classes)
+        ax.invert_yaxis()
+        ax.set_xlabel("threshold: best (dot), within .0005 (thick) and .005 (thin) mean Dice of it")
         return ax
 
 

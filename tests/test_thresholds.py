@@ -179,13 +179,26 @@ def test_save_and_load(made, tmp_path):
         DiceCurves(found.ids, found.classes, found.thresholds[1:], found.table)
 
 
-def test_a_plot_has_a_line_and_a_dot_for_each_class(made):
+def test_a_curve_is_flat_where_it_stays_near_its_top():
+    cuts = np.array([0.2, 0.4, 0.5, 0.6, 0.8])
+    table = np.array([[[0.80, 0.90, 0.91, 0.90, 0.91], [0.5, 0.5, 0.5, 0.5, 0.5], [0.9, 0.1, 0.2, 0.3, 0.4]]])
+    found = DiceCurves(["i"], ["hill", "plain", "edge"], cuts, table)
+    assert found.flat(0.02) == {"hill": (0.4, 0.8), "plain": (0.2, 0.8), "edge": (0.2, 0.2)}
+    assert found.flat(0.001) == {"hill": (0.5, 0.5), "plain": (0.2, 0.8), "edge": (0.2, 0.2)}  # .8 is another hill
+    with pytest.raises(ValueError, match="within=-1"):
+        found.flat(-1)
+
+
+def test_a_plot_has_two_bars_and_a_dot_for_each_class(made):
     _, _, found = made
     axes = found.plot()
-    assert axes.get_legend_handles_labels()[1] == list(CLASSES)
-    assert len(axes.lines) == 6
-    dot = axes.lines[1]
-    assert dot.get_ydata()[0] == pytest.approx(found.table[:, 0].mean(axis=0).max())
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(CLASSES)
+    bars = axes.lines[:-1]  # the last one stands at .5
+    assert len(bars) == 3 * len(CLASSES)
+    for cls, wide, narrow, dot in zip(CLASSES, bars[::3], bars[1::3], bars[2::3]):
+        at = dot.get_xdata()[0]
+        assert at == pytest.approx(grid.logit(found.best()[cls]))
+        assert wide.get_xdata()[0] <= narrow.get_xdata()[0] <= at <= narrow.get_xdata()[1] <= wide.get_xdata()[1]
     assert found.plot(axes) is axes
 
 
