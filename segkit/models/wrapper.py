@@ -113,6 +113,15 @@ def half_pixel(body: nn.Module) -> None:
             module.align_corners = False  # type: ignore[assignment]
 
 
+def logit(prob: float) -> float:
+    """The number whose sigmoid is `prob`.
+
+    >>> logit(0.5)
+    0.0
+    """
+    return math.log(prob / (1 - prob))
+
+
 def set_prior(head: nn.Module, prior: float) -> None:
     """Start the last convolution of `head` with the logit of `prior` as bias (Lin et al., 2017, section 3.3).
 
@@ -122,7 +131,7 @@ def set_prior(head: nn.Module, prior: float) -> None:
     last = [module for module in head.modules() if isinstance(module, nn.Conv2d)][-1]
     if last.bias is None:
         raise ValueError(f"the last convolution {last} has no bias to set the prior on")
-    nn.init.constant_(last.bias, math.log(prior / (1 - prior)))
+    nn.init.constant_(last.bias, logit(prior))
 
 
 def freeze_unreached(model: Segmenter) -> None:
