@@ -13,15 +13,47 @@ from collections.abc import Sequence
 from typing import Any
 
 from segkit.files import nearest
+from segkit.models import (
+    attention_unet,
+    deconvnet,
+    deeplab,
+    deeplabv3plus,
+    dilatednet,
+    fcdensenet,
+    fcn,
+    hrnet,
+    multiresunet,
+    resunet,
+    segnet,
+    unet,
+    unet3plus,
+    unetpp,
+    wrapped,
+)
 from segkit.models import weights as pretrained
-from segkit.models import wrapped
 from segkit.models.registry import Network
 from segkit.models.weights import WeightsError
 from segkit.models.wrapper import Segmenter, freeze_unreached, let_one_image_train
 
 __all__ = ["NETWORKS", "Network", "Segmenter", "WeightsError", "create", "describe", "names"]
 
-FAMILIES = (wrapped,)
+FAMILIES = (
+    attention_unet,
+    deconvnet,
+    deeplab,
+    deeplabv3plus,
+    dilatednet,
+    fcdensenet,
+    fcn,
+    hrnet,
+    multiresunet,
+    resunet,
+    segnet,
+    unet,
+    unet3plus,
+    unetpp,
+    wrapped,
+)
 NETWORKS: dict[str, Network] = {row.name: row for family in FAMILIES for row in family.NETWORKS}
 
 
@@ -38,7 +70,8 @@ def create(
     """Build a network: `model(image)`, (N, in_channels, H, W) float of any size -> (N, C, H, W) raw logits.
 
     name: one of `names()`; classes: names in channel order, or their number; encoder: None for the network's
-    usual one, one of smp's names, or "tu-NAME" for any of timm's (dots name a set of weights).
+    usual one, one of smp's names, or "tu-NAME" for any of timm's (dots name a set of weights). "unet" and "unetpp"
+    are the papers' own plans until an encoder is named.
 
     weights: None, nothing is fetched; "imagenet", through the libraries (their caches first), where
     tu-tf_efficientnet_lite0, 1 and 2 come from the extra `weights` without a network; another set the library
@@ -59,7 +92,7 @@ def create(
     Traceback (most recent call last):
     ValueError: no network 'unett'; did you mean unet or ...
     """
-    row = _row(name)
+    row = _row(name, encoder)
     named = classes if isinstance(classes, int) else tuple(classes)
     if isinstance(classes, str):
         raise ValueError(f"classes={classes!r} is one string; pass a number or a sequence such as ({classes!r},)")
@@ -73,7 +106,8 @@ def create(
     if encoder and not row.takes("encoder"):
         raise ValueError(f"{name} brings its own encoder, got encoder={encoder!r}; leave it out")
     if unknown := [key for key in options if key not in row.defaults()]:
-        raise ValueError(f"{name} has no option {unknown[0]!r}; {nearest(unknown[0], row.defaults())}")
+        other = f"; with encoder='{row.on_encoder.encoder}', say, it has others" if row.on_encoder else ""
+        raise ValueError(f"{name} has no option {unknown[0]!r}; {nearest(unknown[0], row.defaults())}{other}")
     encoder = encoder or row.encoder
     settings = {"classes": count, "in_channels": in_channels, "prior": prior, **options}
     if row.takes("encoder"):
@@ -82,6 +116,8 @@ def create(
     tag = None if weights is None or file else str(weights)
     if row.takes("weights"):
         settings["weights"] = tag
+    elif tag and row.on_encoder:
+        raise WeightsError(f"{name} by itself has no weights {tag!r}; encoder={row.on_encoder.encoder!r}, say, has")
     elif tag:
         pretrained.check_set(name, tag, ())
     body = row.build(**settings)
@@ -126,7 +162,7 @@ def describe(name: str, *, encoder: str | None = None, in_channels: int = 1, cla
       sizes       any; inside, multiples of 32 px and at least 64
       options     decoder_attention_type=None, ...
     """
-    row = _row(name)
+    row = _row(name, encoder)
     model = create(name, classes=classes, in_channels=in_channels, encoder=encoder, **options)
     million = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model, model.encoder)]
     part = "" if model.encoder is model.body else f", of which the encoder {million[1]:.2f} M"
@@ -145,7 +181,8 @@ def describe(name: str, *, encoder: str | None = None, in_channels: int = 1, cla
     )
 
 
-def _row(name: str) -> Network:
+def _row(name: str, encoder: str | None) -> Network:
     if name not in NETWORKS:
         raise ValueError(f"no network {name!r}; {nearest(name, NETWORKS)}")
-    return NETWORKS[name]
+    row = NETWORKS[name]
+    return row.on_encoder if encoder and row.on_encoder else row

@@ -26,7 +26,8 @@ class Network:
     title, authors, venue, year: the paper; stride: image px for one logit before it is resized; good_for: when
     to choose it, in a few words; weights: the sets that build knows; encoder: the usual one, None where the
     network brings its own; options: a function that lists options and defaults where build's signature does
-    not; leftovers: a library's network may hold parameters that no output needs, which are then frozen.
+    not; leftovers: a library's network may hold parameters that no output needs, which are then frozen;
+    on_encoder: the row that takes over where the user names an encoder, for plans that exist with and without one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Network:
     smallest: int = 64
     options: Callable[[], dict[str, Any]] | None = None
     leftovers: bool = False
+    on_encoder: Network | None = None
 
     @property
     def paper(self) -> str:

@@ -55,6 +55,8 @@ def build(
         body.segmentation_head.upsampling_factor = 1
         tokens = body.encoder._output_indices
         body.encoder.model.prune_intermediate_layers(tokens, prune_norm=True, prune_head=True)
+    if name == "segformer":  # Xie et al., 2021, drop a tenth of the channels before the classifier
+        body.decoder.fuse_stage.append(nn.Dropout2d(0.1))
     half_pixel(body)
     set_prior(body.segmentation_head, prior)
     return body

@@ -1,4 +1,4 @@
-"""torchvision's FCN and DeepLabV3 on ResNet-50; the first is the baseline of the course segkit grew from."""
+"""torchvision's FCN and DeepLabV3 on ResNets; the first is the baseline of the course segkit grew from."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import os
 
 import torch
 from torch import nn
-from torchvision.models import ResNet50_Weights, segmentation
+from torchvision.models import ResNet50_Weights, ResNet101_Weights, segmentation
 
 from segkit.models import weights as pretrained
 from segkit.models.wrapper import set_prior
 
-BUILDERS = {"fcn_resnet50": segmentation.fcn_resnet50, "deeplabv3_resnet50": segmentation.deeplabv3_resnet50}
+BUILDERS = {
+    "fcn_resnet50": segmentation.fcn_resnet50,
+    "deeplabv3_resnet50": segmentation.deeplabv3_resnet50,
+    "deeplabv3_resnet101": segmentation.deeplabv3_resnet101,
+}
 COCO = {
     "fcn_resnet50": segmentation.FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1,
     "deeplabv3_resnet50": segmentation.DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1,
+    "deeplabv3_resnet101": segmentation.DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1,
 }
 
 
@@ -40,7 +45,8 @@ def build(name: str, *, classes: int, in_channels: int, prior: float, weights: s
 def _load_set(name: str, body: nn.Module, tag: str, aux: bool) -> None:
     """Load torchvision's weights `tag` into `body`, strictly but for what they are known not to share."""
     pretrained.check_set(name, tag, ("imagenet", "coco"))
-    source = ResNet50_Weights.IMAGENET1K_V1 if tag == "imagenet" else COCO[name]
+    imagenet = ResNet101_Weights.IMAGENET1K_V1 if name.endswith("101") else ResNet50_Weights.IMAGENET1K_V1
+    source = imagenet if tag == "imagenet" else COCO[name]
     state = pretrained.from_hub(
         lambda: source.get_state_dict(progress=False, check_hash=True),
         what=f"weights={tag!r} for {name}",
