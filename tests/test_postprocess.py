@@ -293,7 +293,7 @@ BONES = ("Ulna", "Radius", "finger-3")
         ([("fill_holes", {"only": ["*"]})], 0.5, r"step fill_holes, only: no class '\*'"),
         ([], {"Ulan": 0.4, "*": 0.5}, "thresholds: no class 'Ulan'; did you mean Ulna"),
         ([], {"Ulna": 0.4}, r"thresholds: no setting for Radius, finger-3; name them, or '\*'"),
-        ([("closing", {"radius": {"Ulna": 1}, "skip": ["Radius"]})], 0.5, "step closing, radius: no setting for finger-3"),
+        ([("closing", {"radius": {"Ulna": 1}, "skip": ["Radius"]})], 0.5, "closing, radius: no setting for finger-3"),
         ([("triplet", {"top": 0.9, "area": 1, "bottom": 0.2}),
           ("hysteresis", {"low": 0.2, "high": 0.9, "only": ["Radius"]})], 0.5, "class Radius: triplet and hysteresis"),
     ],
@@ -307,7 +307,7 @@ def test_a_pipeline_that_knows_its_classes_names_what_is_none(tmp_path, steps, t
     without.save(tmp_path / "post.json")
     content = json.loads((tmp_path / "post.json").read_text())
     (tmp_path / "post.json").write_text(json.dumps({**content, "classes": BONES}))
-    with pytest.raises(ValueError, match=rf"post\.json is not a saved Pipeline: {message}"):
+    with pytest.raises(ValueError, match=rf"post\.json is not a saved Pipeline: .*{message}"):
         Pipeline.load(tmp_path / "post.json")
 
 

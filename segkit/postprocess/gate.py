@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from segkit import grid
 from segkit.metrics import Comparison, compare
 from segkit.postprocess.pipeline import Pipeline
 from segkit.predictions import PredictionStore
+from segkit.rle import Runs
 from segkit.submission import Masks, as_masks
 from segkit.thresholds import person_folds
 
 FEWEST_PERSONS = 6
 """With n persons, each as likely to lose as to gain, all gain once in 2 ** n times: below 6 that is more than 2.5 %."""
+
+Dice = Callable[[Pipeline, Sequence[str]], np.ndarray]
 
 Steps = frozenset[int]
 """Places in the candidate's steps."""
@@ -63,13 +67,17 @@ def gate(
     chosen_on: Collection[str] = (),
     level: float = 0.95,
     k: int = 5,
+    ids: Collection[str] | None = None,
+    dice: Dice | None = None,
 ) -> Gated:
     """Keep each of the candidate's steps for the classes that gain from it, and for no other.
 
     candidate: base's steps, in base's order, with those to be tried among them; the thresholds are base's.
     store, truth: images scored at full resolution by the very Pipeline that submission runs. groups: {id: person}.
     chosen_on: ids that the candidate's settings were chosen on: no image of their persons counts here.
-    level: of the intervals. k: folds of persons of the held-out check.
+    level: of the intervals. k: folds of persons of the held-out check. ids: images that count, default all of the
+    store that truth has. dice: (pipeline, ids) -> (images, classes) Dice, where masks are drawn already
+    (postprocess_objective.table); default: of `store` against `truth`.
 
     A step is kept for a class where the paired interval of its gain, clustered by person, is above 0, on top of the
     steps kept before it. That choice is then made again without each fold of persons and scored on them: a class
@@ -78,8 +86,9 @@ def gate(
     ValueError where the candidate's thresholds or steps do not contain base's, or an image has no person.
     """
     truth = as_masks(truth)
-    ids = _held_out_ids(store, truth, groups, chosen_on)
-    scores = _Scores(candidate, _tried(candidate, base), store, truth, ids)
+    ids = _held_out_ids(store, truth, groups, chosen_on, ids)
+    candidate, base = (pipeline.with_classes(store.classes) for pipeline in (candidate, base))
+    scores = _Scores(candidate, _tried(candidate, base), dice or _dice_of(store, truth), store.classes, ids)
     nothing = dict.fromkeys(store.classes, frozenset[int]())
     before = scores.table(nothing)
     everyone = range(len(ids))
@@ -92,18 +101,19 @@ def gate(
     falls = {cls for cls in store.classes if unseen[cls].mean() < before[cls].mean()}
     weighed = [w._replace(kept=w.kept and w.cls not in falls) for w in scores.weigh(everyone, groups, level)]
     kept = _kept(weighed, nothing)
-    pipeline = Pipeline(list(_steps(candidate, scores.tried, kept)), thresholds=base.thresholds)
+    steps = list(_steps(candidate, scores.tried, kept))
+    pipeline = Pipeline(steps, thresholds=base.thresholds, classes=store.classes)
     held_out = compare(before, unseen, groups, level=level)
     return Gated(pipeline, weighed, held_out, before, scores.table(kept))
 
 
 class _Scores:
-    """Dice columns of a class under base's steps and some of those tried, drawn once, one image at a time."""
+    """Dice columns of a class under base's steps and some of those tried, each asked for once."""
 
     def __init__(
-        self, candidate: Pipeline, tried: Sequence[int], store: PredictionStore, truth: Masks, ids: Sequence[str]
+        self, candidate: Pipeline, tried: Sequence[int], dice: Dice, classes: Sequence[str], ids: Sequence[str]
     ) -> None:
-        self.candidate, self.tried, self.store, self.truth, self.ids = candidate, tried, store, truth, ids
+        self.candidate, self.tried, self.dice, self.classes, self.ids = candidate, tried, dice, classes, ids
         self._columns: dict[tuple[str, Steps], np.ndarray] = {}
 
     def table(self, chosen: Mapping[str, Steps]) -> pd.DataFrame:
@@ -115,10 +125,10 @@ class _Scores:
         self, rows: Sequence[int] | np.ndarray, groups: Mapping[str, str], level: float, *, keep: bool = True
     ) -> list[Weighed]:
         """Each tried step for each class it is for, in order, judged on these rows alone."""
-        kept = dict.fromkeys(self.store.classes, frozenset[int]())
+        kept = dict.fromkeys(self.classes, frozenset[int]())
         out = []
         for place in self.tried:
-            classes = [c for c in self.store.classes if self.candidate.active(place, c)]
+            classes = [c for c in self.classes if self.candidate.active(place, c)]
             self._draw([(c, kept[c] | more) for c in classes for more in (frozenset[int](), {place})])
             for cls in classes:
                 a, b = (
@@ -133,24 +143,42 @@ class _Scores:
         return out
 
     def _draw(self, wanted: Sequence[tuple[str, Steps]]) -> None:
-        missing = [key for key in dict.fromkeys(wanted) if key not in self._columns]
-        if not missing:
-            return
-        pipelines = {chosen: self._pipeline(chosen) for _, chosen in missing}
-        fresh = {key: np.empty(len(self.ids)) for key in missing}
-        for row, image in enumerate(self.ids):
-            planes = dict(zip(self.store.classes, self.store[image]))
-            for (cls, chosen), column in fresh.items():
-                mask = pipelines[chosen].mask(planes[cls], self.store.sizes[image], cls)
-                try:
-                    column[row] = mask.dice(self.truth[image][cls])
-                except ValueError as error:
-                    raise ValueError(f"{self.store.path}, image {image}, class {cls}: the truth: {error}") from error
-        self._columns |= fresh
+        for chosen in dict.fromkeys(chosen for cls, chosen in wanted if (cls, chosen) not in self._columns):
+            table = self.dice(self._pipeline(chosen), self.ids)
+            self._columns |= {(cls, chosen): column for cls, column in zip(self.classes, table.T)}
 
     def _pipeline(self, chosen: Steps) -> Pipeline:
         steps = [s for place, s in enumerate(self.candidate.steps) if place not in self.tried or place in chosen]
         return Pipeline(steps, thresholds=self.candidate.thresholds)
+
+
+def _dice_of(store: PredictionStore, truth: Masks) -> Dice:
+    """Dice of Pipelines on a store; masks at a threshold are drawn once and kept as runs."""
+    drawn: dict[tuple[str, str, float], Runs] = {}
+
+    def table(pipeline: Pipeline, ids: Sequence[str]) -> np.ndarray:
+        cut = {cls: pipeline.cut(cls) is not None for cls in store.classes}
+        keys = {cls: pipeline.threshold(cls) for cls in store.classes if not cut[cls]}
+        out = np.empty((len(ids), len(store.classes)))
+        for row, image in enumerate(ids):
+            size = store.sizes[image]
+            missing = any(cut.values()) or any((image, *key) not in drawn for key in keys.items())
+            planes = dict(zip(store.classes, store[image])) if missing else {}
+            for column, cls in enumerate(store.classes):
+                if cut[cls]:
+                    mask = pipeline.mask(planes[cls], size, cls)
+                else:
+                    key = (image, cls, keys[cls])
+                    if key not in drawn:
+                        drawn[key] = grid.runs_above(planes[cls], size, keys[cls])
+                    mask = pipeline(drawn[key], cls)
+                try:
+                    out[row, column] = mask.dice(truth[image][cls])
+                except ValueError as error:
+                    raise ValueError(f"{store.path}, image {image}, class {cls}: the truth: {error}") from error
+        return out
+
+    return table
 
 
 def _tried(candidate: Pipeline, base: Pipeline) -> list[int]:
@@ -172,12 +200,18 @@ def _tried(candidate: Pipeline, base: Pipeline) -> list[int]:
 
 
 def _held_out_ids(
-    store: PredictionStore, truth: Masks, groups: Mapping[str, str], chosen_on: Collection[str]
+    store: PredictionStore,
+    truth: Masks,
+    groups: Mapping[str, str],
+    chosen_on: Collection[str],
+    wanted: Collection[str] | None,
 ) -> list[str]:
     lacking = [c for c in store.classes if c not in truth.classes]
     if lacking:
         raise ValueError(f"the truth has no class {', '.join(lacking)}")
-    ids = [i for i in store.ids if i in truth]
+    ids = [i for i in store.ids if i in truth and (wanted is None or i in wanted)]
+    if lost := [i for i in wanted or () if i not in ids]:
+        raise ValueError(f"{len(lost)} images of ids= are not in both store and truth: {', '.join(lost[:3])} ...")
     missing = [i for i in (*ids, *chosen_on) if i not in groups]
     if missing:
         raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")

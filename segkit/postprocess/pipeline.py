@@ -61,7 +61,7 @@ class Pipeline:
     def __call__(self, runs: Runs, cls: str) -> Runs:
         """The steps on one class's mask. ValueError where a step needs the class's logits: then use mask()."""
         self._known(cls)
-        if cut := self._cut(cls):
+        if cut := self.cut(cls):
             raise ValueError(f"class {cls}: step {cut[0]} works on logits, not on a mask; use mask(plane, size, cls)")
         return self._steps(runs, cls)
 
@@ -74,10 +74,18 @@ class Pipeline:
         """The probability that this class's pixels must exceed (where no hysteresis or triplet decides)."""
         return float(per_class(_for_one(self.thresholds, cls), (cls,))[cls])
 
+    def cut(self, cls: str) -> tuple[str, dict[str, Any]] | None:
+        """The step that makes this class's mask of its logits, in place of the threshold; None where none does."""
+        found = [step for place, step in enumerate(self.steps) if step[0] in CUTS and self.active(place, cls)]
+        if len(found) > 1:
+            names = " and ".join(name for name, _ in found)
+            raise ValueError(f"class {cls}: {names} would both make its mask; let one skip it")
+        return found[0] if found else None
+
     def mask(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
         """Low-resolution logits (h, w) of one class -> its final full-resolution mask."""
         self._known(cls)
-        cut = self._cut(cls)
+        cut = self.cut(cls)
         if cut is None:
             return self._steps(grid.runs_above(plane, size, self.threshold(cls)), cls)
         name, settings = cut
@@ -114,7 +122,7 @@ class Pipeline:
 
     def _check_names(self, classes: tuple[str, ...]) -> None:
         """ValueError for a name that is no class, and for a class that a setting or threshold leaves out."""
-        cut = [cls for cls in classes if self._cut(cls) is None]
+        cut = [cls for cls in classes if self.cut(cls) is None]
         asked: list[tuple[str, Any, list[str]]] = [("thresholds", self.thresholds, cut)]
         for place, (name, settings) in enumerate(self.steps):
             active = [cls for cls in classes if self.active(place, cls)]
@@ -138,13 +146,6 @@ class Pipeline:
             if name in STEPS and self.active(place, cls):
                 runs = _run(STEPS[name], runs, name, settings, cls)
         return runs
-
-    def _cut(self, cls: str) -> tuple[str, dict[str, Any]] | None:
-        found = [step for place, step in enumerate(self.steps) if step[0] in CUTS and self.active(place, cls)]
-        if len(found) > 1:
-            names = " and ".join(name for name, _ in found)
-            raise ValueError(f"class {cls}: {names} would both make its mask; let one skip it")
-        return found[0] if found else None
 
 
 def _check(name: str, settings: Mapping[str, Any]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import optuna
-import pandas as pd
 
 from segkit import studies
 from segkit.files import replacing, write_json
 from segkit.predictions import PredictionStore
+from segkit.recipe.choice import choose
 from segkit.recipe.line import Line
-from segkit.thresholds import DiceCurves, curves
+from segkit.thresholds import curves
 
 
 def run(line: Line) -> None:
@@ -24,7 +24,7 @@ def run(line: Line) -> None:
 
 
 def work(line: Line) -> None:
-    """Curves, study, nested choice."""
+    """Curves, a study that proposes, and the nested choice of what is kept."""
     folder, config = line.folder, line.config
     store = PredictionStore.open(folder / "oof.zarr")
     found = curves(store, line.truth)
@@ -38,9 +38,10 @@ def work(line: Line) -> None:
     persons = {line.persons[image] for image in found.ids}
     enough = len(persons) >= studies.FEWEST_PERSONS  # of fewer nothing can be checked, and nothing will be used
     studies.optimise(study, objective, trials=config.trials if enough else 1)
-    choice = studies.choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
+    choice = choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
     choice.pipeline.save(folder / "post.json")
-    write_table(folder / "oof_dice.csv", choice.table, found)
+    with replacing(folder / "oof_dice.csv") as part:
+        choice.table.to_csv(part, float_format="%.6f")
     write_json(
         folder / "tune.json",
         {
@@ -48,6 +49,8 @@ def work(line: Line) -> None:
             "tuned": choice.tuned,
             "held_out": choice.held_out,
             "gains": {name: gain._asdict() for name, gain in choice.gains.items()},
+            "steps": choice.pipeline.steps,
+            "weighed": [] if choice.gated is None else choice.gated.table.to_dict("records"),
             "shrink": choice.shrink,
             "study_best": study.best_value,
             "study_params": study.best_params,
@@ -56,14 +59,10 @@ def work(line: Line) -> None:
     )
     line.say(f"  held-out Dice: {', '.join(f'{name} {value:.4f}' for name, value in choice.held_out.items())}")
     for name, gain in choice.gains.items():
-        line.say(f"  gain of {name}: {gain.gain:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f})")
+        interval = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}, p = {gain.p:.2g}"
+        line.say(f"  gain of {name}: {gain.gain:+.4f} ({interval})")
     if not enough:
         line.say(f"  {len(persons)} held-out persons: nothing can be checked, so nothing is tuned")
     line.say(f"  kept: {choice.kept} (tuned {choice.tuned:.4f})")
-
-
-def write_table(path: object, table: object, found: DiceCurves) -> None:
-    """A Dice table as CSV, image by class."""
-    frame = pd.DataFrame(table, index=pd.Index(found.ids, name="image_name"), columns=list(found.classes))  # type: ignore[call-overload]
-    with replacing(path) as part:  # type: ignore[arg-type]
-        frame.to_csv(part, float_format="%.6f")
+    for step, settings in choice.pipeline.steps:
+        line.say(f"  {step} for {', '.join(settings['only'])}")
