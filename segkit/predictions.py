@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import zarr
 
+from segkit.files import digest
+
 LEVELS = 127
 MOST_CHUNK_BYTES = 16 * 2**20
 VERSION = 1
@@ -34,6 +36,7 @@ class PredictionStore:
     def __init__(self, path: Path, group: zarr.Group) -> None:
         attributes: dict[str, Any] = dict(group.attrs)
         self.path = path
+        self.attributes: Any = group.attrs  # a mapping on disk: what is set is written
         self.ids: tuple[str, ...] = tuple(attributes["ids"])
         self.classes: tuple[str, ...] = tuple(attributes["classes"])
         self.sizes: dict[str, tuple[int, int]] = {
@@ -56,12 +59,14 @@ class PredictionStore:
         sizes: Mapping[str, tuple[int, int]],
         grid: tuple[int, int],
         scale: float = 1 / 32,
+        attributes: Mapping[str, Any] | None = None,
     ) -> PredictionStore:
         """A new, empty store at `path` (a folder, usually NAME.zarr).
 
         ids: image names; classes: in channel order; sizes: {id: (H, W)} of the full images; grid: (h, w) of the
-        logits, stretched over the whole image. ValueError where something is there already, ids or classes repeat,
-        a size is missing, or scale is no power of two up to 1/8.
+        logits, stretched over the whole image. attributes: what else store.attributes says from the first moment on,
+        in terms of JSON, such as what it is made of. ValueError where something is there already, ids or classes
+        repeat, a size is missing, or scale is no power of two up to 1/8.
         """
         path, ids, classes = Path(path), tuple(ids), tuple(classes)
         if path.exists():
@@ -92,6 +97,7 @@ class PredictionStore:
             group.create_array("done", shape=(len(ids),), chunks=(1,), dtype="uint8")
             group.attrs.update(
                 {
+                    **(attributes or {}),
                     "segkit": VERSION,
                     "ids": list(ids),
                     "classes": list(classes),
@@ -132,6 +138,14 @@ class PredictionStore:
     def saturation(self) -> float:
         """The largest logit that can be stored."""
         return LEVELS * self.scale
+
+    def stamp(self, ids: Iterable[str]) -> str:
+        """Which predictions of these images these are: it changes when one is written again, not when all is moved."""
+        chunks = self.path / "logits" / "c"
+        files = {i: [p for p in sorted((chunks / str(self._find(i))).rglob("*")) if p.is_file()] for i in ids}
+        stats = {i: [(p.relative_to(chunks).as_posix(), p.stat()) for p in found] for i, found in files.items()}
+        seen = {i: [(name, s.st_size, s.st_mtime_ns) for name, s in found] for i, found in stats.items()}
+        return digest([self.classes, self.grid, self.scale, seen])
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -91,9 +91,44 @@ def test_vote_validate_and_diff(files, capsys):
     assert out_file.read_text() == files["good"].read_text()
     code, out, _ = call(capsys, "validate", out_file, "--like", files["truth"])
     assert (code, out.strip()) == (0, "4 rows, 2 images, 2 classes, 1 empty")
-    _, out, _ = call(capsys, "diff", files["good"], files["poor"])
-    assert out.splitlines()[-1] == "2 masks differ"
-    assert out.startswith("0.1333  b.png  x  10 px -> 5 px")  # the least alike first
+    assert call(capsys, "diff", files["good"], out_file)[1] == "all 4 masks are the same\n"
+
+
+def test_diff_by_class_by_image_and_by_mask(files, capsys):
+    other = files["folder"] / "other.csv"
+    other.write_text(files["poor"].read_text().replace("b.png,y,30 4", "b.png,y,").replace("a.png,y,", "a.png,y,7 1"))
+    code, out, _ = call(capsys, "diff", files["good"], other, "--top", "3")
+    assert code == 0
+    head, y, x, _, _, b, a, _, first, second, third, last = out.splitlines()
+    assert head.split() == ["class", "Dice", "differ", "of", "all", "only", "A", "only", "B", "pixels", "A", "->", "B"]
+    assert y.split() == ["y", "0.0001", "2", "of", "2", "1", "1", "4", "->", "1"]
+    assert x.split() == ["x", "0.4000", "2", "of", "2", "0", "0", "20", "->", "10"]  # (2 * 5 / 15 + 2 * 1 / 15) / 2
+    assert [line.split()[0] for line in (b, a)] == ["b.png", "a.png"]  # the least alike first
+    assert {first, second} == {
+        "0.0000  b.png  y  4 px -> 0 px  only in A",
+        "0.0001  a.png  y  0 px -> 1 px  only in B",
+    }
+    assert third == "0.1333  b.png  x  10 px -> 5 px"
+    assert last == "4 of 4 masks differ (the first 3 above); mean Dice between A and B 0.2000"
+    assert "0 or more" in call(capsys, "diff", files["good"], other, "--top", "-1")[2]
+
+
+def test_repair_mends_where_it_is_asked_to_and_says_so(files, capsys):
+    broken, out_file = files["folder"] / "broken.csv", files["folder"] / "vote.csv"
+    broken.write_text(files["good"].read_text().replace("1 10", "6 5 1 5 9"))
+    said = f"warning: {broken}, image a.png, class x: the RLE text was repaired: dropped a last token"
+    for asked in (
+        ("score", broken, files["truth"]),
+        ("compare", broken, files["good"], files["truth"]),
+        ("vote", broken, files["good"], "-o", out_file),
+    ):
+        code, _, err = call(capsys, *asked)
+        assert (code, "broken.csv, image a.png, class x: 5 tokens" in err) == (2, True)
+        assert not out_file.exists()
+        code, _, err = call(capsys, *asked, "--repair")
+        assert (code, err.startswith(said)) == (0, True)
+        assert err.count("\n") == 1  # once, however often it is read
+    assert out_file.read_text() == files["good"].read_text()
 
 
 def test_vote_weighs_classes(files, capsys):
@@ -128,6 +163,11 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, capsys):
     assert "Traceback" not in err
 
 
+def test_a_folder_in_place_of_a_file_is_bad_input_too(tmp_path, capsys):
+    code, _, err = call(capsys, "diff", tmp_path, tmp_path)
+    assert (code, err.startswith("error: "), str(tmp_path) in err) == (2, True, True)
+
+
 @pytest.fixture
 def theirs(tmp_path):
     """A folder of .npy probabilities, the images they are of, and a CSV of another competition."""
@@ -154,6 +194,16 @@ def test_import_and_blend(theirs, capsys):
     assert stores[2].sizes == {"a.png": (12, 16), "b.png": (12, 16)}
     fine = np.stack([grid.upsample(plane, (6, 8)) for plane in stores[1]["b.png"]])
     assert np.abs(stores[2]["b.png"] - (3 * stores[0]["b.png"] + fine) / 4).max() <= 1 / 64
+    again = call(capsys, "blend", one, two, "-o", out, "--weights", "3", "1")
+    assert again[:2] == (0, f"{out}: 2 images x 2 classes at 6 x 8\n")
+    code, _, err = call(capsys, "blend", one, two, "-o", out)
+    assert (code, "blended with other weights" in err) == (2, True)
+    (theirs / "weights.json").write_text('{"x": [1, 0], "*": [0, 1]}')
+    asked = ("blend", one, two, "-o", theirs / "mixed.zarr", "--class-weights", theirs / "weights.json")
+    assert call(capsys, *asked)[0] == 0
+    mixed = PredictionStore.open(theirs / "mixed.zarr")
+    assert np.array_equal(mixed["b.png"][0], stores[0]["b.png"][0])
+    assert np.abs(mixed["b.png"][1] - fine[1]).max() <= 1 / 64
     code, _, err = call(capsys, "blend", one, two, "-o", theirs / "no.zarr", "--weights", "1")
     assert code == 2
     assert "as many weights" in err

@@ -42,6 +42,53 @@ def test_a_blend_of_one_is_that_one(tmp_path):
     assert np.array_equal(blended.levels("b.png"), one.levels("b.png"))
 
 
+def test_a_blend_goes_on_where_it_was_killed_and_is_the_same(tmp_path, monkeypatch):
+    stores = [store(tmp_path / f"{n}.zarr", n) for n in range(2)]
+    weights = {CLASSES[0]: [1, 3], "*": [0, 1]}
+    whole = ensemble.blend(stores, weights, out=tmp_path / "whole.zarr")
+    assert np.array_equal(whole["a.png"][1:], stores[1]["a.png"][1:])
+    written, out = PredictionStore.__setitem__, tmp_path / "blend.zarr"
+
+    def dies(self, image, logits):
+        if image == IDS[1]:
+            raise KeyboardInterrupt
+        written(self, image, logits)
+
+    monkeypatch.setattr(PredictionStore, "__setitem__", dies)
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.blend(stores, weights, out=out)
+    half = PredictionStore.open(out)
+    assert half.done == {IDS[0]}
+    with pytest.raises(KeyError, match="lacks 1 images"):
+        ensemble.blended([half])
+    asked = []
+    monkeypatch.setattr(PredictionStore, "__setitem__", lambda s, i, v: (asked.append(i), written(s, i, v)))
+    for _ in range(2):  # the second time nothing is left to do
+        again = ensemble.blend([PredictionStore.open(s.path) for s in stores], weights, out=out)
+        assert asked == [IDS[1]]
+    assert all(np.array_equal(again.levels(i), whole.levels(i)) for i in IDS)
+
+
+def test_another_blend_does_not_go_on_in_a_store(tmp_path):
+    one, two = (store(tmp_path / f"{n}.zarr", n) for n in range(2))
+    ensemble.blend([one, two], out=tmp_path / "blend.zarr")
+
+    def refused(message, *given, out="blend.zarr"):
+        with pytest.raises(ValueError, match=message):
+            ensemble.blend(*given, out=tmp_path / out)
+
+    refused(r"blend\.zarr was blended with other weights", [one, two], [1, 2])
+    refused("of other stores", [two, one])
+    refused("of other stores", [one, two, two])
+    refused(r"0\.zarr is there and is no blend", [one, two], None, out="0.zarr")
+    (tmp_path / "moved").mkdir()
+    one.path.rename(tmp_path / "moved" / "0.zarr")
+    one = PredictionStore.open(tmp_path / "moved" / "0.zarr")
+    assert ensemble.blend([one, two], [2, 2], out=tmp_path / "blend.zarr").done == set(IDS)  # the same, elsewhere
+    one["a.png"] = one["a.png"] + 1
+    refused("written again", [one, two])
+
+
 def test_coarser_grids_are_upsampled_to_the_finest(tmp_path):
     coarse, fine = store(tmp_path / "c.zarr", 1), store(tmp_path / "f.zarr", 2, side=(12, 14))
     blended = ensemble.blend([coarse, fine], out=tmp_path / "blend.zarr")

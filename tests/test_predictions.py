@@ -190,3 +190,24 @@ def test_two_processes_write_two_images_of_one_store(store):
     assert store.done == set(IDS)
     assert (store["b.png"] == 1).all()
     assert (store["a.png"] == -2).all()
+
+
+def test_attributes_are_there_from_the_start_and_can_be_set(tmp_path):
+    made = create(tmp_path / "s.zarr", attributes={"made of": ["a", 1.5]})
+    assert made.attributes["made of"] == ["a", 1.5]
+    made.attributes["made of"] = "b"
+    assert PredictionStore.open(made.path).attributes["made of"] == "b"
+
+
+def test_a_stamp_is_of_the_predictions_that_were_named(store, tmp_path):
+    empty = store.stamp(IDS)
+    store["a.png"] = np.ones((3, 4, 5))
+    first, other = store.stamp(["a.png"]), store.stamp(["b.png"])
+    assert store.stamp(IDS) != empty
+    store["b.png"] = np.ones((3, 4, 5))
+    assert store.stamp(["a.png"]) == first
+    assert store.stamp(["b.png"]) != other
+    store.path.rename(tmp_path / "moved.zarr")
+    assert PredictionStore.open(tmp_path / "moved.zarr").stamp(["a.png"]) == first
+    with pytest.raises(KeyError, match=r"no image 'c\.png'"):
+        store.stamp(["c.png"])

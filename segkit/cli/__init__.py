@@ -6,6 +6,7 @@ A command is a function of a module here, listed in COMMANDS; heavy imports are 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ import tyro
 from segkit.cli.convert import RLEFormat, import_, rle
 from segkit.cli.data import audit, eda, models
 from segkit.cli.ensembles import blend, vote
-from segkit.cli.scores import compare, diff, score, validate
+from segkit.cli.scores import compare, score
+from segkit.cli.submissions import diff, validate
 
 __all__ = [
     "RLEFormat", "audit", "blend", "compare", "diff", "eda", "import_", "main", "models", "rle", "score", "validate",
@@ -30,11 +32,13 @@ COMMANDS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input ends in one readable line and exit code 2."""
     try:
-        return int(
-            tyro.extras.subcommand_cli_from_dict(
-                COMMANDS, prog="segkit", description="The last mile of segmentation competitions.", args=arguments
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+            return int(
+                tyro.extras.subcommand_cli_from_dict(
+                    COMMANDS, prog="segkit", description="The last mile of segmentation competitions.", args=arguments
+                )
             )
-        )
-    except (ValueError, KeyError, FileNotFoundError) as error:
+    except (ValueError, KeyError, OSError) as error:
         print(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}", file=sys.stderr)
         return 2

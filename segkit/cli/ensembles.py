@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -17,6 +17,7 @@ def vote(
     weights: tuple[float, ...] = (),
     class_weights: Path | None = None,
     missing: Literal["error", "empty"] = "error",
+    repair: bool = False,
 ) -> int:
     """Hard vote of submissions, in the first one's order.
 
@@ -27,15 +28,13 @@ def vote(
         weights: One for each submission; default 1 each.
         class_weights: JSON file {"CLASS": [one for each submission], "*": [...]}, in place of weights.
         missing: What a row is that a submission lacks: an error, or an empty mask.
+        repair: Mend RLE that is not whole, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import submission
     from segkit.ensemble import vote as count
-    from segkit.files import read_json
 
-    if weights and class_weights is not None:
-        raise ValueError("--weights and --class-weights both weigh the submissions; give one")
-    share = read_json(class_weights) if class_weights is not None else weights or None
-    print(submission.write(out, count(submissions, need, share, missing=missing)))
+    rows = count(submissions, need, _share(weights, class_weights), missing=missing, repair=repair)
+    print(submission.write(out, rows))
     return 0
 
 
@@ -43,17 +42,28 @@ def blend(
     stores: tyro.conf.Positional[tuple[Path, ...]],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     weights: tuple[float, ...] = (),
+    class_weights: Path | None = None,
 ) -> int:
-    """The weighted mean of prediction stores' logits, as a new store.
+    """The weighted mean of prediction stores' logits, as a new store; one that was begun goes on where it stopped.
 
     Args:
         stores: PredictionStores (.zarr) of the same classes and images.
         out: The store to write.
         weights: One for each store; default: equal.
+        class_weights: JSON file {"CLASS": [one for each store], "*": [...]}, in place of weights.
     """
     from segkit.ensemble import blend as mean
     from segkit.predictions import PredictionStore
 
-    blended = mean([PredictionStore.open(path) for path in stores], weights or None, out=out)
+    blended = mean([PredictionStore.open(path) for path in stores], _share(weights, class_weights), out=out)
     print(f"{blended.path}: {shape_of(blended)}")
     return 0
+
+
+def _share(weights: tuple[float, ...], class_weights: Path | None) -> Any:
+    """The weights that were asked for, None for equal ones."""
+    from segkit.files import read_json
+
+    if weights and class_weights is not None:
+        raise ValueError("--weights and --class-weights both say what weighs how much; give one")
+    return read_json(class_weights) if class_weights is not None else weights or None

@@ -1,4 +1,4 @@
-"""What can be asked of submissions: how good, which is better, whole, where they differ."""
+"""How good is a submission, and which of two is better?"""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def score(
     empty: Literal["one", "zero", "skip"] = "one",
     strata: Path | None = None,
     mix: str | None = None,
+    repair: bool = False,
 ) -> int:
     """Mean Dice of a submission against truth, and the classes.
 
@@ -34,11 +35,14 @@ def score(
         empty: What a pair without truth counts: one (the competition's), zero, or skip (over images with the class).
         strata: CSV with the column id (or image_name) and one more, such as pose: the score of each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the score at that mix.
+        repair: Mend the submission's RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
     from segkit.annotations import Truth
 
-    table = metrics.dice_table(submission.read(pred), Truth.open(truth), empty=empty)
+    target = Truth.open(truth)
+    masks = submission.read(pred, sizes=target.sizes, repair=repair)
+    table = metrics.dice_table(masks, target, empty=empty)
     whose, mixed = persons(groups) if groups else None, _mixed(strata, mix)
     print(f"mean Dice {metrics.score(table):.4f} over {table.shape[0]} images x {table.shape[1]} classes")
     if whose is not None:
@@ -50,7 +54,7 @@ def score(
         print(f"at the mix {mix}: mean Dice {metrics.score(table, **mixed):.4f}")
         if whose is not None:
             print(_interval(metrics.bootstrap(table, whose, **mixed)))
-    skipped = metrics.dice_table(submission.read(pred), Truth.open(truth), empty="skip")
+    skipped = metrics.dice_table(masks, target, empty="skip")
     width = max(map(len, table.columns))
     print(f"{'class':{width}}   Dice  where present (images)")
     for cls in table.columns:
@@ -68,6 +72,7 @@ def compare(
     empty: Literal["one", "zero", "skip"] = "one",
     strata: Path | None = None,
     mix: str | None = None,
+    repair: bool = False,
 ) -> int:
     """Is submission B better than A? The paired gain with its interval and test, clustered by person.
 
@@ -79,12 +84,14 @@ def compare(
         empty: What a pair without truth counts: one (the competition's), zero, or skip (over images with the class).
         strata: CSV with the column id (or image_name) and one more, such as pose: the gain for each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the gain at that mix.
+        repair: Mend the submissions' RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
     from segkit.annotations import Truth
 
     target = Truth.open(truth)
-    first, second = (metrics.dice_table(submission.read(path), target, empty=empty) for path in (a, b))
+    read = [submission.read(path, sizes=target.sizes, repair=repair) for path in (a, b)]
+    first, second = (metrics.dice_table(masks, target, empty=empty) for masks in read)
     whose, mixed = persons(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)
     print(f"A {metrics.score(first):.4f}  B {metrics.score(second):.4f}")
     print(_gain(metrics.compare(first, second, whose)))
@@ -167,34 +174,3 @@ def _gain(found: Comparison) -> str:
 
 def _stands(strata: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{name} {count}' for name, count in strata.items())})" if strata else ""
-
-
-def validate(submission: tyro.conf.Positional[Path], like: Path | None = None) -> int:
-    """Is a submission whole? Rows, order, duplicates, RLE.
-
-    Args:
-        submission: CSV: image_name,class,rle.
-        like: A sample submission whose rows are wanted.
-    """
-    from segkit.submission import validate as check
-
-    found = check(submission, like=like)
-    print(", ".join(f"{value} {name}" for name, value in found.items()))
-    return 0
-
-
-def diff(a: tyro.conf.Positional[Path], b: tyro.conf.Positional[Path], most: int = 30) -> int:
-    """Where two submissions differ, the least alike first.
-
-    Args:
-        a: Submission CSV.
-        b: Submission CSV.
-        most: How many lines to print.
-    """
-    from segkit.submission import diff as differences
-
-    found = differences(a, b)
-    for d in found[:most]:
-        print(f"{d.dice:.4f}  {d.image}  {d.cls}  {d.area_a} px -> {d.area_b} px")
-    print(f"{len(found)} masks differ")
-    return 0

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import zarr
 
 from segkit import grid as geometry
 from segkit.doors.names import Images, Size, resolver
@@ -85,24 +82,17 @@ def _begin(
 ) -> PredictionStore:
     """The store at `out` where it was begun so, else a new one. A file may still change until its image is written."""
     if out.exists():
-        store, attributes = PredictionStore.open(out), zarr.open_group(out, mode="r+").attrs
-        was: Any = attributes.get("imported", {"settings": None})
+        store = PredictionStore.open(out)
+        was: Any = store.attributes.get("imported", {"settings": None})
         if was["settings"] != stamp["settings"]:
             raise ValueError(f"{out} was made of other images or with other settings; remove it or name another")
         for image in store.done:
             if was["files"][image] != stamp["files"][image]:
                 raise ValueError(f"{ids[image].files[0]} has changed since {out} was made; remove that or name another")
-        attributes["imported"] = dict(stamp)
+        store.attributes["imported"] = dict(stamp)
         return store
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:  # it takes its place with its stamp: without, it could not be told from another's
-        PredictionStore.create(beside / "new", ids=ids, classes=classes, sizes=sizes, grid=grid)
-        zarr.open_group(beside / "new", mode="r+").attrs["imported"] = dict(stamp)
-        (beside / "new").rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return PredictionStore.open(out)
+    imported = {"imported": dict(stamp)}  # there from the start: without, it could not be told from another's
+    return PredictionStore.create(out, ids=ids, classes=classes, sizes=sizes, grid=grid, attributes=imported)
 
 
 def _seen(files: Sequence[Path], source: Path) -> str:

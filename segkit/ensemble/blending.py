@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segkit import grid
+from segkit.files import digest
 from segkit.predictions import LEVELS, PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks
@@ -25,33 +26,64 @@ Weights = Sequence[float] | np.ndarray | Mapping[str, Any] | None
 """K numbers, {class: K numbers} with "*" for the others, or None for equal ones."""
 
 
-def blend(
-    stores: Sequence[PredictionStore], weights: Sequence[float] | None = None, *, out: str | Path
-) -> PredictionStore:
+def blend(stores: Sequence[PredictionStore], weights: Weights = None, *, out: str | Path) -> PredictionStore:
     """The weighted mean of the stores' logits, as a new store at `out`, image by image.
 
-    Stores must hold the same classes; images are those of the first, written in all; logits of coarser grids are
-    upsampled to the finest. Weights default to equal and are normalised. ValueError for stores that do not agree,
-    weights that are negative or of another number; KeyError for an image that one of them lacks; then nothing is
-    written.
+    weights: K numbers >= 0, or {class: K numbers} with "*" for the others; default equal; normalised. Stores must hold
+    the same classes; images are those of the first, written in all; logits of coarser grids are upsampled to the
+    finest. Killed half-way, the same call goes on where it stopped: an image is whole or not `done`, and `out` keeps
+    of what it is made in its attributes.
+    ValueError for stores that do not agree, weights that are negative or of another number, and an `out` that is
+    anything but this blend begun before (other weights, other stores, predictions written again since); KeyError for
+    an image that one of them lacks; then nothing is written.
     """
     if not stores:
         raise ValueError("a blend needs at least one store")
-    share = normalised(weights, len(stores))
     first = stores[0]
+    share = shares(weights, first.classes, len(stores))
     agree(stores, first.ids)
     finest = max((store.grid for store in stores), key=lambda g: g[0] * g[1])
-    mean = PredictionStore.create(
-        out, ids=first.ids, classes=first.classes, sizes=first.sizes, grid=finest, scale=first.scale
-    )
+    mean = _begin(Path(out), stores, share, finest)
+    done = mean.done
     for image in first.ids:
+        if image in done:
+            continue
         total = np.zeros((len(first.classes), *finest), np.float32)
-        for store, weight in zip(stores, share):
+        for store, weight in zip(stores, share.T):
             logits = store[image]
             if store.grid != finest:
                 logits = np.stack([grid.upsample(plane, finest) for plane in logits])
-            total += logits * np.float32(weight)
+            total += logits * weight[:, None, None]
         mean[image] = total
+    return mean
+
+
+def _begin(out: Path, stores: Sequence[PredictionStore], share: np.ndarray, finest: tuple[int, int]) -> PredictionStore:
+    """The store at `out` where it was begun as this very blend, else a new one."""
+    first = stores[0]
+    made = {
+        "weights": {cls: row.tolist() for cls, row in zip(first.classes, share)},
+        "stores": [store.stamp(first.ids) for store in stores],
+        "images": digest([first.ids, first.sizes]),
+    }
+    if not out.exists():
+        return PredictionStore.create(
+            out,
+            ids=first.ids,
+            classes=first.classes,
+            sizes=first.sizes,
+            grid=finest,
+            scale=first.scale,
+            attributes={"blend": made},
+        )
+    mean = PredictionStore.open(out)
+    was = mean.attributes.get("blend")
+    if was is None:
+        raise ValueError(f"{out} is there and is no blend; remove it, or name another")
+    if was != made:
+        weights = was["stores"] == made["stores"] and was["images"] == made["images"]
+        what = "with other weights" if weights else "of other stores, or of what they held before it was written again"
+        raise ValueError(f"{out} was blended {what}; remove it, or name another")
     return mean
 
 

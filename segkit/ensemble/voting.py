@@ -20,6 +20,7 @@ def vote(
     weights: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     *,
     missing: str = "error",
+    repair: bool = False,
 ) -> Iterator[tuple[str, str, Runs]]:
     """Rows (image, class, Runs) of a hard vote, in the first submission's order; give them to submission.write.
 
@@ -29,13 +30,14 @@ def vote(
     or {class: one for each} with "*" for the others; half is of the class's own total then. Rows are matched by
     (image, class). missing: what a row is that one submission has and another lacks: "error", a ValueError before the
     first row that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
+    repair: mend RLE of the files that is not whole, as submission.read does.
 
     >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
     >>> masks = [Masks(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
     >>> [(i, c, r.text()) for i, c, r in vote(masks)]
     [('a', 'x', '2 1')]
     """
-    masks = [m if isinstance(m, Masks) else read(m) for m in submissions]
+    masks = [m if isinstance(m, Masks) else read(m, repair=repair) for m in submissions]
     if not masks:
         raise ValueError("a vote needs at least one submission")
     if missing not in ("error", "empty"):
