@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkit import grid, metrics
-from segkit.ensemble import BlendSpace, blended, space
+from segkit.ensemble import BlendSpace, band, blended
 from segkit.ensemble.blending import normalised
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
@@ -150,7 +150,7 @@ def test_empty_full_and_saturated_planes(tmp_path):
 
 def test_strips_change_nothing(made, monkeypatch):
     stores, truth, spaces = made
-    monkeypatch.setattr(space, "STRIP", 50)
+    monkeypatch.setattr(band, "STRIP", 50)
     again = BlendSpace(stores, truth, low=0.2, high=0.8, workers=1)
     assert again.pixels == spaces["logits"].pixels
     assert np.array_equal(again.dice((1, 2, 3), 0.3), spaces["logits"].dice((1, 2, 3), 0.3))
@@ -160,8 +160,8 @@ def test_a_cache_is_used_again_and_only_what_changed_is_made_anew(tmp_path, monk
     stores, truth = world(tmp_path)
     plain = BlendSpace(stores, truth)
     asked = []
-    band = space._band
-    monkeypatch.setattr(space, "_band", lambda s, e, size, *rest: asked.append(size) or band(s, e, size, *rest))
+    make = band.make
+    monkeypatch.setattr(band, "make", lambda s, e, size, *rest: asked.append(size) or make(s, e, size, *rest))
 
     def cached(**changes):
         asked.clear()
@@ -182,6 +182,21 @@ def test_a_cache_is_used_again_and_only_what_changed_is_made_anew(tmp_path, monk
     cached(domain="probs")
     assert asked == list(SIZES.values())
     assert not list((tmp_path / "cache").glob(".*"))
+
+
+def test_what_outgrows_memory_goes_to_files_that_go_with_the_space(tmp_path, monkeypatch):
+    stores, truth = world(tmp_path)
+    monkeypatch.setattr(band.tempfile, "mkdtemp", lambda prefix: (tmp_path / prefix).mkdir() or tmp_path / prefix)
+    whole = BlendSpace(stores, truth)
+    assert not list(tmp_path.glob("segkit-blend-*"))
+    half = BlendSpace(stores, truth, memory=whole._values[0].nbytes, workers=1)
+    assert [isinstance(values, np.ndarray) for values in half._values] == [True, False, False, False]
+    assert np.array_equal(half.dice((3, 1, 1), 0.4), whole.dice((3, 1, 1), 0.4))
+    part = half.subset(["d", "a"])
+    del half
+    assert np.array_equal(part.dice((3, 1, 1), 0.4), whole.subset(["d", "a"]).dice((3, 1, 1), 0.4))
+    del part
+    assert not list(tmp_path.glob("segkit-blend-*"))
 
 
 def test_a_cache_of_an_empty_band(tmp_path):

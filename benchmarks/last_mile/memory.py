@@ -1,4 +1,4 @@
-"""The highest memory of a process that does the whole last mile: store and truth to a tuned, validated submission."""
+"""The highest memory of a process that does the whole last mile: stores and truth to a tuned, validated submission."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.last_mile import bones
-from segkit import submission
+from segkit import metrics, submission
+from segkit.ensemble import BlendSpace
 from segkit.postprocess import Pipeline, rows
 from segkit.predictions import PredictionStore
 from segkit.thresholds import curves
@@ -29,7 +30,7 @@ def table(folder: Path, given: list[bones.Hand], counts: list[int]) -> str:
     lines = ["| images, 29 classes at 2048 x 2048 | highest memory |", "|---|---|"]
     for count in counts:
         part = folder / f"memory{count}"
-        bones.stored(part, given, images=count, models=1)
+        bones.stored(part, given, images=count, models=2)
         true = bones.truth(given, images=count)
         submission.write(part / "truth.csv", ((i, c, true[i][c]) for i in true.ids for c in true.classes))
         used = peak([sys.executable, "-m", "benchmarks.last_mile.memory", str(part)])
@@ -38,12 +39,16 @@ def table(folder: Path, given: list[bones.Hand], counts: list[int]) -> str:
 
 
 def whole(folder: Path) -> None:
-    """Curves of every image, the exact thresholds, steps, rows, validation."""
-    store = PredictionStore.open(folder / "model0.zarr")
-    found = curves(store, submission.read(folder / "truth.csv", sizes=store.sizes))
+    """Curves of every image, the exact thresholds, steps, rows, validation, score; a blend of two stores."""
+    stores = [PredictionStore.open(folder / f"model{model}.zarr") for model in range(2)]
+    store = stores[0]
+    truth = submission.read(folder / "truth.csv", sizes=store.sizes)
+    found = curves(store, truth)
     steps = [("remove_small", {"min_area": 100}), ("fill_holes", {}), ("smooth", {"radius": 3})]
     path = submission.write(folder / "submission.csv", rows(store, Pipeline(steps, thresholds=found.best())))
     submission.validate(path, ids=store.ids, classes=store.classes, sizes=store.sizes)
+    metrics.dice_table(submission.read(path), truth)
+    BlendSpace(stores, truth).dice((0.4, 0.6), 0.45)
 
 
 if __name__ == "__main__":

@@ -8,34 +8,26 @@ around the edges, a few percent of the pixels.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from segkit import grid
-from segkit.ensemble import search
+from segkit.ensemble import band, search
 from segkit.ensemble.blending import (
     Domain,
     Weights,
-    active_region,
     agree,
     cut,
     margin,
-    plane,
     shares,
     weighted_sum,
 )
-from segkit.files import replacing
 from segkit.predictions import PredictionStore
 from segkit.rle import EPSILON, Runs
 from segkit.submission import Masks, as_masks
 from segkit.thresholds import PerClass, per_class
-
-STRIP = 2**19
-"""Pixels of one store that are upsampled at a time while a space is made."""
 
 
 class BlendSpace:
@@ -44,7 +36,8 @@ class BlendSpace:
     stores: of the same classes; truth: Masks; ids: the images, default those of the first store that truth has.
     domain: what is averaged, "logits" or "probs". cache: a folder for the band (4 K bytes a pixel of it), which is then
     mapped into memory when used, shared between processes, and made again only for what has changed; without one it is
-    kept in memory. workers: threads, over images, default one a core.
+    kept in memory up to `memory` bytes, and what outgrows that in a temporary folder that goes with the space.
+    workers: threads, over images, default one a core.
     ValueError for stores that do not agree, for a range that is none and for a truth that does not fit; KeyError for an
     image that a store lacks.
 
@@ -62,6 +55,7 @@ class BlendSpace:
         ids: Sequence[str] | None = None,
         workers: int | None = None,
         cache: str | Path | None = None,
+        memory: int = 2**28,
     ) -> None:
         if not stores:
             raise ValueError("a blend needs at least one store")
@@ -77,20 +71,15 @@ class BlendSpace:
         slack = margin(stores, domain)
         below, above = np.float32(cut(low, domain) - slack), np.float32(cut(high, domain) + slack)
         settings = (2, domain, float(below), float(above))
+        self._shelf = band.Shelf(cache, memory)
 
         def one(image: str) -> tuple[np.ndarray | Path, np.ndarray]:
             targets = [_target(first, truth, image, cls) for cls in self.classes]
             levels, size = [store.levels(image) for store in stores], first.sizes[image]
-            if cache is None:
-                return _band(stores, levels, size, targets, domain, below, above)
-            key = _key(stores, levels, size, targets, settings)
-            values, counts = Path(cache) / f"{key}.values.npy", Path(cache) / f"{key}.counts.npy"
-            if not counts.exists() or not values.exists():
-                band = _band(stores, levels, size, targets, domain, below, above)
-                for path, array in zip((values, counts), band):
-                    with replacing(path) as part, part.open("wb") as handle:
-                        np.save(handle, array)
-            return values, np.load(counts)
+            return self._shelf.keep(
+                lambda: band.make(stores, levels, size, targets, domain, below, above),
+                lambda: band.key(stores, levels, size, targets, settings),
+            )
 
         with ThreadPoolExecutor(workers) as pool:
             made = list(pool.map(one, self.ids))
@@ -117,8 +106,8 @@ class BlendSpace:
             out = []
             for channel in channels:
                 sure, sure_true, area, true, every = counts[channel]
-                band = values[:, ends[channel] - every : ends[channel]]
-                above = weighted_sum(band, share[channel]) > levels[channel]
+                unsure = values[:, ends[channel] - every : ends[channel]]
+                above = weighted_sum(unsure, share[channel]) > levels[channel]
                 common = sure_true + np.count_nonzero(above[:true])
                 out.append((2 * common + EPSILON) / (sure + np.count_nonzero(above) + area + EPSILON))
             return out
@@ -182,64 +171,3 @@ def _target(first: PredictionStore, truth: Masks, image: str, cls: str) -> Runs:
         return truth[image][cls].with_shape(first.sizes[image])
     except ValueError as error:
         raise ValueError(f"{first.path}, image {image}, class {cls}: the truth does not fit: {error}") from error
-
-
-def _band(
-    stores: Sequence[PredictionStore],
-    every: Sequence[np.ndarray],
-    size: tuple[int, int],
-    targets: Sequence[Runs],
-    domain: Domain,
-    below: np.floating,
-    above: np.floating,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One image: float32 (K, n) values of the band, class by class, in each the true pixels first; and its counts.
-
-    every: int8 (C, h, w) levels of each store. counts: int64 (classes, 5): pixels surely kept, those of them that are
-    true, true pixels at all, true pixels of the band, pixels of the band.
-    """
-    values, counts = [np.zeros((len(stores), 0), np.float32)], np.zeros((len(targets), 5), np.int64)
-    for channel, target in enumerate(targets):
-        counts[channel, 2] = target.area
-        one = [plane(store, levels[channel], domain) for store, levels in zip(stores, every)]
-        box = active_region(one, size, below)
-        if box is None:
-            continue
-        top, left, bottom, right = box
-        mask = target.crop(top, left, bottom, right)
-        found: dict[bool, list[np.ndarray]] = {True: [], False: []}
-        step = max(1, STRIP // (right - left))
-        for start in range(top, bottom, step):
-            end = min(start + step, bottom)
-            full = [grid.upsample(p, size, region=(start, left, end, right)) for p in one]
-            least, most = full[0].copy(), full[0].copy()
-            for value in full[1:]:
-                np.minimum(least, value, out=least)
-                np.maximum(most, value, out=most)
-            sure, true = least > above, mask[start - top : end - top]
-            counts[channel, :2] += np.count_nonzero(sure), np.count_nonzero(sure & true)
-            band = (most > below) & ~sure
-            for kind, part in ((True, band & true), (False, band & ~true)):
-                at = np.flatnonzero(part)
-                found[kind].append(np.stack([value.ravel()[at] for value in full]))
-        counts[channel, 3] = sum(part.shape[1] for part in found[True])
-        counts[channel, 4] = counts[channel, 3] + sum(part.shape[1] for part in found[False])
-        values += found[True] + found[False]
-    return np.concatenate(values, axis=1), counts
-
-
-def _key(
-    stores: Sequence[PredictionStore],
-    every: Sequence[np.ndarray],
-    size: tuple[int, int],
-    targets: Sequence[Runs],
-    settings: tuple,
-) -> str:
-    """A name for all that the band of one image is made of: what has changed has another name."""
-    heads = [[store.scale, *store.grid] for store in stores], [len(target.array) for target in targets]
-    hashed = hashlib.blake2b(repr((settings, size, heads)).encode(), digest_size=16)
-    for levels in every:
-        hashed.update(np.ascontiguousarray(levels).data)
-    for target in targets:
-        hashed.update(np.ascontiguousarray(target.array).data)
-    return hashed.hexdigest()
