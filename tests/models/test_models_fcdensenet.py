@@ -1,0 +1,60 @@
+"""FC-DenseNet: its plan, its sizes, and checkpointing that changes nothing but memory."""
+
+import pytest
+import torch
+from torch import nn
+
+from segkit import models
+from segkit.models.fcdensenet import FCDenseNet
+
+
+@pytest.mark.parametrize(("layers", "channels", "bottom"), [(56, 192, 48), (67, 288, 80), (103, 256, 240)])
+def test_the_plan(layers, channels, bottom):
+    """The name counts the convolutions; the last block keeps all its maps; only new maps go up from the bottom."""
+    with torch.device("meta"):
+        body = models.create(f"fcdensenet{layers}", classes=11).body
+    assert sum(isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) for m in body.modules()) == layers
+    assert body.head.in_channels == channels
+    assert body.up[0].in_channels == bottom
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 63), (40, 71)])
+def test_any_size_through_the_crop(size):
+    body = models.create("fcdensenet56", classes=2, width=1 / 4).eval().body
+    with torch.no_grad():
+        assert body(torch.randn(1, 1, *size)).shape == (1, 2, *size)
+
+
+def small(*, checkpointed):
+    torch.manual_seed(0)
+    options = {"depths": (2, 1, 3, 1, 2), "growth": 4, "first": 6, "dropout": 0.2}
+    return FCDenseNet(1, 2, checkpointed=checkpointed, **options)
+
+
+def test_checkpointing_gives_the_same_gradients_and_counts_a_batch_once():
+    """Dropout repeats itself, and running statistics are those of one pass, although each layer runs twice."""
+    image = torch.randn(2, 1, 20, 24)
+    nets = [small(checkpointed=flag).train() for flag in (False, True)]
+    for net in nets:
+        torch.manual_seed(1)
+        net(image).square().mean().backward()
+    plain, saved = nets
+    for (key, a), (_, b) in zip(plain.named_parameters(), saved.named_parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, msg=key)
+    assert all(torch.equal(a, b) for a, b in zip(plain.buffers(), saved.buffers(), strict=True))
+    assert {m.momentum for m in saved.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
+
+
+def test_checkpointing_keeps_less_for_the_gradient():
+    def kept(net):
+        held = {}
+
+        def pack(tensor):
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            net.train()(torch.randn(1, 1, 64, 64))
+        return sum(held.values())
+
+    assert kept(small(checkpointed=True)) < 0.7 * kept(small(checkpointed=False))
