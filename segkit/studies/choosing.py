@@ -10,7 +10,7 @@ import pandas as pd
 
 from segkit.metrics import Comparison, compare
 from segkit.postprocess import Pipeline
-from segkit.studies.objectives import postprocess_objective
+from segkit.studies.objectives import NO_STEP, postprocess_objective
 from segkit.thresholds import DiceCurves, choose_shrink, nested, person_folds
 
 FEWEST_PERSONS = 3
@@ -89,10 +89,9 @@ def _table(scores: np.ndarray, dice_curves: DiceCurves) -> pd.DataFrame:
 
 def _distinct_steps(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The candidates' steps with the full weight of the thresholds, each once, "no step" first."""
-    nothing = {"threshold_weight": 1.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False}
-    out = [nothing]
+    out: list[dict[str, Any]] = [{"threshold_weight": 1.0, **NO_STEP}]
     for params in candidates:
-        step = {**params, "threshold_weight": 1.0}
+        step = {"threshold_weight": 1.0, **{name: params[name] for name in NO_STEP}}
         if step not in out:
             out.append(step)
     return out

@@ -9,11 +9,18 @@ import numpy as np
 import optuna
 
 from segkit import grid
+from segkit.ensemble import BlendSpace
+from segkit.ensemble.blending import Weights
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks, as_masks
 from segkit.thresholds import DiceCurves, PerClass, per_class
+
+NO_STEP: dict[str, Any] = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
+"""The params of a trial that changes no mask."""
+KEPT_LEVELS = 8
+"""Masks of each image and class that are remembered: those of the thresholds asked for last."""
 
 
 class threshold_objective:
@@ -35,17 +42,19 @@ class threshold_objective:
     def enqueue(self, study: optuna.Study) -> None:
         """Make .5 and the exact optimum (clipped to the range) the first trials."""
         for thresholds in (dict.fromkeys(self.curves.classes, 0.5), self.curves.best()):
-            clipped = {f"threshold/{c}": min(max(t, self.low), self.high) for c, t in thresholds.items()}
-            study.enqueue_trial(clipped, skip_if_exists=True)
+            clipped = {c: min(max(t, self.low), self.high) for c, t in thresholds.items()}
+            study.enqueue_trial(_named(clipped), skip_if_exists=True)
 
 
 class postprocess_objective:
     """objective(trial) over post-processing steps, scored at full resolution by the Pipeline that submission runs.
 
-    The trial chooses a share of the exact thresholds (`threshold_weight`: 0 is .5, 1 is `thresholds`), `min_area` as
-    a share of each class's median true area, `keep_largest` and `fill_holes`. multipart: classes of several parts,
-    which neither keep_largest nor remove_small may touch. ids: the images scored, default all that truth has.
-    Masks are made once for each threshold and kept as runs, so that a trial costs milliseconds an image.
+    The trial chooses `min_area` as a share of each class's median true area, `keep_largest` and `fill_holes`, and the
+    thresholds. thresholds: a value or one for each class, of which the trial takes a share (`threshold_weight`: 0 is
+    .5, 1 is all); or DiceCurves, and each class has a threshold of its own ("threshold/CLASS", for a CurveSampler).
+    multipart: classes of several parts, which neither keep_largest nor remove_small may touch. ids: the images scored,
+    default all that truth has. Masks of the thresholds asked for last are kept as runs, so that a trial at such
+    thresholds costs milliseconds an image.
     """
 
     def __init__(
@@ -53,44 +62,42 @@ class postprocess_objective:
         store: PredictionStore,
         truth: Masks,
         *,
-        thresholds: PerClass = 0.5,
+        thresholds: PerClass | DiceCurves = 0.5,
         multipart: Sequence[str] = (),
         ids: Sequence[str] | None = None,
     ) -> None:
         self.store, self.truth = store, as_masks(truth)
         self.ids = tuple(i for i in store.ids if i in self.truth) if ids is None else tuple(ids)
         self.classes = store.classes
-        self.best = per_class(thresholds, self.classes)
+        self.curves = thresholds if isinstance(thresholds, DiceCurves) else None
+        best = thresholds.best() if isinstance(thresholds, DiceCurves) else thresholds
+        self.best: dict[str, float] = per_class(best, self.classes)
         self.multipart = tuple(multipart)
         unknown = [c for c in self.multipart if c not in self.classes]
         if unknown:
             raise ValueError(f"multipart names {unknown}: no such class; there are {', '.join(self.classes)}")
         self._median = {c: self._median_area(c) for c in self.classes}
-        self._masks: dict[tuple[str, str, float], Runs] = {}
+        self._masks: dict[tuple[str, str], dict[float, Runs]] = {}
 
     def __call__(self, trial: optuna.Trial) -> float:
-        pipeline = self.pipeline(
-            {
-                "threshold_weight": trial.suggest_float("threshold_weight", 0.0, 1.0, step=0.25),
-                "min_area": trial.suggest_float("min_area", 0.0, 0.5, step=0.05),
-                "keep_largest": trial.suggest_categorical("keep_largest", [False, True]),
-                "fill_holes": trial.suggest_categorical("fill_holes", [False, True]),
-            }
-        )
-        return float(self.table(pipeline).mean())
+        params: dict[str, Any] = {}
+        if self.curves is None:
+            params["threshold_weight"] = trial.suggest_float("threshold_weight", 0.0, 1.0, step=0.25)
+        params["min_area"] = trial.suggest_float("min_area", 0.0, 0.5, step=0.05)
+        params["keep_largest"] = trial.suggest_categorical("keep_largest", [False, True])
+        params["fill_holes"] = trial.suggest_categorical("fill_holes", [False, True])
+        if self.curves is not None:  # last, so that a CurveSampler knows the steps
+            low, high = (float(t) for t in self.curves.thresholds[[0, -1]])
+            params |= {f"threshold/{c}": trial.suggest_float(f"threshold/{c}", low, high) for c in self.classes}
+        return float(self.table(self.pipeline(params)).mean())
 
     def enqueue(self, study: optuna.Study) -> None:
         """Make "change nothing" and "the exact thresholds alone" the first trials."""
-        for weight in (0.0, 1.0):
-            nothing = {
-                "threshold_weight": weight,
-                "min_area": 0.0,
-                "keep_largest": False,
-                "fill_holes": False,
-            }
-            study.enqueue_trial(nothing, skip_if_exists=True)
+        for weight, levels in ((0.0, dict.fromkeys(self.classes, 0.5)), (1.0, self.best)):
+            thresholds = {"threshold_weight": weight} if self.curves is None else _named(levels)
+            study.enqueue_trial({**NO_STEP, **thresholds}, skip_if_exists=True)
 
-    def on(self, ids: Sequence[str], thresholds: PerClass) -> postprocess_objective:
+    def on(self, ids: Sequence[str], thresholds: PerClass | DiceCurves) -> postprocess_objective:
         """The same objective for some of the images and other thresholds; masks that are drawn are shared."""
         other = postprocess_objective(self.store, self.truth, thresholds=thresholds, multipart=self.multipart, ids=ids)
         other._masks = self._masks
@@ -98,8 +105,10 @@ class postprocess_objective:
 
     def pipeline(self, params: Mapping[str, Any]) -> Pipeline:
         """The Pipeline that a trial's params stand for."""
-        weight = params["threshold_weight"]
-        mixed = {c: float(grid.sigmoid(grid.logit(t) * weight)) for c, t in self.best.items()}
+        if "threshold_weight" in params:
+            thresholds = self._mixed(params["threshold_weight"])
+        else:
+            thresholds = {c: float(params[f"threshold/{c}"]) for c in self.classes}
         steps: list[tuple[str, dict[str, Any]]] = []
         if params["keep_largest"]:
             steps.append(("keep_largest", {"k": 1, "skip": list(self.multipart)}))
@@ -108,7 +117,7 @@ class postprocess_objective:
             steps.append(("remove_small", {"min_area": areas, "skip": list(self.multipart)}))
         if params["fill_holes"]:
             steps.append(("fill_holes", {}))
-        return Pipeline(steps, thresholds=mixed)
+        return Pipeline(steps, thresholds=thresholds)
 
     def table(self, pipeline: Pipeline, ids: Sequence[str] | None = None) -> np.ndarray:
         """(images, classes) Dice of a pipeline at full resolution."""
@@ -117,18 +126,44 @@ class postprocess_objective:
         for row, image in enumerate(ids):
             self._draw(image, pipeline)
             for column, cls in enumerate(self.classes):
-                mask = self._masks[image, cls, pipeline.threshold(cls)]
+                mask = self._masks[image, cls][pipeline.threshold(cls)]
                 values[row, column] = pipeline(mask, cls).dice(self.truth[image][cls])
         return values
 
     def _draw(self, image: str, pipeline: Pipeline) -> None:
-        missing = [c for c in self.classes if (image, c, pipeline.threshold(c)) not in self._masks]
-        if missing:
-            logits = dict(zip(self.classes, self.store[image]))
-            for cls in missing:
-                level = pipeline.threshold(cls)
-                self._masks[image, cls, level] = grid.runs_above(logits[cls], self.store.sizes[image], level)
+        planes: np.ndarray | None = None
+        for channel, cls in enumerate(self.classes):
+            level, known = pipeline.threshold(cls), self._masks.setdefault((image, cls), {})
+            if level in known:
+                known[level] = known.pop(level)  # asked for last
+                continue
+            planes = self.store[image] if planes is None else planes
+            known[level] = grid.runs_above(planes[channel], self.store.sizes[image], level)
+            if len(known) > KEPT_LEVELS:
+                del known[next(iter(known))]
+
+    def _mixed(self, weight: float) -> dict[str, float]:
+        """The best thresholds, moved towards .5: 1 leaves them, 0 is .5."""
+        return {c: float(grid.sigmoid(grid.logit(t) * weight)) for c, t in self.best.items()}
 
     def _median_area(self, cls: str) -> float:
         areas = [a for a in (self.truth[i][cls].area for i in self.ids) if a]
         return float(np.median(areas)) if areas else 0.0
+
+
+def blend_curves(space: BlendSpace, weights: Weights = None, *, cuts: int = 33) -> DiceCurves:
+    """The Dice curves of one blend, for a CurveSampler: exact, at `cuts` thresholds of the space's range.
+
+    The thresholds are evenly spaced in logits; each costs one space.dice(). weights: as for it, default equal ones.
+    ValueError for fewer than 2 cuts.
+    """
+    if cuts < 2:
+        raise ValueError(f"cuts={cuts}: at least 2 are wanted, the ends of the range")
+    logits = np.linspace(grid.logit(space.low), grid.logit(space.high), cuts)
+    thresholds = np.clip(grid.sigmoid(logits), space.low, space.high)
+    table = np.stack([space.dice(weights, float(t)) for t in thresholds], axis=2)
+    return DiceCurves(space.ids, space.classes, thresholds, table)
+
+
+def _named(thresholds: Mapping[str, float]) -> dict[str, Any]:
+    return {f"threshold/{cls}": threshold for cls, threshold in thresholds.items()}

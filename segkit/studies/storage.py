@@ -2,29 +2,104 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from segkit.studies.lost import again
+from segkit.studies.sampler import CurveSampler
+from segkit.thresholds import DiceCurves
 
-def open_study(name: str, storage: str | Path | None = None, *, seed: int | None = None) -> optuna.Study:
+HEARTBEAT = 30
+"""Seconds between two signs of life of a running trial, where several hosts share a database."""
+GRACE = 120
+"""Seconds of silence after which such a trial is taken for lost."""
+
+
+def open_study(
+    name: str,
+    storage: str | Path | None = None,
+    *,
+    seed: int | None = None,
+    curves: DiceCurves | Callable[[Mapping[str, Any]], DiceCurves] | None = None,
+) -> optuna.Study:
     """A study that is resumed where it exists.
 
     storage: None keeps a journal file NAME.journal in the working folder; a path is such a journal file (one host,
-    several processes); a URL such as postgresql://... or sqlite:///... is any storage that Optuna knows.
-    seed: of the TPE sampler, for a first run; a resumed study goes on drawing, it does not repeat its trials.
+    several processes); a URL such as postgresql://... or sqlite:///... is any database that Optuna knows: several
+    hosts, a running trial then gives signs of life, and one that is silent for two minutes is run again.
+    seed: of the sampler, for a first run; a resumed study goes on drawing, it does not repeat its trials.
+    curves: draw the thresholds from these (see CurveSampler); without, Optuna's TPE draws everything.
+    ValueError for a database that cannot be reached, or whose driver is not installed.
     """
-    place: Any
-    if storage is not None and "://" in str(storage):
-        place = str(storage)
-    else:
-        path = Path(storage) if storage is not None else Path(f"{name}.journal")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        place = JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    url = storage is not None and "://" in str(storage)
+    place = _database(str(storage)) if url else _journal(Path(storage if storage is not None else f"{name}.journal"))
     study = optuna.create_study(study_name=name, storage=place, direction="maximize", load_if_exists=True)
     drawn = len(study.get_trials(deepcopy=False))
-    study.sampler = optuna.samplers.TPESampler(seed=None if seed is None else seed + drawn)
+    start = None if seed is None else seed + drawn
+    study.sampler = optuna.samplers.TPESampler(seed=start) if curves is None else CurveSampler(curves, seed=start)
     return study
+
+
+def _journal(path: Path) -> BaseStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = JournalFileOpenLock(str(path))
+    if path.is_file():
+        lock.acquire()
+        try:
+            _cut_half_line(path)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _cut_half_line(path: Path) -> None:
+    """Take away what a process that was killed while it wrote left behind the last whole line."""
+    with path.open("rb+") as journal:
+        end = journal.seek(0, os.SEEK_END)
+        journal.seek(max(0, end - 2**20))
+        tail = journal.read()
+        journal.truncate(end - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _database(url: str) -> BaseStorage:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        place = make_url(url)
+        if place.drivername in ("postgresql", "postgres"):  # which driver that means depends on SQLAlchemy's version
+            place = place.set(drivername="postgresql+psycopg")
+        full = place.render_as_string(hide_password=False)
+        if place.get_backend_name() == "sqlite":  # one host: whose process lives can be seen
+            return RDBStorage(full, engine_kwargs={"connect_args": {"timeout": 60}})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return RDBStorage(
+                full,
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=HEARTBEAT,
+                grace_period=GRACE,
+                heartbeat_stale_trial_callback=again,
+            )
+    except ImportError as error:
+        wanted = "pip install 'segkit[postgres]'" if "postgres" in url.partition(":")[0] else "install its driver"
+        raise ValueError(
+            f"{_shown(url)}: no driver for this database ({error.__cause__ or error}); {wanted}"
+        ) from error
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{_shown(url)}: this database cannot be opened: {reason}") from error
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    scheme, _, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}{at}{place}"

@@ -1,0 +1,147 @@
+"""A sampler that knows: thresholds from exact Dice curves, everything else by Optuna's TPE, in one study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from segkit import grid
+from segkit.thresholds import SHRINKS, DiceCurves
+
+Curves = DiceCurves | Callable[[Mapping[str, Any]], DiceCurves]
+MOVED = 0.25
+"""Chance of each threshold to move, in a trial that moves some."""
+
+
+class _Plan(NamedTuple):
+    """What one trial does with its thresholds."""
+
+    levels: np.ndarray
+    """(cuts,) thresholds, and their logits."""
+    logits: np.ndarray
+    means: dict[str, np.ndarray]
+    """{param: (cuts,) mean Dice}."""
+    base: Mapping[str, float]
+    """Thresholds of the best trial so far."""
+    moves: bool
+    shrink: float
+
+
+class CurveSampler(BaseSampler):
+    """Draws "threshold/CLASS", and "threshold" for all classes, from Dice curves; everything else by TPE.
+
+    curves: DiceCurves of the predictions, or a function of the params that the trial has drawn already which returns
+    them (for settings that the best thresholds depend on: then suggest those first).
+
+    The first trial has the exact optimum within the range that is asked for. Then, with chance 1 - explore, a trial
+    keeps the thresholds of the best one so far, so that TPE compares everything else at good thresholds. Otherwise
+    it moves: a quarter of the thresholds, drawn with chance exp(-loss / tolerance), where loss is what the curve says
+    the cut costs in mean Dice: a flat curve is searched widely, a steep one hardly. Every fourth of these trials takes
+    the exact optimum shrunk towards .5 instead. A trial that would repeat an earlier one moves, too, where thresholds
+    are suggested last. explore: default .5, and 0 where curves is a function, whose optimum is exact each time.
+    tolerance: in Dice of one class. seed: of TPE and of the moves.
+
+    ValueError for a threshold of a class that the curves lack, and for a study that minimises.
+
+    >>> flat = DiceCurves(["a"], ["x"], grid.sigmoid(np.arange(-2, 3)), np.array([[[0.1, 0.2, 0.6, 0.7, 0.3]]]))
+    >>> study = optuna.create_study(direction="maximize", sampler=CurveSampler(flat))
+    >>> round(study.ask().suggest_float("threshold/x", 0.1, 0.9), 3)
+    0.731
+    """
+
+    def __init__(
+        self, curves: Curves, *, explore: float | None = None, tolerance: float = 0.001, seed: int | None = None
+    ) -> None:
+        fixed = isinstance(curves, DiceCurves)
+        explore = (0.5 if fixed else 0.0) if explore is None else explore
+        if not 0 <= explore <= 1 or not tolerance > 0:
+            raise ValueError(f"explore={explore}, tolerance={tolerance}: a chance and a Dice above 0 are wanted")
+        self.explore, self.tolerance = explore, tolerance
+        self._fixed = _means(curves) if isinstance(curves, DiceCurves) else None
+        self._curves = curves
+        self._tpe, self._random = TPESampler(seed=seed), np.random.default_rng(seed)
+        self._plans: dict[int, _Plan] = {}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """TPE's, without the thresholds."""
+        space = self._tpe.infer_relative_search_space(study, trial)
+        return {name: wanted for name, wanted in space.items() if not _is_threshold(name)}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """TPE's draw."""
+        return self._tpe.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A threshold from the curves, anything else from TPE."""
+        if not _is_threshold(param_name) or not isinstance(param_distribution, FloatDistribution):
+            return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+        plan = self._plans.get(trial.number)
+        if plan is None:
+            plan = self._plans[trial.number] = self._plan(study, trial)
+        if param_name not in plan.means:
+            known = ", ".join(name.partition("/")[2] for name in plan.means if "/" in name)
+            raise ValueError(f"{param_name}: the curves have no such class; there are {known}")
+        low, high = param_distribution.low, param_distribution.high
+        value = min(max(self._draw(plan, param_name, low, high), low), high)
+        if step := param_distribution.step:
+            value = min(low + round((value - low) / step) * step, high)
+        return value
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Forget the trial's plan."""
+        self._plans.pop(trial.number, None)
+        self._tpe.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """For Optuna's threads."""
+        self._tpe.reseed_rng()
+        self._random = np.random.default_rng()
+
+    def _plan(self, study: optuna.Study, trial: FrozenTrial) -> _Plan:
+        if study.direction != optuna.study.StudyDirection.MAXIMIZE:
+            raise ValueError(f"study {study.study_name} minimises; Dice is maximised: direction='maximize'")
+        levels, logits, means = self._fixed or _means(self._curves(trial.params))  # type: ignore[operator]
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        tried = [t for t in done if any(map(_is_threshold, t.params))] if self._fixed else []
+        if not tried:
+            return _Plan(levels, logits, means, {}, False, 0.0)
+        base = {k: v for k, v in max(tried, key=lambda t: t.value or 0.0).params.items() if _is_threshold(k)}
+        moves = self._random.random() < self.explore
+        shrink = float(self._random.choice(SHRINKS[1:])) if moves and self._random.random() < 0.25 else 0.0
+        moves = moves or any(t.params == {**trial.params, **base} for t in tried)
+        return _Plan(levels, logits, means, base, moves, shrink)
+
+    def _draw(self, plan: _Plan, name: str, low: float, high: float) -> float:
+        mean = np.where((plan.levels >= low) & (plan.levels <= high), plan.means[name], -np.inf)
+        nearest_first = np.argsort(np.abs(plan.logits), kind="stable")
+        top = nearest_first[mean[nearest_first].argmax()]
+        if plan.shrink:
+            return float(plan.levels[np.abs(plan.logits - plan.logits[top] * (1 - plan.shrink)).argmin()])
+        if plan.moves and self._random.random() < MOVED and np.isfinite(mean[top]):
+            chance = np.exp((mean - mean[top]) / self.tolerance)
+            return float(self._random.choice(plan.levels, p=chance / chance.sum()))
+        return plan.base.get(name, float(plan.levels[top]))
+
+
+def _is_threshold(name: str) -> bool:
+    return name == "threshold" or name.startswith("threshold/")
+
+
+def _means(curves: DiceCurves) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """The cuts, their logits, and the mean Dice at each, of each class and of all."""
+    mean = curves.table.mean(axis=0, dtype=np.float64)
+    means = {f"threshold/{cls}": curve for cls, curve in zip(curves.classes, mean)}
+    logits = np.array([grid.logit(t) for t in curves.thresholds])
+    return curves.thresholds, logits, {**means, "threshold": mean.mean(axis=0)}
