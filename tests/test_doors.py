@@ -345,10 +345,11 @@ def test_a_bad_csv_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     fails("x,k,1 2\nx,k,1 2\n", r"in\.csv, line 3, image x, class k: was there already")
     fails("x,k,1 2 3\n", r"in\.csv, line 2, image x, class k: .*3 tokens")
     fails("x,k,3 2\n", "line 2, image x, class k: .*past the 3 pixels", images=(1, 3))
-    fails("x,k\n", "line 2: 3 cells are wanted")
-    fails("x,k,1 2,3\n", "line 2: 3 cells are wanted")
+    fails("x,k\n", "line 2: 2 cells, 3 are wanted")
+    fails("x,k,1 2,3\n", "line 2: 4 cells, 3 are wanted")
+    fails("x,k,1 2\n", "start='2': 0 or 1 is wanted", start=2)
     fails("x,k,1 2\n", "order='F' counts down the columns; pass images=", order="F")
-    fails("x,k,1 2\n", "no column 'rles'; did you mean rle", columns=("image_name", "class", "rles"))
+    fails("x,k,1 2\n", "rles missing in .*'rle'", columns=("image_name", "class", "rles"))
     fails("x,k,1 2\n", "0 images go by the name 'x'", images={"y.png": (2, 2)})
 
 

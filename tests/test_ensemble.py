@@ -135,7 +135,7 @@ def rows(masks, ids=IDS, classes=CLASSES):
     return Masks(ids, classes, lambda i, c: place[i, c])
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(npst.arrays(bool, (4, 2, 2, 4, 5)), st.integers(1, 4))
 def test_a_vote_counts(masks, need):
     sources = [rows(m) for m in masks]
@@ -151,7 +151,7 @@ def test_a_vote_counts(masks, need):
         assert np.array_equal(runs.mask(), heavy > 5)  # half is not more than half
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(npst.arrays(bool, (3, 2, 2, 4, 5)), st.lists(st.integers(0, 4), min_size=3, max_size=3).filter(any))
 def test_a_vote_with_weights_of_a_class_is_that_classes_own_vote(masks, weights):
     sources = [rows(m) for m in masks]

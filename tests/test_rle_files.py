@@ -166,11 +166,24 @@ def test_bad_coco_files(tmp_path, data, message):
 def test_a_coco_file_has_its_own_sizes(tmp_path):
     path = tmp_path / "in.json"
     path.write_text(json.dumps(coco(categories=[{"id": 1, "name": "x"}, {"id": 2, "name": "y"}])))
-    for options in ({"repair": True}, {"sizes": (2, 2)}):
-        with pytest.raises(ValueError, match="for Kaggle text"):
-            convert_file(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1", **options)
+    with pytest.raises(ValueError, match="for Kaggle text"):
+        convert_file(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1", sizes=(2, 2))
     with pytest.raises(ValueError, match="2 categories: name a column"):
         convert_file(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1", columns=("id", "rle"))
+
+
+def test_repair_of_a_coco_file_notes_each_annotation_that_it_changed(tmp_path):
+    path, told = tmp_path / "in.json", []
+    path.write_text(json.dumps(coco(segmentation={"size": [2, 2], "counts": [1, 2]})))
+    mended = {"source": "coco", "target": "kaggle-rows-1", "repair": True, "note": told.append}
+    out = convert_file(path, tmp_path / "out.csv", **mended)
+    assert cells(out)[1:] == [["a", "x", "2 2"]]  # down the columns 0 1 1 0
+    assert told == [
+        f"{path}, annotation 7, image a, class x: took 1 pixels that no count covers, the last of 4, as background"
+    ]
+    path.write_text(json.dumps(coco(segmentation={"size": [1, 4], "counts": [1]})))
+    with pytest.raises(ValueError, match=r"its run lengths are of \(1, 4\), the image is \(2, 2\)"):
+        convert_file(path, tmp_path / "out.csv", **mended)
 
 
 def test_sizes_of_a_csv(tmp_path):

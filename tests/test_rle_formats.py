@@ -107,7 +107,7 @@ def same(a, b):
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(masks)
 def test_every_format_to_every_other(mask):
     written = {name: convert(mask, source="mask", target=name) for name in rle.FORMATS}
@@ -134,8 +134,8 @@ def test_a_shape_that_is_missing_or_another():
         convert("", (1, 1), source="kaggle", target="coco")
     with pytest.raises(ValueError, match="Runs are wanted"):
         convert("1 2", source="runs", target="kaggle-rows-1")
-    with pytest.raises(ValueError, match="mends Kaggle text, not coco"):
-        convert({"size": [2, 2], "counts": "13"}, source="coco", target="runs", repair=True)
+    with pytest.raises(ValueError, match="mends Kaggle text and COCO counts, not mask"):
+        convert(np.ones((2, 2), bool), source="mask", target="runs", repair=True)
 
 
 # -- repair ----------------------------------------------------------------------------------------------------------
@@ -211,6 +211,41 @@ def test_what_no_repair_can_guess():
             mend(bad, (3, 4))
     with pytest.raises(ValueError, match="shape"):
         mend("1 2", order="F")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(st.integers(1, 4), st.integers(1, 5)), st.lists(st.integers(0, 6), max_size=8))
+def test_coco_counts_that_do_not_fit_are_cut_or_followed_by_background(shape, counts):
+    pixels = [bool(k % 2) for k, count in enumerate(counts) for _ in range(count)]  # down the columns
+    wanted = np.array((pixels + [False] * shape[0] * shape[1])[: shape[0] * shape[1]]).reshape(shape[::-1]).T
+    runs, notes = rle.mend_coco({"size": list(shape), "counts": counts})
+    assert np.array_equal(runs.mask(), wanted)
+    assert len(notes) == (sum(counts) != wanted.size)
+
+
+@settings(max_examples=40, deadline=None)
+@given(masks, st.data())
+def test_compressed_counts_that_were_cut_off_keep_what_came_before(mask, data):
+    whole = to_coco(Runs.from_mask(mask))
+    cut = data.draw(st.integers(0, len(whole["counts"]) - 1))
+    runs, notes = rle.mend_coco({**whole, "counts": whole["counts"][:cut]})
+    assert notes
+    kept, flat = runs.mask().T.ravel(), mask.T.ravel()
+    end = np.flatnonzero(kept).max(initial=-1) + 1
+    assert np.array_equal(kept[:end], flat[:end])
+    assert rle.mend_coco(whole) == (Runs.from_mask(mask), ())
+
+
+def test_repaired_coco_counts_are_told():
+    value = {"size": [1, 4], "counts": "13o"}  # one 0, three 1, and a number that goes on
+    assert rle.mend_coco(value).notes == ("dropped a last count that is cut off",)
+    with pytest.warns(RepairWarning, match="COCO counts were repaired: dropped a last count"):
+        assert convert(value, source="coco", target="kaggle-rows-1", repair=True) == "2 3"
+    with pytest.raises(ValueError, match=r"\(1, 4\).*\(2, 2\)"), pytest.warns(RepairWarning):
+        convert(value, (2, 2), source="coco", target="runs", repair=True)
+    for counts in ([[0, 0, 1, 1]], [1, -1, 4], [1.5, 2], "1 3", "1p"):
+        with pytest.raises(ValueError, match="COCO"):
+            rle.mend_coco({"size": [1, 4], "counts": counts})
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------

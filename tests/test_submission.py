@@ -23,7 +23,7 @@ def csv(tmp_path, text, name="s.csv"):
     return path
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(npst.arrays(bool, (2, 3, 5, 6)))
 def test_round_trip(tmp_path_factory, masks):
     path = tmp_path_factory.mktemp("s") / "s.csv"
@@ -82,7 +82,7 @@ def test_cells_larger_than_the_csv_modules_limit(tmp_path):
 names = st.text(st.sampled_from('ab ,"\n\r;é#'), min_size=1, max_size=5)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(names, names, st.integers(0, 3)), min_size=1, unique_by=lambda row: row[:2]))
 def test_rows_are_found_again_whatever_is_quoted(tmp_path_factory, rows):
     """Written by the csv module and by us: read back as the same names, in the same order, each with its own mask."""

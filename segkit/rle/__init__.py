@@ -9,7 +9,7 @@ runs themselves, in microseconds where a full-resolution array costs millisecond
 
 from segkit.rle.coco import from_coco, to_coco
 from segkit.rle.files import convert_file
-from segkit.rle.formats import FORMATS, Mended, convert, decode, encode, mend
+from segkit.rle.formats import FORMATS, Mended, convert, decode, encode, mend, mend_coco
 from segkit.rle.runs import EPSILON, Runs, at_least, joined
 from segkit.rle.text import RepairWarning
 
@@ -27,5 +27,6 @@ __all__ = [
     "from_coco",
     "joined",
     "mend",
+    "mend_coco",
     "to_coco",
 ]

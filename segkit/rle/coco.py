@@ -51,6 +51,17 @@ def from_coco(value: Mapping[str, Any]) -> Runs:
     >>> from_coco({"size": [2, 3], "counts": "121O0"}).text()
     '2 3'
     """
+    return _runs(value, None)
+
+
+def mended(value: Mapping[str, Any]) -> tuple[Runs, list[str]]:
+    """Runs and notes of formats.mend_coco."""
+    notes: list[str] = []
+    return _runs(value, notes), notes
+
+
+def _runs(value: Mapping[str, Any], notes: list[str] | None) -> Runs:
+    """Strict where there is no list for notes."""
     if not isinstance(value, Mapping) or not {"size", "counts"} <= set(value):
         got = f"the keys {sorted(map(str, value))}" if isinstance(value, Mapping) else type(value).__name__
         polygons = "; these are polygons: see segkit.polygons.rasterize" if isinstance(value, list) else ""
@@ -58,7 +69,7 @@ def from_coco(value: Mapping[str, Any]) -> Runs:
     height, width = _as_shape(value["size"])
     counts = value["counts"]
     if isinstance(counts, (str, bytes)):
-        numbers = _unpack(counts.encode() if isinstance(counts, str) else counts)
+        numbers = _unpack(counts.encode() if isinstance(counts, str) else counts, notes)
     elif isinstance(counts, (Sequence, np.ndarray)):
         numbers = np.asarray(counts) if len(counts) else np.zeros(0, np.int64)
         if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
@@ -68,10 +79,15 @@ def from_coco(value: Mapping[str, Any]) -> Runs:
     if (numbers < 0).any():
         at = int(np.argmax(numbers < 0))
         raise ValueError(f"COCO count {at + 1} is {numbers[at]}: counts are 0 or more")
-    total = sum(numbers.tolist())  # of Python's integers, which do not wrap
-    if total != height * width:
-        raise ValueError(f"COCO counts add up to {total}, an image of size {[height, width]} has {height * width}")
-    columns = from_counts(numbers)
+    total, pixels = sum(numbers.tolist()), height * width  # of Python's integers, which do not wrap
+    if total != pixels:
+        if notes is None:
+            raise ValueError(f"COCO counts add up to {total}, an image of size {[height, width]} has {pixels}")
+        if total < pixels:
+            notes.append(f"took {pixels - total} pixels that no count covers, the last of {pixels}, as background")
+        else:
+            notes.append(f"cut counts that add up to {total} at the image's {pixels} pixels")
+    columns = np.minimum(from_counts(np.minimum(numbers, pixels)), pixels)
     columns = join_touching(columns[columns[:, 1] > columns[:, 0]])
     return Runs._trusted(np.ascontiguousarray(columns), (width, height)).transpose()
 
@@ -96,7 +112,7 @@ def _pack(numbers: np.ndarray) -> bytes:
     return (((change[number] >> (5 * place)) & 31) + 32 * more + 48).astype(np.uint8).tobytes()
 
 
-def _unpack(packed: bytes) -> np.ndarray:
+def _unpack(packed: bytes, notes: list[str] | None) -> np.ndarray:
     if not packed:
         return np.zeros(0, np.int64)
     codes = np.frombuffer(packed, np.uint8).astype(np.int64) - 48
@@ -105,7 +121,12 @@ def _unpack(packed: bytes) -> np.ndarray:
         raise ValueError(f"character {at + 1} of COCO's counts is {packed[at : at + 1]!r}: '0' to 'o' are wanted")
     ends = np.flatnonzero(codes < 32)
     if not len(ends) or ends[-1] != len(codes) - 1:
-        raise ValueError("COCO's compressed counts are cut off: the last character says that more follow")
+        if notes is None:
+            raise ValueError("COCO's compressed counts are cut off: the last character says that more follow")
+        notes.append("dropped a last count that is cut off")
+        if not len(ends):
+            return np.zeros(0, np.int64)
+        codes = codes[: ends[-1] + 1]
     first = np.r_[0, ends[:-1] + 1]
     size = ends + 1 - first
     if size.max() > 12:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from segkit.files import read_json, replacing, write_atomic
-from segkit.rle.coco import box, from_coco
+from segkit.rle.coco import box, from_coco, mended
 from segkit.rle.formats import COCO, TEXTS, _read, _written, mend
 from segkit.rle.runs import Runs, at_least
+from segkit.rle.tables import COLUMNS, Table, plain_text
 
-COLUMNS = ("image_name", "class", "rle")
 ONLY_CLASS = "mask"
 FILES = (*TEXTS, "coco", "coco-list")
 Sizes = tuple[int, int] | Mapping[str, tuple[int, int]]
@@ -46,7 +45,8 @@ def convert_file(
     sizes: (height, width) of every image or {image: (height, width)}; COCO files know their own, and text in rows to
     text in rows needs none. columns: of the image, the class and the RLE, or of the image and the RLE alone, where
     COCO's one category is "mask". Other columns of a CSV, its order and repeated rows are kept from CSV to CSV.
-    repair: mend RLE text that is not whole; note(line) is called with each row that was changed.
+    repair: mend what is not whole, as rle.mend and rle.mend_coco do; note(line) is called with each row, or
+    annotation, that was changed.
 
     To COCO empty masks write no annotation. From COCO to text every image gets a row for every category, and
     annotations of the same two are joined. The file takes its place only when it is whole.
@@ -58,16 +58,16 @@ def convert_file(
     if len(columns) not in (2, 3) or len(set(columns)) != len(columns):
         raise ValueError(f"columns of image, class and RLE, or of image and RLE, are wanted, got {list(columns)}")
     if source in COCO:
-        if repair or sizes is not None:
-            raise ValueError("repair and sizes are for Kaggle text; a COCO file has its own sizes and is not mended")
-        data = _Coco(Path(path))
+        if sizes is not None:
+            raise ValueError("sizes are for Kaggle text; a COCO file has its own")
+        data = _Coco(Path(path), note if repair else None)
         if target in COCO:
             return _write_coco(out, data.annotations(), data.sizes, data.classes, target)
         return _write_csv(out, list(columns), data.rows(len(columns) == 3), columns[-1], target)
-    header = _header(path, columns)
-    rows = _csv_rows(Path(path), header, columns, source, sizes, note if repair else None)
+    table = Table(path, columns)
+    rows = _csv_rows(table, columns, source, sizes, note if repair else None)
     if target in TEXTS:
-        return _write_csv(out, header, rows, columns[-1], target)
+        return _write_csv(out, table.header, rows, columns[-1], target)
     if sizes is None:
         raise ValueError(f"{target} needs the images' sizes (height, width): pass sizes")
     return _write_coco(out, rows, {}, [], target)
@@ -88,48 +88,27 @@ def read_sizes(path: str | Path) -> dict[str, tuple[int, int]]:
 
 
 # -- CSV -----------------------------------------------------------------------------------------------------------
-def _header(path: str | Path, columns: Sequence[str]) -> list[str]:
-    with Path(path).open(newline="", encoding="utf-8-sig") as handle:
-        header = [name.strip() for name in next(csv.reader(handle), [])]
-    if missing := [name for name in columns if name not in header]:
-        raise ValueError(f"{path}: columns {', '.join(columns)} are wanted, {', '.join(missing)} missing in {header}")
-    return header
-
-
 def _csv_rows(
-    path: Path,
-    header: list[str],
-    columns: Sequence[str],
-    source: str,
-    sizes: Sizes | None,
-    note: Callable[[str], None] | None,
+    table: Table, columns: Sequence[str], source: str, sizes: Sizes | None, note: Callable[[str], None] | None
 ) -> Iterator[_Row]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     order, start = TEXTS[source]
-    places = [header.index(name) for name in columns]
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.reader(handle)
-        next(reader)
-        for cells in filter(None, reader):
-            if len(cells) != len(header):
-                raise ValueError(f"{path}, line {reader.line_num}: {len(cells)} cells, {len(header)} are wanted")
-            image, cls = cells[places[0]], cells[places[1]] if len(places) == 3 else ONLY_CLASS
-            where = f"{path}, line {reader.line_num}, image {image}" + (f", class {cls}" if len(places) == 3 else "")
-            text = cells[places[-1]].strip()
-            text = "" if text.lower() == "nan" else text
-            try:
-                size = sizes.get(image) if isinstance(sizes, Mapping) else sizes
-                if isinstance(sizes, Mapping) and size is None:
-                    raise ValueError("no size (height, width) is known for this image")
-                if note is None:
-                    runs = _read(text, size, source)
-                else:
-                    runs, notes = mend(text, size, order=order, start=start)
-                    if notes:
-                        note(f"{where}: {'; '.join(notes)}")
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from error
-            yield _Row(where, image, cls, runs, cells)
+    for line, _, cells in table.rows():
+        image, cls = cells[table.at[0]], cells[table.at[1]] if len(columns) == 3 else ONLY_CLASS
+        where = f"{table.path}, line {line}, image {image}" + (f", class {cls}" if len(columns) == 3 else "")
+        text = plain_text(cells[table.at[-1]])
+        try:
+            size = sizes.get(image) if isinstance(sizes, Mapping) else sizes
+            if isinstance(sizes, Mapping) and size is None:
+                raise ValueError("no size (height, width) is known for this image")
+            if note is None:
+                runs = _read(text, size, source)
+            else:
+                runs, notes = mend(text, size, order=order, start=start)
+                if notes:
+                    note(f"{where}: {'; '.join(notes)}")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        yield _Row(where, image, cls, runs, cells)
 
 
 def _write_csv(out: str | Path, header: list[str], rows: Iterator[_Row], column: str, target: str) -> Path:
@@ -150,8 +129,8 @@ def _write_csv(out: str | Path, header: list[str], rows: Iterator[_Row], column:
 class _Coco:
     """A data set on disk: {"images": [...], "categories": [...], "annotations": [...]}."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.found = path, read_json(path)
+    def __init__(self, path: Path, note: Callable[[str], None] | None) -> None:
+        self.path, self.note, self.found = path, note, read_json(path)
         try:
             images = {image["id"]: image for image in self.found["images"]}
             names = {category["id"]: str(category["name"]) for category in self.found["categories"]}
@@ -175,7 +154,9 @@ class _Coco:
             try:
                 image, cls = self.images[a["image_id"]], self.names[a["category_id"]]
                 where += f", image {image}, class {cls}"
-                runs = from_coco(a["segmentation"])
+                runs, notes = mended(a["segmentation"]) if self.note else (from_coco(a["segmentation"]), [])
+                if self.note and notes:
+                    self.note(f"{where}: {'; '.join(notes)}")
                 if runs.shape != self.sizes[image]:
                     raise ValueError(f"its run lengths are of {runs.shape}, the image is {self.sizes[image]}")
             except KeyError as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from segkit.rle.coco import from_coco, to_coco
+from segkit.rle.coco import from_coco, mended, to_coco
 from segkit.rle.runs import Runs, _as_mask, _as_shape
-from segkit.rle.text import mend_text, warn
+from segkit.rle.text import RepairWarning, mend_text, warn
 
 TEXTS = {
     f"kaggle-{name}-{start}": (order, start) for name, order in (("rows", "C"), ("columns", "F")) for start in (1, 0)
@@ -18,7 +20,7 @@ FORMATS = (*TEXTS, *COCO, "runs", "mask")
 
 
 class Mended(NamedTuple):
-    """Runs of a text that was mended, and what was done to it; no notes where the text was whole."""
+    """Runs of a text or of COCO counts that were mended, and what was done; no notes where they were whole."""
 
     runs: Runs
     notes: tuple[str, ...]
@@ -86,11 +88,27 @@ def mend(text: str, shape: tuple[int, int] | None = None, *, order: str = "C", s
     return Mended(runs if order == "C" else runs.transpose(), tuple(notes))
 
 
+def mend_coco(value: Mapping[str, Any]) -> Mended:
+    """Runs of COCO run lengths whose counts do not fit the image, and what was done.
+
+    Dropped: a last number of compressed counts that is cut off. Cut at the image's end: counts that add up to more than
+    its pixels. Taken as background: the last pixels, where they add up to fewer. Not mendable, so a ValueError as in
+    from_coco: a missing key, polygons, and a number that is negative, no integer, or holds a character that is none of
+    COCO's: nobody knows where the runs after it lie.
+
+    >>> mend_coco({"size": [2, 3], "counts": [1, 3, 9]})
+    Mended(runs=Runs(2 runs, area 3, shape (2, 3)), notes=("cut counts that add up to 13 at the image's 6 pixels",))
+    """
+    runs, notes = mended(value)
+    return Mended(runs, tuple(notes))
+
+
 def convert(value: Any, shape: tuple[int, int] | None = None, *, source: str, target: str, repair: bool = False) -> Any:
     """A mask from one format to another, by its runs: nothing is decoded that need not be.
 
     shape: (height, width); may be left out where value knows it (COCO, mask, Runs with a shape) and between texts in
-    rows. repair: mend a text that is not whole, and warn (RepairWarning) of what was done.
+    rows. repair: mend text or COCO counts that are not whole, as mend and mend_coco do, and warn (RepairWarning) of
+    what was done.
 
     | format | what it is |
     |---|---|
@@ -99,7 +117,7 @@ def convert(value: Any, shape: tuple[int, int] | None = None, *, source: str, ta
     | coco, coco-bytes, coco-list | {"size", "counts"}: compressed text or bytes, or a list; as a source all are one |
     | runs, mask | Runs; (H, W) bool |
 
-    ValueError for an unknown format, a shape that is missing or another than value's, repair of what is no text, and
+    ValueError for an unknown format, a shape that is missing or another than value's, repair of runs or a mask, and
     whatever is wrong with value.
 
     >>> convert("2 2", (2, 3), source="kaggle-columns-1", target="kaggle-rows-0")
@@ -123,8 +141,13 @@ def _read(value: Any, shape: tuple[int, int] | None, source: str, repair: bool =
         if shape is None:
             raise ValueError(f"{source} needs the image's shape (height, width)")
         return Runs.from_text(value, _as_shape(shape)[::-1], start=start).transpose()
+    if repair and source not in COCO:
+        raise ValueError(f"repair=True mends Kaggle text and COCO counts, not {source}")
     if repair:
-        raise ValueError(f"repair=True mends Kaggle text, not {source}")
+        runs, notes = mend_coco(value)
+        if notes:
+            warnings.warn(f"the COCO counts were repaired: {'; '.join(notes)}", RepairWarning, stacklevel=3)
+        return runs if shape is None else runs.with_shape(shape)
     runs = from_coco(value) if source in COCO else Runs.from_mask(value) if source == "mask" else value
     if not isinstance(runs, Runs):
         raise ValueError(f"Runs are wanted for source='runs', got {type(value).__name__}")
