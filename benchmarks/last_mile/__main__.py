@@ -163,7 +163,7 @@ class Bench:
         slow, fast = self.folder / "slow.csv", self.folder / "fast.csv"
 
         def mine(paths: list[Path]) -> int:
-            return memory.peak([sys.executable, "-m", "segkit.cli", "vote", *map(str, paths), "-o", str(fast)])
+            return memory.peak("segkit.cli", "vote", *map(str, paths), "-o", str(fast))
 
         today.vote(part, SIZE, 3, slow)
         mine(part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +14,23 @@ from segkit.predictions import PredictionStore
 from segkit.thresholds import curves
 
 
-def peak(command: list[str]) -> int:
-    """Run it; -> its highest resident memory, bytes. CalledProcessError where it fails."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return usage.ru_maxrss * 1024
+LAUNCH = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+finally:
+    print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def peak(module: str, *arguments: str) -> int:
+    """Run `python -m module arguments`; -> its highest resident memory, bytes. CalledProcessError where it fails.
+
+    The process says so itself: what the system counts for a child begins with the memory of its parent.
+    """
+    command = [sys.executable, "-c", LAUNCH, module, *arguments]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]) * 1024
 
 
 def table(folder: Path, given: list[bones.Hand], counts: list[int]) -> str:
@@ -33,7 +41,7 @@ def table(folder: Path, given: list[bones.Hand], counts: list[int]) -> str:
         bones.stored(part, given, images=count, models=2)
         true = bones.truth(given, images=count)
         submission.write(part / "truth.csv", ((i, c, true[i][c]) for i in true.ids for c in true.classes))
-        used = peak([sys.executable, "-m", "benchmarks.last_mile.memory", str(part)])
+        used = peak("benchmarks.last_mile.memory", str(part))
         lines.append(f"| {count} | {used / 2**20:.0f} MiB |")
     return "\n".join(lines)
 

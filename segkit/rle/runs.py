@@ -107,8 +107,9 @@ class Runs:
     # -- what comes out ------------------------------------------------------------------------------------------
     def text(self, *, start: int = 1) -> str:
         """Kaggle text, row-major; "" when empty."""
-        pairs = np.stack([self.array[:, 0] + start, self.array[:, 1] - self.array[:, 0]], axis=1)
-        return " ".join(map(str, pairs.ravel().tolist()))
+        pairs = self.array + start
+        pairs[:, 1] -= pairs[:, 0]
+        return ("%d " * pairs.size)[:-1] % tuple(pairs.ravel().tolist())  # twice as fast as a join of strings
 
     def mask(self, shape: tuple[int, int] | None = None) -> np.ndarray:
         """bool (H, W). ValueError where neither the runs nor the call know a shape, or the runs do not fit it."""

@@ -12,6 +12,7 @@ import numpy as np
 from segkit.rle.arrays import join_touching
 
 INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+PLAIN = b"0123456789 "
 MOST = 10**18
 NO_RUNS = np.zeros((0, 2), np.int64)
 
@@ -39,7 +40,7 @@ def parse(text: str, *, start: int = 1, shape: tuple[int, int] | None = None) ->
 
 def _numbers(text: str) -> np.ndarray:
     """int64 (n, 2) starts and lengths. ValueError where the text is none, or no pairs of integers of 18 digits."""
-    if isinstance(text, str) and text.isascii() and text.replace(" ", "").isdecimal():
+    if isinstance(text, str) and not text.encode().translate(None, PLAIN) and not text.isspace() and text:
         numbers = np.fromstring(text, np.int64, sep=" ")
         if len(numbers) % 2 == 0 and numbers.max() < MOST:  # what 19 digits give at least, or overflow to
             return numbers.reshape(-1, 2)
