@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segkit.tta import TTA, VIEWS
+from segkit.tta import SYMMETRIES, TTA, OneView, views
 
 IMAGE = torch.randn(2, 1, 5, 7, generator=torch.Generator().manual_seed(0))
-ALL = ["none", "hflip", "vflip", "d4", ["hflip", "vflip"], ["rot90", "antitranspose"]]
+ALL = ["none", "hflip", "vflip", "d4", "hflip, vflip", ["rot90", "antitranspose"]]
 
 # What each view is in NumPy's words, on an (H, W) array.
 TWINS = {
@@ -38,37 +38,31 @@ def probs(image):
     return Equivariant()(image).sigmoid()
 
 
-def test_eight_views_are_the_eight_symmetries():
-    assert VIEWS.keys() == TWINS.keys()
-    image = torch.arange(6.0).view(1, 1, 2, 3)
-    seen = set()
-    for name, view in VIEWS.items():
-        turned = view.augment_image(image)
-        assert np.array_equal(turned[0, 0].numpy(), TWINS[name](image[0, 0].numpy())), name
-        assert torch.equal(view.deaugment_mask(turned), image), name
-        seen.add(tuple(map(tuple, turned[0, 0].tolist())))
-    assert len(seen) == 8
-
-
 @pytest.mark.parametrize(
-    ("views", "names"),
+    ("spec", "names"),
     [
-        ("none", ("identity",)),
-        ("hflip", ("identity", "hflip")),
-        (["vflip", "hflip", "hflip"], ("identity", "vflip", "hflip")),
-        (
-            ["hflip", "d4", "rot90"],
-            ("identity", "hflip", "rot90", "rot180", "rot270", "transpose", "vflip", "antitranspose"),
-        ),
-        ([], ("identity",)),
+        ("none", "identity"),
+        ("hflip", "identity hflip"),
+        (["vflip", "hflip", "hflip"], "identity vflip hflip"),
+        ("hflip, d4, rot90", "identity hflip rot90 rot180 rot270 transpose vflip antitranspose"),
+        ([], "identity"),
+        ("hflip*vflip, rot90*rot90, hflip*hflip", "identity rot180"),
+        (["hflip, vflip*hflip, rot90*hflip*vflip", "rot270"], "identity hflip rot180 rot270"),
     ],
 )
-def test_every_view_is_taken_once(views, names):
+def test_every_view_is_taken_once(spec, names):
+    """Mirrors times mirrors times turns are 16 names and 8 views (a well-known library takes all 16)."""
     shown = []
-    tta = TTA(lambda image: shown.append(image) or image, views)
+    tta = TTA(lambda image: shown.append(image) or image, spec)
     tta(IMAGE)
-    assert tta.views == names
-    assert len(shown) == len(names)
+    assert [view.name for view in tta.views] == names.split()
+    assert len(shown) == len(names.split())
+
+
+def test_mirrors_times_turns_are_eight_views():
+    turns = ["identity", "rot90", "rot180", "rot270"]
+    spec = [f"{h}*{v}*{turn}" for h in ("identity", "hflip") for v in ("identity", "vflip") for turn in turns]
+    assert {view.name for view in views(spec)} == set(SYMMETRIES)
 
 
 @pytest.mark.parametrize("views", ALL)
@@ -88,11 +82,12 @@ def test_an_equivariant_model_answers_as_without(views, merge, domain, model):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    views=st.lists(st.sampled_from(sorted(VIEWS)), max_size=5),
-    merge=st.sampled_from(["mean", "gmean", "max"]),
+    chosen=st.lists(st.sampled_from(sorted(SYMMETRIES)), max_size=5),
+    merge=st.sampled_from(["mean", "gmean", "max", 2, 0.5, -1.5, 30.0]),
     seed=st.integers(0, 1000),
+    weighted=st.booleans(),
 )
-def test_slow_twin(views, merge, seed):
+def test_slow_twin(chosen, merge, seed, weighted):
     """Stack all views in NumPy and reduce: a model whose answer depends on place."""
     noise = np.random.default_rng(seed).uniform(0.01, 0.99, (4, 4))
 
@@ -100,15 +95,30 @@ def test_slow_twin(views, merge, seed):
         return (image.sigmoid() * torch.from_numpy(noise)).expand(-1, 2, -1, -1)
 
     image = torch.from_numpy(np.random.default_rng(seed + 1).normal(size=(1, 1, 4, 4)))
-    tta = TTA(model, views, merge, "probs")
+    weights = {name: 0.5 + place for place, name in enumerate(chosen)} if weighted and merge != "max" else {}
+    tta = TTA(model, chosen, merge, "probs", weights=weights)
     undo = {name: name for name in TWINS} | {"rot90": "rot270", "rot270": "rot90"}
     stack = []
-    for name in tta.views:
+    for name in [view.name for view in tta.views]:
         turned = torch.from_numpy(TWINS[name](image[0, 0].numpy()).copy())[None, None]
         stack.append([TWINS[undo[name]](plane) for plane in model(turned)[0].numpy()])
     stack = np.array(stack)
-    reduced = {"mean": stack.mean(0), "max": stack.max(0), "gmean": np.exp(np.log(stack).mean(0))}[merge]
-    np.testing.assert_allclose(tta(image)[0].numpy(), reduced, rtol=1e-12)
+    w = np.array([weights.get(view.name, 1.0) for view in tta.views])
+    w = (w / w.sum())[:, None, None, None]
+    if merge == "gmean":
+        reduced = np.exp((w * np.log(stack)).sum(0))
+    elif merge == "max":
+        reduced = stack.max(0)
+    else:
+        p = 1 if merge == "mean" else merge
+        reduced = ((w * stack**p).sum(0)) ** (1 / p)
+    np.testing.assert_allclose(tta(image)[0].numpy(), reduced, rtol=1e-10)
+    merged, spread = tta.uncertainty(image) if len(stack) > 1 else (tta(image), torch.zeros(1, 2, 4, 4))
+    np.testing.assert_array_equal(merged.numpy(), tta(image).numpy())
+    mean = (w * stack).sum(0)
+    np.testing.assert_allclose(spread[0].numpy(), np.sqrt((w * (stack - mean) ** 2).sum(0)), atol=1e-10)
+    entropy = -(mean * np.log2(mean) + (1 - mean) * np.log2(1 - mean))
+    np.testing.assert_allclose(tta.uncertainty(image, "entropy")[1][0].numpy(), entropy, atol=1e-10)
 
 
 def sides(image):
@@ -143,8 +153,9 @@ def test_classes_swap_under_an_odd_number_of_mirrors_only():
     torch.testing.assert_close(TTA(handed, "d4", class_swaps=[(0, 1)])(image), handed(image))
 
 
+@pytest.mark.parametrize("measure", [None, "std", "entropy"])
 @pytest.mark.parametrize("merge", ["mean", "max"])
-def test_one_view_is_held_at_a_time(merge):
+def test_one_view_is_held_at_a_time(merge, measure):
     """When the model is called again, no output of an earlier call is alive."""
     outputs = []
 
@@ -154,14 +165,63 @@ def test_one_view_is_held_at_a_time(merge):
         outputs.append(weakref.ref(out))
         return out
 
-    TTA(model, "d4", merge)(IMAGE)
-    assert len(outputs) == 8
+    looks = TTA(model, "d4, scale(1.5), rotate(5)", merge)
+    looks.uncertainty(IMAGE, measure) if measure else looks(IMAGE)
+    assert len(outputs) == 10
+
+
+def test_uncertainty_of_logits_is_of_their_probabilities():
+    """Half of the views say .2 and half .8."""
+    logit = float(np.log(4))
+
+    def model(image):
+        left = image[..., :1].mean() > image[..., -1:].mean()
+        return torch.full_like(image, logit if left else -logit)
+
+    tta = TTA(model, "hflip")
+    merged, spread = tta.uncertainty(torch.arange(6.0).view(1, 1, 1, 6))
+    torch.testing.assert_close(merged, torch.zeros(1, 1, 1, 6), atol=1e-6, rtol=0)
+    torch.testing.assert_close(spread, torch.full((1, 1, 1, 6), 0.3))
+    torch.testing.assert_close(tta.uncertainty(IMAGE, "entropy")[1], torch.ones(2, 1, 5, 7))
+    with pytest.raises(ValueError, match="name more views"):
+        TTA(model, "none").uncertainty(IMAGE)
+    with pytest.raises(ValueError, match="did you mean std"):
+        tta.uncertainty(IMAGE, "sd")
+
+
+def test_sharpening_gives_no_nan():
+    """A square root of logits is 28 % NaN elsewhere: here a power mean is of probabilities, and says so."""
+    out = TTA(probs, "d4", 0.5, "probs")(IMAGE)
+    assert torch.isfinite(out).all()
+    torch.testing.assert_close(out, probs(IMAGE))
+
+
+@pytest.mark.parametrize("view", ["none", "hflip", "rot90", "transpose", "scale(0.7)", "shift(0.2, 0)", "rotate(8)"])
+def test_one_view_alone_says_what_tta_merges(view):
+    """Two views, the image and another: twice their mean less the first is the other, where it saw anything."""
+    tta = TTA(sides, view, class_swaps=[(0, 1)])
+    alone = OneView(sides, view, class_swaps=[(0, 1)])(IMAGE)
+    assert alone.shape == (2, 3, 5, 7)
+    expected = 2 * tta(IMAGE) - sides(IMAGE)
+    seen = tta.views[-1].seen((5, 7), (5, 7), torch.device("cpu"))
+    at = torch.ones(5, 7, dtype=torch.bool) if seen is None else seen
+    torch.testing.assert_close(alone[..., at], expected[..., at], atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="is 8 views"):
+        OneView(sides, "d4")
 
 
 def test_the_geometric_mean_does_not_underflow():
     tiny = TTA(lambda image: torch.full_like(image, 1e-12), "d4", "gmean", "probs")(IMAGE)
     torch.testing.assert_close(tiny, torch.full_like(IMAGE, 1e-12), rtol=1e-4, atol=0)
     zero = TTA(lambda image: torch.zeros_like(image), "d4", "gmean", "probs")(IMAGE)
+    assert (zero == 0).all()
+
+
+@pytest.mark.parametrize("power", [0.5, 2, 50, -2])
+def test_power_means_do_not_underflow_either(power):
+    tiny = TTA(lambda image: torch.full_like(image, 1e-30), "d4", power, "probs")(IMAGE)
+    torch.testing.assert_close(tiny, torch.full_like(IMAGE, 1e-30), rtol=1e-3, atol=0)
+    zero = TTA(lambda image: torch.zeros_like(image), "d4, rotate(5)", power, "probs")(IMAGE)
     assert (zero == 0).all()
 
 
@@ -187,6 +247,11 @@ def test_it_is_a_module_that_carries_its_model_and_needs_no_gradients():
         ({"views": "hflp"}, "did you mean hflip"),
         ({"views": ["vflip", "rot91"]}, "did you mean rot90"),
         ({"merge": "median"}, "did you mean mean"),
+        ({"merge": 0.5}, "domain='probs'"),
+        ({"merge": float("nan"), "domain": "probs"}, "exponent"),
+        ({"weights": {"vflip": 2}}, "weights name 'vflip'; did you mean hflip"),
+        ({"weights": {"hflip": 0}}, "leave out"),
+        ({"weights": {"*": 2}, "merge": "max"}, "no use for weights"),
         ({"domain": "logit"}, "'logits' or 'probs'"),
         ({"merge": "gmean"}, "take merge='mean'"),
         ({"class_swaps": [("a", "b")]}, "pass classes="),

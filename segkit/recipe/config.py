@@ -101,7 +101,7 @@ class Config:
     """Epochs from one full-resolution validation to the next; the last one always is."""
 
     views: str = "none"
-    """Test-time views: none, hflip, or d4."""
+    """Test-time views: none, hflip, d4, or a list such as "hflip, scale(1.25)" (see segkit.tta)."""
     overlap: float = 0.5
     """With --crop: the share of a window that neighbours see too, in prediction."""
     predict_batch: int = 4

@@ -33,7 +33,7 @@ RECIPE = Recipe(
 FILES = (
     "config.json", "audit.json", "folds.csv", "fold0/model.safetensors", "fold0/last.safetensors",
     "fold0/resume.ckpt", "fold0/metrics.jsonl", "oof.zarr", "test.zarr", "curves.npz", "study.journal", "post.json",
-    "submission.csv", "summary.json", "report.html",
+    "submission.csv", "flags.csv", "summary.json", "report.html",
 )  # fmt: skip
 
 
@@ -177,7 +177,10 @@ def test_a_network_of_crops_slides_over_whole_images(tmp_path, capsys):
     flags = ["audit", "train", "predict", "--data", str(data), "--out", str(out), "--epochs", "1", "--size", "64"]
     assert main(RECIPE, [*flags, "--crop", "128"]) == 2
     assert "does not lie inside images of (64, 64)" in capsys.readouterr().err
-    assert main(RECIPE, [*flags, "--crop", "32", "--overlap", "0.25"]) == 0
+    assert main(RECIPE, [*flags, "--views", "hflp"]) == 2
+    assert "did you mean hflip" in capsys.readouterr().err
+    assert not (out / "fold0").exists()
+    assert main(RECIPE, [*flags, "--crop", "32", "--overlap", "0.25", "--views", "hflip, scale(1.5)"]) == 0
     assert PredictionStore.open(out / "test.zarr").grid == (64, 64)
 
 

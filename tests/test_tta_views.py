@@ -1,0 +1,167 @@
+"""Each view against NumPy, OpenCV and itself: what it shows, where it puts it back, and what it did not see."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from segkit.tta import SYMMETRIES, TTA, OneView, views
+
+CPU = torch.device("cpu")
+IMAGE = torch.randn(2, 1, 9, 13, generator=torch.Generator().manual_seed(0))
+EVERY = [*SYMMETRIES, "rotate(10)", "rotate(-45)", "scale(0.5)", "scale(1.37)", "shift(0.2, -0.1)", "gamma(0.8)",
+         "multiply(1.1)", "hflip*scale(1.5)", "rot90*rotate(5)*shift(0.1, 0)",
+         "transpose*gamma(2)*scale(0.6)"]  # fmt: skip
+
+# What each symmetry is in NumPy's words, on an (H, W) array.
+TWINS = {
+    "identity": lambda a: a,
+    "rot90": lambda a: np.rot90(a, 1),
+    "rot180": lambda a: a[::-1, ::-1],
+    "rot270": lambda a: np.rot90(a, 3),
+    "hflip": lambda a: a[:, ::-1],
+    "vflip": lambda a: a[::-1],
+    "transpose": lambda a: a.T,
+    "antitranspose": lambda a: a[::-1, ::-1].T,
+}
+
+
+def view(text):
+    (found,) = views(text)
+    return found
+
+
+def test_symmetries_are_numpys_and_undone_exactly():
+    assert SYMMETRIES.keys() == TWINS.keys()
+    image = torch.arange(6.0).view(1, 1, 2, 3)
+    seen = set()
+    for name in SYMMETRIES:
+        turned = view(name).apply(image)
+        assert np.array_equal(turned[0, 0].numpy(), TWINS[name](image[0, 0].numpy())), name
+        assert torch.equal(view(name).undo(turned, (2, 3), (2, 3)), image), name
+        seen.add(tuple(map(tuple, turned[0, 0].tolist())))
+    assert len(seen) == 8
+
+
+@given(names=st.lists(st.sampled_from(list(SYMMETRIES)), min_size=1, max_size=6))
+def test_symmetries_one_after_another_are_one(names):
+    image = IMAGE[0, 0].numpy()
+    for name in names:
+        image = TWINS[name](image)
+    both = view("*".join(names))
+    assert np.array_equal(both.apply(IMAGE)[0, 0].numpy(), image)
+    assert len(both.steps) <= 1
+    assert both.name in SYMMETRIES
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(EVERY), height=st.integers(1, 23), width=st.integers(1, 23), value=st.floats(-5, 5))
+def test_any_size_comes_back_at_its_size_and_a_constant_as_that_constant(name, height, width, value):
+    """Odd sizes break scales elsewhere."""
+    image = torch.full((1, 2, height, width), value)
+    shown = view(name).apply(image)
+    if not name.startswith("multiply"):
+        torch.testing.assert_close(shown, torch.full_like(shown, value), atol=1e-5, rtol=1e-5)
+    back = view(name).undo(shown, (height, width), (height, width))
+    assert back.shape == image.shape
+    torch.testing.assert_close(back, torch.full_like(image, shown.flatten()[0].item()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [10, -30, 45])
+def test_a_turn_is_opencvs(degrees):
+    image = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(31, 44)).astype(np.float32), (0, 0), 2)
+    matrix = cv2.getRotationMatrix2D((21.5, 15.0), degrees, 1.0)  # OpenCV turns against the clock, too
+    theirs = cv2.warpAffine(image, matrix, (44, 31), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    ours = view(f"rotate({degrees})").apply(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    np.testing.assert_allclose(ours, theirs, atol=0.01 * np.abs(image).max())
+
+
+@pytest.mark.parametrize("name", ["rotate(20)", "shift(0.25, -0.1)", "rot90*rotate(-15)*shift(0, 0.2)"])
+def test_what_left_the_frame_does_not_count(name):
+    """A model that gives back what it is shown: where a view saw a pixel it comes back, elsewhere it is not asked."""
+    rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(60.0), indexing="ij")
+    image = (rows * 0.3 + columns)[None, None]  # a ramp: bilinear sampling is exact on it
+    one = view(name)
+    seen = one.seen((40, 60), (40, 60), CPU)
+    assert 0.4 < seen.float().mean() < 1
+    back = one.undo(one.apply(image), (40, 60), (40, 60), fill="zeros")[0, 0]
+    inner = torch.from_numpy(cv2.erode(seen.numpy().astype(np.uint8), np.ones((5, 5)), borderValue=0)).bool()
+    torch.testing.assert_close(back[inner], image[0, 0][inner], atol=2e-3, rtol=0)
+    # A network that says 1 inside its frame: the merged answer is 1 everywhere, not diluted where a view was blind.
+    out = TTA(lambda shown: torch.ones_like(shown), [name], "mean")(image)
+    torch.testing.assert_close(out, torch.ones_like(image))
+
+
+def test_a_shift_moves_whole_pixels_and_comes_back_bit_for_bit():
+    one = view("shift(0.3, -0.2)")  # of 9 x 13: 3 down, 3 left
+    shown = one.apply(IMAGE)
+    assert torch.equal(shown[..., 3:, :10], IMAGE[..., :6, 3:])
+    assert torch.equal(shown[..., :3, :10], IMAGE[..., :1, 3:].expand(-1, -1, 3, -1))
+    seen = one.seen((9, 13), (9, 13), CPU)
+    assert seen.sum() == 6 * 10
+    back = one.undo(shown, (9, 13), (9, 13), fill="zeros")
+    assert torch.equal(back[..., seen], IMAGE[..., seen])
+    assert (back[..., ~seen] == 0).all()
+
+
+def test_a_shift_comes_back_on_a_coarser_output_too():
+    """A network with outputs at half the resolution: 4 pixels down are 2 cells."""
+    image = torch.rand(1, 1, 16, 16)
+    alone = OneView(nn.AvgPool2d(2), "shift(0.25, 0)")(image)
+    torch.testing.assert_close(alone[..., :6, :], nn.AvgPool2d(2)(image)[..., :6, :])
+    out = TTA(nn.AvgPool2d(2), "d4, shift(0.25, 0), scale(2)")(image)
+    torch.testing.assert_close(out, nn.AvgPool2d(2)(image), atol=0.3, rtol=0)
+
+
+def test_scales_by_hand():
+    image = torch.tensor([[0.0, 4.0]]).expand(1, 1, 2, 2)
+    assert view("scale(2)").apply(image)[0, 0, 0].tolist() == [0, 1, 3, 4]
+    assert view("scale(0.5)").apply(image)[0, 0].tolist() == [[2]]
+    assert view("scale(1.5)").apply(torch.zeros(1, 1, 5, 7)).shape == (1, 1, 8, 10)
+
+
+def test_tones_by_hand():
+    assert torch.equal(view("multiply(1.5)").apply(IMAGE), IMAGE * 1.5)
+    image = torch.tensor([0.0, 0.5, 1.0, 1.0]).view(1, 1, 2, 2)  # squared: 0, .25, 1, 1
+    toned = view("gamma(2)").apply(image).flatten()
+    expected = torch.tensor([0.0, 0.25, 1.0, 1.0])
+    expected = (expected - expected.mean()) / expected.std(correction=0) * image.std(correction=0) + image.mean()
+    torch.testing.assert_close(toned, expected)
+    both = view("gamma(0.7)").apply(torch.cat([IMAGE, 100 + 9 * IMAGE]))  # each image by itself, whatever its units
+    torch.testing.assert_close(both[2:], 100 + 9 * both[:2], atol=1e-3, rtol=1e-4)
+
+
+def test_inputs_come_back_untouched():
+    before = IMAGE.clone()
+    for name in EVERY:
+        view(name).undo(view(name).apply(IMAGE), (9, 13), (9, 13))
+    assert torch.equal(IMAGE, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hflp", "did you mean hflip"),
+        ("vflip, rot91", "did you mean rot90"),
+        ("rotat(5)", "did you mean rotate"),
+        ("scale", r"scale wants numbers"),
+        ("hflip(1)", "no view"),
+        ("hflip*", "no view"),
+        ("rotate(60)", "take rot90"),
+        ("rotate(0)", "not 0"),
+        ("rotate(nan)", "degrees"),
+        ("scale(1)", "not 1"),
+        ("scale(-2)", "above 0"),
+        ("shift(0, 0)", "not both 0"),
+        ("shift(0.1)", "shift"),
+        ("shift(2, 0)", "shares"),
+        ("gamma(0)", "above 0"),
+        ("multiply(x)", "x"),
+    ],
+)
+def test_a_mistake_is_named(text, says):
+    with pytest.raises(ValueError, match=says):
+        views(text)
