@@ -26,10 +26,15 @@ class Flag(NamedTuple):
     low: float
     high: float
 
-    def __str__(self) -> str:
+    @property
+    def what(self) -> str:
+        """The finding without image and class."""
         if self.kind in ("absent", "present"):
-            return f"{self.image}, {self.cls}: {self.kind}, unlike in every reference image"
-        return f"{self.image}, {self.cls}: {self.kind} {self.value:.4g} is outside {self.low:.4g} to {self.high:.4g}"
+            return f"{self.kind}, unlike in every reference image"
+        return f"{self.kind} {self.value:.4g} is outside {self.low:.4g} to {self.high:.4g}"
+
+    def __str__(self) -> str:
+        return f"{self.image}, {self.cls}: {self.what}"
 
 
 def flags(masks: MasksLike, reference: MasksLike, *, reach: float = 3.0) -> list[Flag]:

@@ -16,6 +16,8 @@ from segkit.predictions import PredictionStore
 from segkit.recipe.config import STAGES
 from segkit.recipe.folder import Meter
 from segkit.recipe.line import Line
+from segkit.recipe.mix import at_test_mix, words
+from segkit.recipe.submit import read_flags
 from segkit.report import EDA, Overlay, ReportData, eda, write_report
 from segkit.submission import Masks
 from segkit.thresholds import DiceCurves
@@ -26,7 +28,7 @@ BEST, WORST = 2, 4
 
 def run(line: Line) -> None:
     """Write summary.json and report.html; always anew, as every earlier stage may have changed."""
-    for name, stage in (("post.json", "tune"), ("submission.csv", "submit")):
+    for name, stage in (("post.json", "tune"), ("submission.csv", "submit"), ("flags.csv", "submit")):
         if not (line.folder / name).exists():
             raise ValueError(f"{line.folder / name} is not there: run the stage {stage} first")
     with Meter() as meter:
@@ -41,9 +43,12 @@ def run(line: Line) -> None:
     write_json(line.folder / "summary.json", summary)
     write_report(line.folder / "report.html", data)
     low, high = summary["dice_low"], summary["dice_high"]
-    line.say(f"  held-out Dice {summary['dice']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    interval = f"95 % interval {low:.4f} to {high:.4f}" if low == low else "no interval of one person"
+    line.say(f"  held-out Dice {summary['dice']:.4f} ({interval})")
     for name, parts in summary["groups"].items():
         line.say(f"  {name}: " + ", ".join(f"{k} {v['dice']:.4f} ({v['images']} images)" for k, v in parts.items()))
+    for name, found in summary["dice_at_test_mix"].items():
+        line.say(f"  {words(name, found)}")
     if test is not None:
         there = summary["dice_test_present"]
         line.say(f"  test Dice {summary['dice_test']:.4f}, over images that have the class {there:.4f}")
@@ -64,6 +69,7 @@ def summarise(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None) -> 
     tuned = read_json(line.folder / "tune.json")
     whole = metrics.bootstrap(held_out, line.persons)
     config = read_json(line.folder / "config.json")
+    mixes = at_test_mix(line, held_out)
     summary: dict[str, Any] = {
         "recipe": line.recipe.name,
         "dice": whole.mean,
@@ -75,10 +81,12 @@ def summarise(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None) -> 
         "per_class": held_out.mean().to_dict(),
         "images": {"held_out": whole.images, "persons": whole.groups, "test": len(line.test_items)},
         "groups": {},
+        "dice_at_test_mix": mixes,
+        "flags": len(read_flags(line.folder / "flags.csv")),
         "tuning": tuned,
         "config": config["settings"],
         "versions": config["versions"],
-        "notes": notes(line),
+        "notes": [*notes(line), *(words(name, found) for name, found in mixes.items() if found["lacking"])],
         **costs(line),
     }
     for split, table in (("", held_out), ("_test", test)):
@@ -150,6 +158,7 @@ def collect(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None, summa
         eda=explore(line, held_out),
         problems=line.problems,
         present=present(line),
+        flags=read_flags(line.folder / "flags.csv"),
     )
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
 
 from segkit import submission
-from segkit.files import read_json
-from segkit.postprocess import Pipeline
+from segkit.files import read_json, replacing
+from segkit.postprocess import Flag, Pipeline, flags, rows
 from segkit.predictions import PredictionStore
 from segkit.recipe.line import Line
 
+FLAGS = ["image", "class", "kind", "value", "low", "high"]
+"""The columns of flags.csv."""
+
 
 def run(line: Line) -> None:
-    """Write submission.csv in the competition's order (images by person and name, classes in channel order)."""
+    """Write submission.csv in the competition's order (images by person and name, classes in channel order), and
+    flags.csv: its masks of unexpected area or place, measured by the training truth."""
     folder = line.folder
     for name, stage in (("test.zarr", "predict"), ("post.json", "tune")):
         if not (folder / name).exists():
             raise ValueError(f"{folder / name} is not there: run the stage {stage} first")
     key = {"test": folder.key("predict.test"), "post": read_json(folder / "post.json")}
-    ran = folder.run("submit", key, [folder / "submission.csv"], lambda: write(line))
+    ran = folder.run("submit", key, [folder / "submission.csv", folder / "flags.csv"], lambda: write(line))
     found = submission.validate(
         folder / "submission.csv",
         ids=[item.id for item in line.test_items],
@@ -30,20 +35,21 @@ def run(line: Line) -> None:
         f"  submission.csv: {found['rows']} rows, {found['images']} images x {found['classes']} classes, "
         f"{found['empty']} empty, valid{'' if ran else ' (as before)'}"
     )
+    unusual = read_flags(folder / "flags.csv")
+    where = f" in {len({flag.image for flag in unusual})} images: see flags.csv" if unusual else ""
+    line.say(f"  {len(unusual)} masks' areas or places are unlike the training truth's{where}")
 
 
 def write(line: Line) -> None:
-    """Stream the rows: logits of one image, one plane's region at full resolution, its runs."""
+    """submission.csv: logits of one image, one plane's region at full resolution, its runs; then flags.csv."""
     store = PredictionStore.open(line.folder / "test.zarr")
-    pipeline = Pipeline.load(line.folder / "post.json")
+    pipeline = Pipeline.load(line.folder / "post.json").with_classes(store.classes)
+    submission.write(line.folder / "submission.csv", rows(store, pipeline))
+    found = flags(submission.read(line.folder / "submission.csv", sizes=store.sizes), line.truth)
+    with replacing(line.folder / "flags.csv") as part:
+        pd.DataFrame(found, columns=FLAGS).to_csv(part, index=False, float_format="%.6g")
 
-    def one(image: str) -> list[tuple[str, str, str]]:
-        logits, size = store[image], store.sizes[image]
-        return [(image, c, pipeline.mask(plane, size, c).text()) for c, plane in zip(store.classes, logits)]
 
-    def rows() -> Iterator[tuple[str, str, str]]:
-        with ThreadPoolExecutor(2) as pool:
-            for part in pool.map(one, store.ids):
-                yield from part
-
-    submission.write(line.folder / "submission.csv", rows())
+def read_flags(path: Path) -> list[Flag]:
+    """What write() found unusual."""
+    return [Flag(*row) for row in pd.read_csv(path, keep_default_na=False).itertuples(index=False)]

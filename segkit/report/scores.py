@@ -11,6 +11,7 @@ import pandas as pd
 
 from segkit.annotations import Problem
 from segkit.metrics import Comparison, bootstrap, compare, score
+from segkit.postprocess import Flag
 from segkit.report.explore import EDA, Strata
 from segkit.report.overlays import Overlay
 from segkit.thresholds import DiceCurves
@@ -21,10 +22,12 @@ class ReportData:
     """All that report.html shows.
 
     summary: what summary.json holds: dice, dice_low, dice_high (held-out), dice_tuned, dice_untuned, dice_test,
+    dice_at_test_mix {"pose": {dice, dice_low, dice_high, mix {stratum: share}, persons {stratum: number}, images}},
     per_class {class: dice}, seconds and peak_rss_mb {stage or "total": number}, config {field: value}, notes
     [text]; what is missing or None is left out of the page, dice itself is then the mean of `oof`.
     oof: held-out Dice, image x class; test: the same on test truth where there is one. NaN is "not counted".
     persons: {id: person} for both. strata: {"pose": {id: "tilted"}}, scored apart.
+    flags: what of the submission is of unexpected area or place.
     present: image x class, whether truth has the class: Dice over those images is then shown beside.
     history: {fold: records of metrics.jsonl with epoch, loss, lr, val_dice, seconds}.
     ValueError where a table lacks a class or an image has no person.
@@ -44,6 +47,7 @@ class ReportData:
     eda: EDA | None = None
     problems: Sequence[Problem] = ()
     present: pd.DataFrame | None = None
+    flags: Sequence[Flag] = ()
 
     def __post_init__(self) -> None:
         for name, table in (("oof", self.oof), ("test", self.test)):
@@ -94,7 +98,7 @@ def score_lines(data: ReportData) -> list[Score]:
         low=_number(summary.get("dice_low"), held.low),
         high=_number(summary.get("dice_high"), held.high),
     )
-    lines = [held, *_parts(data.oof[classes], data)]
+    lines = [held, *_parts(data.oof[classes], data), *_at_test_mix(data)]
     for key, name, note in (
         ("dice_tuned", "Tuned", "settings chosen on these"),
         ("dice_untuned", "Untuned", "threshold 0.5, nothing else"),
@@ -119,6 +123,29 @@ def _parts(table: pd.DataFrame, data: ReportData) -> list[Score]:
             part = table.loc[known.index[known == value]]
             out.append(interval(f"{name}: {value}", part, data.persons))
     return out
+
+
+def _at_test_mix(data: ReportData) -> list[Score]:
+    """The held-out score at the test images' mix of each group, and how many persons stand for each stratum."""
+    out = []
+    for name, found in (data.summary.get("dice_at_test_mix") or {}).items():
+        if found["dice"] is not None:
+            of = ", ".join(f"{stratum} {share:.0%}" for stratum, share in found["mix"].items())
+            stand = ", ".join(f"{stratum} {count}" for stratum, count in found["persons"].items())
+            low, high = _number(found["dice_low"], np.nan), _number(found["dice_high"], np.nan)
+            persons = len({data.persons[i] for i in data.oof.index if i in data.strata.get(name, {})})
+            title, note = f"At the test's {name}", f"held-out images weighed as {of}; persons: {stand}"
+            out.append(Score(title, found["dice"], low, high, found["images"], persons, "other", note))
+    return out
+
+
+def flag_rows(data: ReportData, most: int = 20) -> list[dict[str, Any]]:
+    """The images with unusual masks, those with most first: an image with many may be mirrored, swapped or empty."""
+    found: dict[str, list[Flag]] = {}
+    for flag in data.flags:
+        found.setdefault(flag.image, []).append(flag)
+    ordered = sorted(found.items(), key=lambda pair: -len(pair[1]))
+    return [{"id": image, "person": data.persons.get(image, ""), "flags": flags} for image, flags in ordered[:most]]
 
 
 def tuning_gain(data: ReportData) -> Comparison | None:

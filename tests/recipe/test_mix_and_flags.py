@@ -1,0 +1,100 @@
+"""The toy's last stages over made-up stores: the test images' mix, and masks unlike the training truth."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_line import RECIPE, draw
+
+from segkit import grid, metrics
+from segkit.annotations import Truth, index
+from segkit.files import write_json
+from segkit.predictions import PredictionStore
+from segkit.recipe import Config, main
+from segkit.recipe.line import Line
+from segkit.recipe.submit import read_flags
+
+
+@pytest.fixture
+def ran(tmp_path):
+    """A run folder after predict: the stores hold what a good network would say; one test image is all bone."""
+    data, out = draw(tmp_path / "data", train=20, test=6), tmp_path / "run"
+    assert main(RECIPE, ["audit", "--data", str(data), "--out", str(out), "--folds", "0", "--trials", "3"]) == 0
+    line = Line(RECIPE, Config(data=data, out=out))
+    truth, test = line.truth, Truth.open(data / "test_truth.csv")
+    rows = "".join(f"{item.id},{item.person},0\n" for item in line.train_items)
+    (out / "folds.csv").write_text("id,person,fold\n" + rows)
+    (out / "fold0").mkdir()
+    (out / "fold0" / "metrics.jsonl").write_text(
+        '{"epoch": 1, "loss": 0.5, "lr": 0.1, "seconds": 1, "val_dice": 0.9}\n'
+    )
+    rng = np.random.default_rng(0)
+    sizes = {item.id: (120, 100 + 10 * (int(item.id[5:-4]) % 3)) for item in index(data, "test")}
+    for name, masks, known in (("oof", truth, truth.sizes), ("test", test, sizes)):
+        store = PredictionStore.create(
+            out / f"{name}.zarr", ids=masks.ids, classes=line.classes, sizes=known, grid=(48, 48)
+        )
+        for image in masks.ids:
+            cover = [grid.coverage(masks[image][c].with_shape(known[image]).mask(), (48, 48)) for c in line.classes]
+            logits = 6 * np.stack(cover) - 3 + rng.normal(0, 0.3, (2, 48, 48))
+            store[image] = np.full_like(logits, 3.0) if image == masks.ids[0] and name == "test" else logits
+        write_json(out / ".stages" / f"predict.{name}.json", {"key": name, "seconds": 1, "peak_rss_mb": 1})
+    return data, out
+
+
+def run(data, out, *stages, recipe=RECIPE):
+    return main(recipe, [*stages, "--data", str(data), "--out", str(out), "--trials", "3"])
+
+
+def test_the_score_at_the_test_images_mix_and_unusual_masks_are_told(ran, capsys):
+    data, out = ran
+    assert run(data, out, "tune", "submit", "report") == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    found = summary["dice_at_test_mix"]["half"]
+    assert found["source"] == "test truth"
+    assert sum(found["mix"].values()) == pytest.approx(1)
+    table = pd.read_csv(out / "oof_dice.csv", index_col=0)
+    line = Line(RECIPE, Config(data=data, out=out))
+    half = {i: line.strata["half"][i] for i in table.index}
+    parts = {name: table[[half[i] == name for i in table.index]] for name in ("big", "small")}
+    wanted = sum(found["mix"].get(name, 0) * metrics.score(part) for name, part in parts.items())
+    assert found["dice"] == pytest.approx(wanted)
+    assert found["dice_low"] <= found["dice"] <= found["dice_high"]
+    assert found["persons"] == {name: len({line.persons[i] for i in part.index}) for name, part in parts.items()}
+    assert "held-out Dice at the test images' half (big" in printed
+    page = (out / "report.html").read_text()
+    assert "At the test&#39;s half" in page
+    flagged = read_flags(out / "flags.csv")
+    assert {(f.image, f.cls, f.kind, f.value) for f in flagged} >= {("image20.png", "square", "area", 1)}
+    assert summary["flags"] == len(flagged)
+    assert f"{len(flagged)} masks' areas or places are unlike the training truth's" in printed
+    assert "Unusual masks" in page
+    assert run(data, out, "submit") == 0
+    assert "(as before)" in capsys.readouterr().out
+
+
+def test_without_test_truth_the_submission_says_which_images_are_which(ran):
+    data, out = ran
+    (data / "test_truth.csv").unlink()
+    assert run(data, out, "tune", "submit", "report") == 0
+    found = json.loads((out / "summary.json").read_text())["dice_at_test_mix"]["half"]
+    assert found["source"] == "submission"
+    assert 0 < found["dice"] < 1
+
+
+def test_a_kind_of_test_image_that_nobody_held_out_shows_has_no_score(ran, capsys):
+    data, out = ran
+    test_ids = {item.id for item in index(data, "test")}
+
+    def strata(truth):
+        return {"half": {i: "new" if i in test_ids else "old" for i in truth.ids}}
+
+    assert run(data, out, "tune", "submit", "report", recipe=dataclasses.replace(RECIPE, strata=strata)) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["dice_at_test_mix"]["half"]["dice"] is None
+    assert summary["dice_at_test_mix"]["half"]["lacking"] == ["new"]
+    assert "half of the test images: new 100%; no held-out image is new" in capsys.readouterr().out
+    assert any("no held-out image is new" in note for note in summary["notes"])
