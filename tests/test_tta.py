@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segkit.tta import SYMMETRIES, TTA, OneView, views
+from segkit.tta import SYMMETRIES, TTA, OneView, as_views
 
 IMAGE = torch.randn(2, 1, 5, 7, generator=torch.Generator().manual_seed(0))
 ALL = ["none", "hflip", "vflip", "d4", "hflip, vflip", ["rot90", "antitranspose"]]
@@ -62,7 +62,7 @@ def test_every_view_is_taken_once(spec, names):
 def test_mirrors_times_turns_are_eight_views():
     turns = ["identity", "rot90", "rot180", "rot270"]
     spec = [f"{h}*{v}*{turn}" for h in ("identity", "hflip") for v in ("identity", "vflip") for turn in turns]
-    assert {view.name for view in views(spec)} == set(SYMMETRIES)
+    assert {view.name for view in as_views(spec)} == set(SYMMETRIES)
 
 
 @pytest.mark.parametrize("views", ALL)

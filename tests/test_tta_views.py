@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segkit.tta import SYMMETRIES, TTA, OneView, views
+from segkit.tta import SYMMETRIES, TTA, OneView, as_views
 
 CPU = torch.device("cpu")
 IMAGE = torch.randn(2, 1, 9, 13, generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ TWINS = {
 
 
 def view(text):
-    (found,) = views(text)
+    (found,) = as_views(text)
     return found
 
 
@@ -164,4 +164,4 @@ def test_inputs_come_back_untouched():
 )
 def test_a_mistake_is_named(text, says):
     with pytest.raises(ValueError, match=says):
-        views(text)
+        as_views(text)

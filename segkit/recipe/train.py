@@ -110,11 +110,11 @@ def fit_fold(line: Line, fold: int) -> None:
     from segkit.data import SegmentationData
     from segkit.predict import DiceValidator
     from segkit.train import TensorBoard, fit
-    from segkit.tta import views
+    from segkit.tta import as_views
 
     config, size = line.config, (line.config.size, line.config.size)
     cache = line.folder / "cache"
-    views(config.views)  # a misspelt one is better known now than after the training
+    as_views(config.views)  # a misspelt one is better known now than after the training
     torch.manual_seed(config.seed)
     model = create_model(config, line.classes, weights=config.weights)
     train, held_out = line.items_of(fold, held_out=False), line.items_of(fold, held_out=True)

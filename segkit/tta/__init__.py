@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from segkit.files import nearest
 from segkit.tta import merges
-from segkit.tta.views import SYMMETRIES, View, views
+from segkit.tta.steps import SYMMETRIES
+from segkit.tta.views import View, as_views
 
-__all__ = ["SYMMETRIES", "TTA", "OneView", "View", "views"]
+__all__ = ["SYMMETRIES", "TTA", "OneView", "View", "as_views"]
 
 Swaps = Sequence[tuple[int, int]] | Sequence[tuple[str, str]]
 
@@ -21,7 +22,7 @@ class TTA(nn.Module):
     """A model that looks several times: `TTA(model)(image)` has the shape and meaning of `model(image)`.
 
     model: a module or function, (N, in, H, W) -> (N, C, h, w). views: text as "hflip", "d4, scale(1.25)" or a
-    list of such (see `views`); the image as it is always belongs to them, and each different view is taken
+    list of such (see `as_views`); the image as it is always belongs to them, and each different view is taken
     once. Where a turned or shifted view did not see a pixel it does not count for that pixel.
 
     domain: what the model returns, what is merged and what comes out, "logits" or "probs"; nothing is
@@ -113,9 +114,9 @@ class TTA(nn.Module):
 class OneView(nn.Module):
     """A model that sees one view alone, undone: for storing what each view says, to choose among them.
 
-    model, class_swaps, classes as for TTA; view: one, as `views` reads it. Where a turned or shifted view did not see a
-    pixel it says what it says of the nearest that it saw. -> float32 (N, C, h, w), without gradients. ValueError
-    for several views at once.
+    model, class_swaps, classes as for TTA; view: one, as `as_views` reads it. Where a turned or shifted view did
+    not see a pixel it says what it says of the nearest that it saw. -> float32 (N, C, h, w), without gradients.
+    ValueError for several views at once.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class OneView(nn.Module):
         classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        found = views(view)
+        found = as_views(view)
         if len(found) != 1:
             raise ValueError(f"view={view!r} is {len(found)} views; name one: OneView(model, 'hflip')")
         self.model, self.view = model, found[0]
@@ -182,7 +183,7 @@ class _Channels:
 def _with_identity(spec: str | View | Iterable[str | View]) -> tuple[View, ...]:
     """The views, the untouched image first."""
     rest = [spec] if isinstance(spec, (str, View)) else list(spec)
-    return views(["identity", *rest])
+    return as_views(["identity", *rest])
 
 
 def _weights(given: Mapping[str, float], chosen: Sequence[View]) -> dict[View, float]:
@@ -191,7 +192,7 @@ def _weights(given: Mapping[str, float], chosen: Sequence[View]) -> dict[View, f
     for name, weight in given.items():
         if name == "*":
             continue
-        for view in views(name):
+        for view in as_views(name):
             if view not in weights:
                 raise ValueError(f"weights name {name!r}; {nearest(view.name, [v.name for v in chosen])}")
             weights[view] = float(weight)

@@ -1,178 +1,17 @@
-"""Views of an image that undo themselves on what a network made of them."""
+"""Views of an image: steps one after another, read from text, told apart."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from segkit.files import nearest
+from segkit.tta.steps import STEPS, SYMMETRIES, Size, Step, Symmetry
 
-Size = tuple[int, int]
-
-
-class Step(Protocol):
-    """One thing that is done to an image. Fill: "border" repeats the edge where nothing was seen, "zeros" leaves 0."""
-
-    @property
-    def mirrored(self) -> bool: ...
-    @property
-    def partial(self) -> bool: ...
-    def apply(self, image: Tensor) -> Tensor: ...
-    def size(self, size: Size) -> Size: ...
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    """A mirror flip (or none), then quarter turns against the clock: the eight of the square."""
-
-    mirrored: bool
-    turns: int
-    partial = False
-
-    def apply(self, image: Tensor) -> Tensor:
-        return torch.rot90(image.flip(-1) if self.mirrored else image, self.turns, (-2, -1))
-
-    def size(self, size: Size) -> Size:
-        return (size[1], size[0]) if self.turns % 2 else size
-
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
-        out = torch.rot90(out, -self.turns, (-2, -1))
-        return out.flip(-1) if self.mirrored else out
-
-    def then(self, other: Symmetry) -> Symmetry:
-        """Both as one."""
-        turns = other.turns + (-self.turns if other.mirrored else self.turns)
-        return Symmetry(self.mirrored != other.mirrored, turns % 4)
-
-
-class _Whole:
-    """What keeps every pixel's place and sees the whole image."""
-
-    mirrored = partial = False
-
-    def size(self, size: Size) -> Size:
-        return size
-
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
-        return out
-
-
-@dataclass(frozen=True)
-class Rotate(_Whole):
-    """A turn by degrees against the clock around the middle, in the image's own frame."""
-
-    degrees: float
-    partial = True
-
-    def __post_init__(self) -> None:
-        if not 0 < abs(self.degrees) <= 45:
-            raise ValueError(f"rotate({self.degrees:g}): -45 to 45 degrees, not 0, are wanted; further take rot90")
-
-    def apply(self, image: Tensor) -> Tensor:
-        return _turned(image, self.degrees, "border")
-
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
-        return _turned(out, -self.degrees, fill)
-
-
-@dataclass(frozen=True)
-class Scale(_Whole):
-    """The whole image, larger or smaller."""
-
-    factor: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.factor < math.inf or self.factor == 1:
-            raise ValueError(f"scale({self.factor:g}): a factor above 0, not 1, is wanted")
-
-    def size(self, size: Size) -> Size:
-        return max(1, round(size[0] * self.factor)), max(1, round(size[1] * self.factor))
-
-    def apply(self, image: Tensor) -> Tensor:
-        return _resized(image, self.size((image.shape[-2], image.shape[-1])))
-
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
-        return _resized(out, size)
-
-
-@dataclass(frozen=True)
-class Shift(_Whole):
-    """Down and right by shares of the sides, in whole pixels."""
-
-    down: float
-    right: float
-    partial = True
-
-    def __post_init__(self) -> None:
-        if not (abs(self.down) < 1 and abs(self.right) < 1) or self.down == self.right == 0:
-            raise ValueError(f"shift({self.down:g}, {self.right:g}): shares of the sides in (-1, 1), not both 0")
-
-    def apply(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        return _moved(image, round(self.down * height), round(self.right * width), "border")
-
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
-        down, right = (round(round(a * n) * m / n) for a, n, m in zip((self.down, self.right), shown, size))
-        return _moved(out, -down, -right, fill)
-
-
-@dataclass(frozen=True)
-class Gamma(_Whole):
-    """Each image between its own extremes raised to a power, with its old mean and spread again."""
-
-    exponent: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.exponent < math.inf or self.exponent == 1:
-            raise ValueError(f"gamma({self.exponent:g}): an exponent above 0, not 1, is wanted")
-
-    def apply(self, image: Tensor) -> Tensor:
-        least, most = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
-        new = ((image - least) / (most - least).clamp(min=1e-12)) ** self.exponent
-        spread, old = (x.std((1, 2, 3), keepdim=True, correction=0) for x in (new, image))
-        centred = (new - new.mean((1, 2, 3), keepdim=True)) * (old / spread.clamp(min=1e-12))
-        return centred + image.mean((1, 2, 3), keepdim=True)
-
-
-@dataclass(frozen=True)
-class Multiply(_Whole):
-    """Every value times a factor: of an image normalised to mean 0, its contrast."""
-
-    factor: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.factor < math.inf or self.factor == 1:
-            raise ValueError(f"multiply({self.factor:g}): a factor above 0, not 1, is wanted")
-
-    def apply(self, image: Tensor) -> Tensor:
-        return image * self.factor
-
-
-SYMMETRIES = {
-    "identity": Symmetry(False, 0),
-    "rot90": Symmetry(False, 1),
-    "rot180": Symmetry(False, 2),
-    "rot270": Symmetry(False, 3),
-    "hflip": Symmetry(True, 0),
-    "transpose": Symmetry(True, 1),
-    "vflip": Symmetry(True, 2),
-    "antitranspose": Symmetry(True, 3),
-}
-STEPS: dict[str, Callable[..., Step]] = {
-    "rotate": Rotate,
-    "scale": Scale,
-    "shift": Shift,
-    "gamma": Gamma,
-    "multiply": Multiply,
-}
 PRESETS = {"none": ("identity",), "d4": tuple(SYMMETRIES)}
 
 
@@ -180,7 +19,7 @@ PRESETS = {"none": ("identity",), "d4": tuple(SYMMETRIES)}
 class View:
     """Steps done to an image one after another; equal views do the same.
 
-    name: as `views` reads it. mirrored: an odd number of mirrors, so that left and right are exchanged. partial:
+    name: as `as_views` reads it. mirrored: an odd number of mirrors, so that left and right are exchanged. partial:
     something of the image leaves the frame.
     """
 
@@ -225,7 +64,7 @@ class View:
         return self.undo(ones, size, shown, fill="zeros")[0, 0] > 0.999
 
 
-def views(spec: str | View | Iterable[str | View]) -> tuple[View, ...]:
+def as_views(spec: str | View | Iterable[str | View]) -> tuple[View, ...]:
     """Different views, in order: text such as "d4, hflip*scale(1.25), rotate(-5)", or a list of such.
 
     Names are the eight symmetries of the square ("identity", "hflip", "vflip", "rot90", "rot180", "rot270",
@@ -233,7 +72,7 @@ def views(spec: str | View | Iterable[str | View]) -> tuple[View, ...]:
     `gamma(exponent)`, `multiply(factor)`, "none" and "d4"; `*` does one after the other. What does the same is one
     view. ValueError for what cannot be read, with its neighbours, and for steps that do nothing.
 
-    >>> [view.name for view in views("none, hflip*vflip, rot180, hflip*scale(1.5)")]
+    >>> [view.name for view in as_views("none, hflip*vflip, rot180, hflip*scale(1.5)")]
     ['identity', 'rot180', 'hflip*scale(1.5)']
     """
     found: dict[tuple[Step, ...], View] = {}
@@ -284,29 +123,3 @@ def _name(step: Step) -> str:
         return next(name for name, other in SYMMETRIES.items() if other == step)
     name = next(name for name, kind in STEPS.items() if kind is type(step))
     return f"{name}({', '.join(f'{value:g}' for value in vars(step).values())})"
-
-
-def _turned(x: Tensor, degrees: float, fill: str) -> Tensor:
-    """Bilinear, in the frame's own pixels, around its middle."""
-    height, width = x.shape[-2:]
-    sin, cos = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    matrix = [[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]]
-    theta = torch.tensor([matrix], dtype=x.dtype, device=x.device).expand(len(x), 2, 3)
-    places = F.affine_grid(theta, list(x.shape), align_corners=False)
-    return F.grid_sample(x, places, padding_mode=fill, align_corners=False)
-
-
-def _resized(x: Tensor, size: Size) -> Tensor:
-    """Bilinear with half pixels, area-weighted where it shrinks."""
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
-
-
-def _moved(x: Tensor, down: int, right: int, fill: str) -> Tensor:
-    for axis, by in ((2, down), (3, right)):
-        side = x.shape[axis]
-        places = torch.arange(side, device=x.device) - by
-        x = x.index_select(axis, places.clamp(0, side - 1))
-        if fill == "zeros":
-            outside = (places < 0) | (places >= side)
-            x = x.masked_fill(outside.view(-1, 1) if axis == 2 else outside, 0)
-    return x
