@@ -13,7 +13,6 @@ from segkit.postprocess import Pipeline, rows
 from segkit.predictions import PredictionStore
 from segkit.thresholds import curves
 
-
 LAUNCH = """
 import runpy, sys
 sys.argv = sys.argv[1:]
