@@ -177,7 +177,9 @@ def theirs(tmp_path):
     for name in ("a", "b"):
         np.save(tmp_path / "probs" / f"{name}.npy", noise.uniform(0.1, 0.9, (2, 6, 8)).astype(np.float32))
         cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.zeros((12, 16), np.uint8))
-    (tmp_path / "other.csv").write_text("ImageId,Label,EncodedPixels\na,x,0 1 12 1\nb,x,-1\n")
+    (tmp_path / "other.csv").write_text(
+        "ImageId,Label,EncodedPixels,Usage\na,x,0 1 12 1,p\nb,x,-1,p\na,y,NaN,p\nb,y,,p\n"
+    )
     return tmp_path
 
 
@@ -213,7 +215,7 @@ def test_import_of_a_csv(theirs, capsys):
     out = theirs / "ours.csv"
     asked = ("import", theirs / "other.csv", "-o", out, "--columns", "ImageId", "Label", "EncodedPixels")
     assert call(capsys, *asked, "--order", "F", "--start", "0", "--images", theirs / "images")[0] == 0
-    assert out.read_text().splitlines() == ["image_name,class,rle", "a.png,x,1 2", "b.png,x,"]
+    assert out.read_text().splitlines() == ["image_name,class,rle", "a.png,x,1 2", "b.png,x,", "a.png,y,", "b.png,y,"]
 
 
 @pytest.mark.parametrize(

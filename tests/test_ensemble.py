@@ -206,6 +206,14 @@ def test_a_vote_keeps_the_rows_of_a_file_that_goes_class_by_class(tmp_path):
     assert [(i, c) for i, c, _ in ensemble.vote([one, tmp_path / "3.csv"], missing="empty")] == names
 
 
+@pytest.mark.parametrize("need", [0, -1, 2.5, float("nan")])
+def test_what_a_pixel_can_never_need_is_an_error(need):
+    masks = [submission.as_masks({"a": {"x": Runs([[0, 1]])}})] * 2
+    with pytest.raises(ValueError, match="at most 2, the weight of all, for class x"):
+        list(ensemble.vote(masks, need))
+    assert [r.area for _, _, r in ensemble.vote(masks, 0.3, [0.1, 0.2])] == [1]  # which add up to .30000000000000004
+
+
 def test_masks_of_different_sizes_name_the_image():
     one, two = (submission.as_masks({"a": {"x": Runs([[0, 1]], shape)}}) for shape in ((1, 2), (2, 1)))
     with pytest.raises(ValueError, match="image a, class x: masks of different shapes"):

@@ -278,9 +278,13 @@ def test_differences_in_sum(tmp_path):
 @pytest.mark.parametrize("extra", ["c,x,1 1\nc,y,\n", "a,z,1 1\nb,z,\n"])
 def test_files_of_other_rows_cannot_be_compared(tmp_path, extra):
     short, long = csv(tmp_path, GOOD), csv(tmp_path, GOOD + extra, "t.csv")
-    for pair in ((short, long), (long, short)):
-        with pytest.raises(ValueError, match="cannot be compared"):
+    for pair in ((short, long), (long, short), map(submission.read, (short, long))):
+        with pytest.raises(ValueError, match=r"cannot be compared: .*s\.csv lacks . rows of .*t\.csv, image"):
             submission.diff(*pair)
+    with pytest.raises(
+        ValueError, match=r"the second submission lacks 1 rows of the first submission, image a, class x"
+    ):
+        submission.diff(*map(submission.as_masks, ({"a": {"x": Runs([])}}, {"a": {}})))
     with pytest.raises(ValueError, match="cannot be compared"):
         submission.diff(short, csv(tmp_path, GOOD.replace("b,x,3 2\n", ""), "u.csv"))
 

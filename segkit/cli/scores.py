@@ -55,7 +55,7 @@ def score(
         if whose is not None:
             print(_interval(metrics.bootstrap(table, whose, **mixed)))
     skipped = metrics.dice_table(masks, target, empty="skip")
-    width = max(map(len, table.columns))
+    width = max(map(len, ("class", *table.columns)))
     print(f"{'class':{width}}   Dice  where present (images)")
     for cls in table.columns:
         have = skipped[cls].notna().sum()

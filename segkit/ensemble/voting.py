@@ -26,10 +26,11 @@ def vote(
 
     One row of each file is in memory at a time, so that neither their number nor their size matters.
 
-    need: the weight a pixel needs; default more than half of the total. weights: one for each submission, default 1,
-    or {class: one for each} with "*" for the others; half is of the class's own total then. Rows are matched by
-    (image, class). missing: what a row is that one submission has and another lacks: "error", a ValueError before the
-    first row that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
+    need: the weight a pixel needs, at most the total; default more than half of it. weights: one for each submission,
+    default 1, or {class: one for each} with "*" for the others; half is of the class's own total then. Rows are matched
+    by (image, class). missing: what a row is that one submission has and another lacks: "error", a ValueError before
+    the first row that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay
+    out).
     repair: mend RLE of the files that is not whole, as submission.read does.
 
     >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
@@ -44,9 +45,12 @@ def vote(
         raise ValueError(f"missing={missing!r}: error or empty is wanted")
     given = weights if isinstance(weights, Mapping) else {"*": weights}
     shares = {cls: _shares(w, len(masks), cls) for cls, w in per_class(given, masks[0].classes).items()}
+    for cls, share in shares.items():
+        if need is not None and not 0 < need <= sum(share) * (1 + 1e-9):
+            raise ValueError(f"need={need}: more than 0 and at most {sum(share):g}, the weight of all, for class {cls}")
     half = {cls: np.nextafter(sum(w) / 2, np.inf) + 1e-6 * sum(w) for cls, w in shares.items()}
     if missing == "error":
-        names = [f"number {n}" if isinstance(s, Masks) else str(s) for n, s in enumerate(submissions, 1)]
+        names = [m.name or f"number {n}" for n, m in enumerate(masks, 1)]
         rows = set(masks[0].rows)
         for name, source in zip(names[1:], masks[1:]):
             theirs = set(source.rows)

@@ -44,7 +44,7 @@ def diff(a: str | Path | Masks, b: str | Path | Masks) -> list[Difference]:
     ValueError where one lacks rows of the other.
     """
     first, second = (given if isinstance(given, Masks) else read(given) for given in (a, b))
-    names = ["Masks" if isinstance(given, Masks) else str(given) for given in (a, b)]
+    names = [masks.name or f"the {place} submission" for masks, place in ((first, "first"), (second, "second"))]
     rows = (set(first.rows), set(second.rows))
     for name, other, lacking in ((names[0], names[1], rows[1] - rows[0]), (names[1], names[0], rows[0] - rows[1])):
         if lacking:

@@ -13,7 +13,7 @@ class Masks(Mapping[str, Mapping[str, Runs]]):
     """(image, class) -> Runs, read when asked for: masks["a.png"]["Radius"].
 
     ids: image names in order; classes: in order; sizes: {id: (H, W)} where known, else empty; rows: the (id, class)
-    there are, in a file's order, by default every class of every image.
+    there are, in a file's order, by default every class of every image; name: what errors call them, such as a path.
     load(id, cls) -> Runs, raising KeyError where there is none.
     """
 
@@ -25,10 +25,11 @@ class Masks(Mapping[str, Mapping[str, Runs]]):
         *,
         sizes: Mapping[str, tuple[int, int]] | None = None,
         rows: Collection[tuple[str, str]] | None = None,
+        name: str = "",
     ) -> None:
         self.ids, self.classes = tuple(ids), tuple(classes)
         self.sizes = dict(sizes or {})
-        self._rows = rows
+        self.name, self._rows = name, rows
         self._load, self._known = load, frozenset(self.ids)
 
     @property

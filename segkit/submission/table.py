@@ -67,7 +67,7 @@ def read(path: str | Path, *, sizes: Mapping[str, tuple[int, int]] | None = None
             warnings.warn(f"{where}: the RLE text was repaired: {'; '.join(notes)}", RepairWarning, stacklevel=3)
         return runs
 
-    return Masks(ids, classes, load, sizes=sizes, rows=places.keys())
+    return Masks(ids, classes, load, sizes=sizes, rows=places.keys(), name=str(path))
 
 
 def _cell(text: str) -> str:
