@@ -99,20 +99,21 @@ def test_rows_are_found_again_whatever_is_quoted(tmp_path_factory, rows):
         assert [read[i][c].text() for i, c, _ in reversed(cells)] == [text for _, _, text in reversed(cells)]
 
 
-def test_reading_holds_no_texts_and_serves_threads(tmp_path):
-    text = Runs(np.arange(50_000)[:, None] * 4 + [0, 2]).text()  # 500 kB
-    keys = [(f"{n}.png", "x") for n in range(60)]
-    path = submission.write(tmp_path / "s.csv", ((*key, f"{text} {300_000 + n} 1") for n, key in enumerate(keys)))
+def test_reading_comparing_and_checking_hold_no_texts_and_serve_threads(tmp_path):
+    text = Runs(np.arange(5_000)[:, None] * 4 + [0, 2]).text()  # 40 kB
+    keys = [(f"{n}.png", "x") for n in range(80)]
+    path = submission.write(tmp_path / "s.csv", ((*key, f"{text} {30_000 + n} 1") for n, key in enumerate(keys)))
     tracemalloc.start()
     read = submission.read(path)
     assert submission.diff(path, path) == []
+    assert submission.validate(path)["rows"] == 80
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert path.stat().st_size > 20e6
-    assert peak < 12e6
+    assert path.stat().st_size > 2.5e6
+    assert peak < 1.2e6
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda key: int(read[key[0]][key[1]].array[-1, 0]), keys))
-    assert found == [299_999 + n for n in range(60)]
+    assert found == [29_999 + n for n in range(80)]
 
 
 def test_a_file_that_changed_meanwhile_is_not_read_at_the_wrong_places(tmp_path):
