@@ -10,12 +10,16 @@ from segkit import metrics, submission
 from segkit.predictions import PredictionStore
 from segkit.recipe.line import Line
 
+SAME = 0.01
+"""Shares that differ by less are one mix."""
+
 
 def at_test_mix(line: Line, held_out: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """{"pose": {"dice", "dice_low", "dice_high", "mix", "persons", "images", "source", "lacking"}} of each group that
     the recipe knows and some test images show.
 
     mix: {stratum: share of the test images}; source: what says so, "test truth" or, where there is none, "submission".
+    A group whose shares are those of the held-out images already is left out: it would repeat their score.
     persons: held-out ones of each stratum. lacking: strata of test images that no held-out image is of; dice is then
     None, as nothing says how well they are done.
     """
@@ -25,7 +29,9 @@ def at_test_mix(line: Line, held_out: pd.DataFrame) -> dict[str, dict[str, Any]]
         known = {i: line.strata[name][i] for i in held_out.index if i in line.strata.get(name, {})}
         if not known or not values:
             continue
-        mix = {str(k): float(v) for k, v in pd.Series(values).value_counts(normalize=True).sort_index().items()}
+        mix, here = _shares(values), _shares(known)
+        if all(abs(mix.get(stratum, 0.0) - here.get(stratum, 0.0)) < SAME for stratum in {*mix, *here}):
+            continue
         out[name] = {"mix": mix, "source": source, "lacking": sorted(set(mix) - set(known.values()))}
         found = None
         if not out[name]["lacking"]:
@@ -50,6 +56,11 @@ def words(name: str, found: dict[str, Any]) -> str:
     persons = ", ".join(f"{stratum} {count}" for stratum, count in found["persons"].items())
     interval = f"95 % interval {low:.4f} to {high:.4f}" if low == low else "no interval"
     return f"held-out Dice at the test images' {name} ({mix}): {found['dice']:.4f} ({interval}; persons: {persons})"
+
+
+def _shares(values: dict[str, str]) -> dict[str, float]:
+    counts = pd.Series(values).value_counts(normalize=True).sort_index()
+    return {str(stratum): float(share) for stratum, share in counts.items()}
 
 
 def _of_test(line: Line) -> tuple[str, dict[str, dict[str, str]]]:

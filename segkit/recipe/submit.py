@@ -11,9 +11,12 @@ from segkit.files import read_json, replacing
 from segkit.postprocess import Flag, Pipeline, flags, rows
 from segkit.predictions import PredictionStore
 from segkit.recipe.line import Line
+from segkit.submission import Masks
 
 FLAGS = ["image", "class", "kind", "value", "low", "high"]
 """The columns of flags.csv."""
+FEWEST = 8
+"""Training images below which those of a kind are no measure: quartiles of a handful flag what is merely new."""
 
 
 def run(line: Line) -> None:
@@ -36,8 +39,8 @@ def run(line: Line) -> None:
         f"{found['empty']} empty, valid{'' if ran else ' (as before)'}"
     )
     unusual = read_flags(folder / "flags.csv")
-    where = f" in {len({flag.image for flag in unusual})} images: see flags.csv" if unusual else ""
-    line.say(f"  {len(unusual)} masks' areas or places are unlike the training truth's{where}")
+    where = f", in {len({flag.image for flag in unusual})} images: see flags.csv" if unusual else ""
+    line.say(f"  {len(unusual)} findings of unusual area or place against the training truth{where}")
 
 
 def write(line: Line) -> None:
@@ -45,9 +48,30 @@ def write(line: Line) -> None:
     store = PredictionStore.open(line.folder / "test.zarr")
     pipeline = Pipeline.load(line.folder / "post.json").with_classes(store.classes)
     submission.write(line.folder / "submission.csv", rows(store, pipeline))
-    found = flags(submission.read(line.folder / "submission.csv", sizes=store.sizes), line.truth)
+    found = unusual(line, submission.read(line.folder / "submission.csv", sizes=store.sizes))
     with replacing(line.folder / "flags.csv") as part:
         pd.DataFrame(found, columns=FLAGS).to_csv(part, index=False, float_format="%.6g")
+
+
+def unusual(line: Line, masks: Masks) -> list[Flag]:
+    """The flags of each image by the training truth of its own kind (pose, hand: as the masks themselves show it), so
+    that a pose that is rare in training is not flagged as such; of kinds with few training images by all of them."""
+    truth, shown = line.truth, line.recipe.strata(masks)
+    found: list[Flag] = []
+    kinds: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for image in masks.ids:
+        kind = tuple((name, values[image]) for name, values in shown.items() if image in values)
+        kinds.setdefault(kind, []).append(image)
+    for kind, ids in kinds.items():
+        alike = [i for i in truth.ids if all(line.strata[name].get(i) == value for name, value in kind)]
+        reference = _part(truth, alike) if len(alike) >= FEWEST else truth
+        found += flags(_part(masks, ids), reference)
+    place = {image: number for number, image in enumerate(masks.ids)}
+    return sorted(found, key=lambda flag: place[flag.image])
+
+
+def _part(masks: Masks, ids: list[str]) -> Masks:
+    return Masks(ids, masks.classes, lambda image, cls: masks[image][cls], sizes=masks.sizes)
 
 
 def read_flags(path: Path) -> list[Flag]:

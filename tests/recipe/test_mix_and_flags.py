@@ -11,16 +11,19 @@ from test_line import RECIPE, draw
 from segkit import grid, metrics
 from segkit.annotations import Truth, index
 from segkit.files import write_json
+from segkit.postprocess import flags
 from segkit.predictions import PredictionStore
 from segkit.recipe import Config, main
 from segkit.recipe.line import Line
-from segkit.recipe.submit import read_flags
+from segkit.recipe.submit import read_flags, unusual
+from segkit.rle import Runs
+from segkit.submission import Masks
 
 
 @pytest.fixture
 def ran(tmp_path):
     """A run folder after predict: the stores hold what a good network would say; one test image is all bone."""
-    data, out = draw(tmp_path / "data", train=20, test=6), tmp_path / "run"
+    data, out = draw(tmp_path / "data", train=20, test=5), tmp_path / "run"
     assert main(RECIPE, ["audit", "--data", str(data), "--out", str(out), "--folds", "0", "--trials", "3"]) == 0
     line = Line(RECIPE, Config(data=data, out=out))
     truth, test = line.truth, Truth.open(data / "test_truth.csv")
@@ -70,10 +73,39 @@ def test_the_score_at_the_test_images_mix_and_unusual_masks_are_told(ran, capsys
     flagged = read_flags(out / "flags.csv")
     assert {(f.image, f.cls, f.kind, f.value) for f in flagged} >= {("image20.png", "square", "area", 1)}
     assert summary["flags"] == len(flagged)
-    assert f"{len(flagged)} masks' areas or places are unlike the training truth's" in printed
+    assert f"{len(flagged)} findings of unusual area or place against the training truth, in " in printed
     assert "Unusual masks" in page
     assert run(data, out, "submit") == 0
     assert "(as before)" in capsys.readouterr().out
+
+
+def test_an_image_is_judged_by_those_of_its_kind(ran):
+    """All training squares at the left are large, at the right small: a large one at the right is unusual there."""
+    data, out = ran
+    line = Line(RECIPE, Config(data=data, out=out))
+    square = {n: np.zeros((64, 64), bool) for n in range(41)}
+    for n, mask in square.items():
+        large, right = n % 2 == 0 or n == 40, n % 2 or n == 40
+        x = (36 if right else 4) + n % 3
+        mask[8 : 28 if large else 14, x : x + (20 if large else 6)] = True
+    rows = {f"i{n}": {"square": Runs.from_mask(mask)} for n, mask in square.items()}
+
+    def strata(masks):
+        return {"side": {i: "right" if masks[i]["square"].mask()[:, 32:].any() else "left" for i in masks.ids}}
+
+    def masks(ids):
+        return Masks(ids, ("square",), lambda i, c: rows[i][c], sizes=dict.fromkeys(ids, (64, 64)))
+
+    line.recipe = dataclasses.replace(RECIPE, strata=strata)
+    line.truth, line.test_truth = masks([f"i{n}" for n in range(36)]), None
+    odd = [f"i{n}" for n in range(36, 41)]
+    found = unusual(line, masks(odd))
+    assert ("i40", "area") in {(flag.image, flag.kind) for flag in found}
+    assert {flag.image for flag in found} == {"i40"}
+    assert not [flag for flag in flags(masks(odd), line.truth) if flag.kind == "area"]  # among all it is nothing new
+    line.truth = masks([f"i{n}" for n in range(0, 36, 2)] + ["i1"])  # one small square: too few to be a measure
+    del line.strata
+    assert unusual(line, masks(["i3"])) == flags(masks(["i3"]), line.truth) != []
 
 
 def test_without_test_truth_the_submission_says_which_images_are_which(ran):
