@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
-from segkit.models.unet import conv, double, he_normal
+from segkit.models.unet import conv, double
 from segkit.models.wrapper import set_prior
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from segkit.models import vgg
 from segkit.models import weights as pretrained
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
 from segkit.models.wrapper import set_prior
 
@@ -51,7 +51,7 @@ class DeepLabVGG(nn.Module):
             )
             for rate in rates
         )  # fmt: skip
-        vgg.he_normal(self.heads)
+        he_normal(self.heads)
         for score in (head.get_submodule("6") for head in self.heads):
             nn.init.normal_(score.get_parameter("weight"), std=0.01)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.models import vgg
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
 from segkit.models.wrapper import logit, set_prior
 
@@ -39,7 +39,7 @@ class FrontEnd(nn.Module):
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
         )
-        vgg.he_normal(self.fc)
+        he_normal(self.fc)
         self.score = nn.Conv2d(fc, classes, 1)
         nn.init.normal_(self.score.weight, std=0.01)
 

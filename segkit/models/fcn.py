@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.models import vgg
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
 from segkit.models.wrapper import set_prior
 
@@ -56,7 +56,7 @@ class FCN(nn.Module):
             nn.Conv2d(fifth, fc, 7, padding=3), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Conv2d(fc, fc, 1), nn.ReLU(inplace=True), nn.Dropout(dropout),
         )  # fmt: skip
-        vgg.he_normal(self.fc)
+        he_normal(self.fc)
         self.score = nn.ModuleList(nn.Conv2d(channels, classes, 1) for channels in (fc, fourth, third)[: skips + 1])
         for parameter in self.score.parameters():
             nn.init.zeros_(parameter)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 
 def widths(plan: Sequence[int], width: float) -> list[int]:
     """The channels of `plan` times `width`, at least one each. ValueError where width is not above 0.
@@ -14,3 +16,15 @@ def widths(plan: Sequence[int], width: float) -> list[int]:
     if not width > 0:
         raise ValueError(f"width multiplies the channels, got {width}; 1.0 is the paper's, 0.5 half of them")
     return [max(1, round(channels * width)) for channels in plan]
+
+
+def he_normal(body: nn.Module) -> None:
+    """Start convolutions from a normal of variance 2 / fan-in (He et al., ICCV 2015), biases at zero, in place.
+
+    Without it a dozen ReLUs in a row and no batch norm do not train.
+    """
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

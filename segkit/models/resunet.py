@@ -9,9 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
-from segkit.models.unet import he_normal
 from segkit.models.wrapper import set_prior
 
 

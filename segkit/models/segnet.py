@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.models import vgg
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
 from segkit.models.wrapper import set_prior
 
@@ -70,7 +70,7 @@ def segnet(
             layers += vgg.convs(inside, channels, 1, norm=True)
             inside = channels
         decoder.append(nn.Sequential(*layers))
-    vgg.he_normal(decoder)
+    he_normal(decoder)
     body = SegNet(
         vgg.trunk(in_channels, width=width, norm=True),
         decoder,
@@ -102,7 +102,7 @@ def segnet_basic(*, classes: int, in_channels: int, prior: float, width: float =
     )
     decoder = nn.ModuleList(nn.Sequential(*level(channels)) for _ in range(4))
     for part in (encoder, decoder):
-        vgg.he_normal(part)
+        he_normal(part)
     norm = nn.LocalResponseNorm(5)
     body = SegNet(encoder, decoder, nn.Conv2d(channels, classes, 1), drops=(0, 0, 0, 0), first=norm)
     set_prior(body.head, prior)

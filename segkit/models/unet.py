@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.models import wrapped
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
 from segkit.models.wrapper import set_prior
 
@@ -30,15 +30,6 @@ def double(inside: int, outside: int, *, norm: bool, padding: int = 1, bias: boo
     """Two of them, the U-Nets' usual block."""
     first = conv(inside, outside, norm=norm, padding=padding, bias=bias)
     return nn.Sequential(*first, *conv(outside, outside, norm=norm, padding=padding, bias=bias))
-
-
-def he_normal(body: nn.Module) -> None:
-    """Start convolutions from a normal of variance 2 / fan-in (the paper's section 3; He et al., ICCV 2015)."""
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 class UNet(nn.Module):

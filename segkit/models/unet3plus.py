@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
-from segkit.models.unet import conv, double, he_normal
+from segkit.models.unet import conv, double
 from segkit.models.wrapper import set_prior
 
 ABSENT = -12.0  # the highest logit of a class that the gate rules out: a probability of 6e-6

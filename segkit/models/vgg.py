@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from segkit.models import weights as pretrained
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 
 CHANNELS = (64, 128, 256, 512, 512)
 DEPTHS = (2, 2, 3, 3, 3)
@@ -35,15 +35,6 @@ def trunk(in_channels: int, *, width: float = 1.0, norm: bool = False, dilation:
     )
     he_normal(blocks)
     return blocks
-
-
-def he_normal(body: nn.Module) -> None:
-    """Start convolutions from He's normal (fan-in, for ReLU), their biases at zero, in place."""
-    for module in body.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def load_imagenet(blocks: nn.ModuleList, name: str, tag: str, *, fc: Sequence[nn.Module] = ()) -> None:
