@@ -1,5 +1,6 @@
 """segkit rle convert, as a user types it."""
 
+import json
 import typing
 
 from segkit.cli import RLEFormat, main
@@ -28,6 +29,23 @@ def test_repair_is_told_and_tells(tmp_path, capsys):
     assert out.read_text() == "id,rle\na,1 1 3 1\n"
     assert main([*words, "--size", "2", "4", "--sizes", "sizes.csv"]) == 2
     assert "either --size or --sizes" in capsys.readouterr().err
+
+
+def test_counts_of_coco_are_mended_too(tmp_path, capsys):
+    data, out = tmp_path / "data.json", tmp_path / "out.csv"
+    segmentation = {"size": [2, 3], "counts": [1, 3]}
+    found = {
+        "images": [{"id": 5, "file_name": "a.png", "height": 2, "width": 3}],
+        "categories": [{"id": 1, "name": "x"}],
+        "annotations": [{"id": 7, "image_id": 5, "category_id": 1, "segmentation": segmentation}],
+    }
+    data.write_text(json.dumps(found))
+    words = ["rle", "convert", str(data), "-o", str(out), "--from", "coco"]
+    assert main(words) == 2
+    assert "annotation 7, image a.png, class x: COCO counts add up to 4" in capsys.readouterr().err
+    assert main([*words, "--repair"]) == 0
+    assert "annotation 7, image a.png, class x: took 2 pixels" in capsys.readouterr().err
+    assert out.read_text() == "image_name,class,rle\na.png,x,2 1 4 2\n"  # down the columns 0 1, 1 1, 0 0
 
 
 def test_it_knows_the_formats_of_files():
