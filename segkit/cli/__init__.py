@@ -13,8 +13,9 @@ from typing import Any
 import tyro
 
 from segkit.cli.convert import RLEFormat, import_, rle
-from segkit.cli.data import audit, eda, models
+from segkit.cli.data import audit, eda
 from segkit.cli.ensembles import blend, vote
+from segkit.cli.networks import models
 from segkit.cli.scores import compare, score
 from segkit.cli.submissions import diff, validate
 

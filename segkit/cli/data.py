@@ -54,15 +54,3 @@ def eda(data: tyro.conf.Positional[Path], out: Path = Path("eda.html"), classes:
     report.write_eda(out, report.eda(items, truth, names, metadata=metadata), title=str(data))
     print(out)
     return 0
-
-
-def models(name: tyro.conf.Positional[str | None] = None) -> int:
-    """The networks that segkit.models.create knows, or the plan of one (needs torch).
-
-    Args:
-        name: Of one network.
-    """
-    from segkit import models as known
-
-    print(known.describe(name) if name else "\n".join(known.names()))
-    return 0

@@ -172,9 +172,9 @@ def _row(width: int, *, ocr: bool, good_for: str) -> Network:
 
 NETWORKS = (
     _row(18, ocr=False, good_for="thin and small structures at little cost: a strong baseline"),
-    _row(32, ocr=False, good_for="the same, larger"),
-    _row(48, ocr=False, good_for="the paper's: strong at 1024 px"),
+    _row(32, ocr=False, good_for="like w18, larger"),
+    _row(48, ocr=False, good_for="like w18, and the paper's own: strong at 1024 px"),
     _row(18, ocr=True, good_for="look-alike classes told apart by their region; train with aux=True"),
-    _row(32, ocr=True, good_for="the same, larger"),
+    _row(32, ocr=True, good_for="like w18, larger"),
     _row(48, ocr=True, good_for="a strong single model at 1024 px; AMP, much memory"),
 )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from segkit.models.layers import he_normal
 from segkit.models.registry import Network
-from segkit.models.unet import conv, he_normal
+from segkit.models.unet import conv
 from segkit.models.wrapper import set_prior
 
 ALPHA = 1.67
@@ -111,7 +112,7 @@ NETWORKS = (
         venue="Neural Networks",
         year=2020,
         stride=1,
-        good_for="objects of many sizes: a third of U-Net's cost",
+        good_for="objects of many sizes: a third of U-Net's GMAC, twice its memory",
         multiple=16,
     ),
 )

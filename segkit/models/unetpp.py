@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from segkit.models import wrapped
-from segkit.models.layers import widths
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
-from segkit.models.unet import double, he_normal
+from segkit.models.unet import double
 from segkit.models.wrapper import set_prior
 
 
@@ -87,7 +87,7 @@ NETWORKS = (
         venue="DLMIA",
         year=2018,
         stride=1,
-        good_for="thin structures; on an encoder the strongest U-Net at hand; more memory than a U-Net",
+        good_for="thin structures, with an encoder or by itself; more memory than a U-Net",
         multiple=16,
         on_encoder=wrapped.UNETPLUSPLUS,
     ),

@@ -151,7 +151,7 @@ NETWORKS = (
         authors="Chen et al.",
         venue="arXiv 1706.05587",
         year=2017,
-        good_for="the same, deeper",
+        good_for="like _resnet50, deeper",
     ),
     _torchvision(
         "fcn_resnet50",
@@ -216,7 +216,7 @@ NETWORKS = (
         good_for="transformers and ConvNeXt as encoders",
     ),
     _fixed("deeplabv3plus_resnet50", DEEPLABV3PLUS, "resnet50", good_for=DEEPLABV3PLUS.good_for),
-    _fixed("deeplabv3plus_resnet101", DEEPLABV3PLUS, "resnet101", good_for="the same, deeper: strong at 1024 px"),
+    _fixed("deeplabv3plus_resnet101", DEEPLABV3PLUS, "resnet101", good_for="like _resnet50, deeper: strong at 1024 px"),
     *(_fixed(f"segformer_{size}", SEGFORMER, f"mit_{size}", good_for=use) for size, use in SEGFORMERS.items()),
     *(
         _fixed(
@@ -239,7 +239,7 @@ NETWORKS = (
         authors="Sandler et al.",
         venue="CVPR",
         year=2018,
-        good_for="the cheapest U-Net with weights: laptops, quick tries",
+        good_for="quick tries: the least memory of the U-Nets here",
     ),
     _fixed(
         "dense_unet",
@@ -249,6 +249,6 @@ NETWORKS = (
         authors="Huang et al.",
         venue="CVPR",
         year=2017,
-        good_for="few parameters, features of all depths; much memory",
+        good_for="few parameters, features of all depths",
     ),
 )
