@@ -1,25 +1,35 @@
-"""The maths that losses share, computed once for a batch however many of them look at it."""
+"""What every loss works on, computed once for a batch however many of them look at it."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-FORMS = ("squared", "semimetric", "plain")
+from segkit.losses.statistics import CrossEntropy, Pixels, Predicted, Present, Product, Smaller, Statistic, per_class
+from segkit.losses.sums import pixel_sums as _pixel_sums
+
+FORMS: dict[str, tuple[Statistic, Statistic, Statistic]] = {
+    "squared": (Product(), Predicted(2), Present(2)),
+    "semimetric": (Smaller(), Predicted(), Present()),
+    "plain": (Product(), Predicted(), Present()),
+}
+TINY = 1e-12  # keeps 0 / 0 apart where there is nothing to average; far below one pixel
 
 
-class Pair:
-    """The logits and the target of a batch, and what follows from them, each computed on demand and once.
+class Pair(Pixels):
+    """The logits and the target of a batch, perhaps with weights of pixels, and what follows from them.
 
-    logits, target: (N, C, H, W); target in [0, 1], hard or soft, of any number type or bool. Everything is
-    float32 from here on (float64 where logits are), whatever precision the network ran in: sums over more
-    than 65,504 pixels overflow in float16. Raises ValueError for other shapes and types.
+    logits, target: (N, C, H, W); target in [0, 1], hard or soft, of any number type or bool; weight: None,
+    (N, 1, H, W) or (N, C, H, W), not negative, 0 for pixels to ignore. Maps and sums are float32 (float64
+    where logits are): sums over more than 65,504 pixels overflow in float16. Raises ValueError for other
+    shapes and types.
     """
 
-    def __init__(self, logits: Tensor, target: Tensor) -> None:
+    def __init__(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         if logits.ndim != 4 or logits.shape != target.shape:
             raise ValueError(
                 f"logits are {tuple(logits.shape)} and target is {tuple(target.shape)}; both must be (N, C, H, W), "
@@ -29,20 +39,28 @@ class Pair:
             raise ValueError(f"logits are {logits.dtype}; pass what the network returns, before any threshold")
         if target.dtype != torch.bool and not target.is_floating_point() and target.numel() and target.max() > 1:
             raise ValueError(f"target is {target.dtype} up to {target.max()}; scale it to [0, 1]")
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        self.logits = logits.to(dtype)
-        self.target = target.to(dtype)
-        self._sums: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        super().__init__(logits, target)
+        self.weight = None if weight is None else _checked(weight, logits)
+        self._sums: dict[Statistic, Tensor] = {}
 
     @cached_property
-    def probs(self) -> Tensor:
-        """sigmoid(logits), (N, C, H, W)."""
-        return self.logits.sigmoid()
+    def mass(self) -> Tensor:
+        """The weight of all pixels of each plane, (N, C): their number where none is weighted."""
+        n, c, h, w = self.given_logits.shape
+        if self.weight is None:
+            return torch.full((n, c), float(h * w), dtype=self.dtype, device=self.given_logits.device)
+        return self.weight.sum((2, 3), dtype=self.dtype)
 
-    @cached_property
-    def cross_entropy(self) -> Tensor:
-        """-y log p - (1 - y) log(1 - p) of every pixel, (N, C, H, W), exact for large logits."""
-        return F.binary_cross_entropy_with_logits(self.logits, self.target, reduction="none")
+    def prepare(self, statistics: Sequence[Statistic]) -> None:
+        """Compute these sums, all in one pass over the pixels."""
+        if missing := [statistic for statistic in dict.fromkeys(statistics) if statistic not in self._sums]:
+            sums = _pixel_sums(self.given_logits, self.given_target, self.weight, missing)
+            self._sums |= dict(zip(missing, sums.unbind(0)))
+
+    def sum(self, statistic: Statistic) -> Tensor:
+        """The weighted sum of a statistic over the pixels of each plane, (N, C)."""
+        self.prepare([statistic])
+        return self._sums[statistic]
 
     def sums(self, form: str) -> tuple[Tensor, Tensor, Tensor]:
         """What prediction and target have in common, and the size of either: three times (N, C).
@@ -51,28 +69,72 @@ class Pair:
         the Dice semimetric losses of Wang et al., 2023, written without absolute values. plain: sum p y, sum
         p, sum y.
         """
-        if form not in self._sums:
-            p, y = self.probs, self.target
-            if form == "squared":
-                terms = (p * y, p.square(), y.square())
-            elif form == "semimetric":
-                terms = (torch.minimum(p, y), p, y)
-            else:
-                terms = (p * y, p, y)
-            common, mine, theirs = (term.sum((2, 3)) for term in terms)
-            self._sums[form] = (common, mine, theirs)
-        return self._sums[form]
+        self.prepare(FORMS[form])
+        common, mine, theirs = (self._sums[statistic] for statistic in FORMS[form])
+        return common, mine, theirs
+
+    def planes(self, values: Tensor) -> Tensor:
+        """The mean of a map over the pixels of each plane, weighted: (N, C, H, W) -> (N, C)."""
+        total = (values if self.weight is None else values * self.weight).sum((2, 3))
+        return total / self.mass.clamp(min=TINY)
+
+    @property
+    def background(self) -> Tensor:
+        """What an absent class costs, (N, C): the mean cross-entropy of its plane."""
+        return self.sum(ABSENT) / self.mass.clamp(min=TINY)
+
+
+ABSENT = CrossEntropy()
 
 
 class Loss(nn.Module):
     """A loss of logits and target: subclasses say in `of` what they make of a `Pair`.
 
-    `loss(logits, target)` -> scalar, float32 (float64 for float64 logits), also under autocast.
+    `loss(logits, target, weight=None)` -> scalar, float32 (float64 for float64 logits), also under autocast.
+    Settings are attributes named as the constructor's parameters. class_weights: what each class counts in the
+    mean over classes, in channel order; only their ratios matter.
     """
+
+    class_weights: tuple[float, ...] | None = None
+
+    def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if class_weights is not None:
+            values = torch.as_tensor(class_weights, dtype=torch.float64)
+            if values.ndim != 1 or not (values >= 0).all() or not (values > 0).any():
+                raise ValueError(f"class_weights must be one number a class, none negative, got {class_weights}")
+            self.class_weights = tuple(values.tolist())
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The sums over pixels that `of` asks for: a `WeightedSum` computes those of all its members in one pass."""
+        return ()
 
     def of(self, pair: Pair) -> Tensor:
         raise NotImplementedError
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            return self.of(Pair(logits, target))
+            pair = Pair(logits, target, weight)
+            pair.prepare(self.statistics())
+            return self.of(pair)
+
+    def mean(self, terms: Tensor, counts: Tensor) -> Tensor:
+        """The mean of terms, (N, C) or (1, C), each counted as often as `counts` says and as its class weighs."""
+        if self.class_weights is not None:
+            counts = counts * per_class("class_weights", self.class_weights, counts)
+        return (terms * counts).sum() / counts.sum().clamp(min=TINY)
+
+    def extra_repr(self) -> str:
+        names = inspect.signature(type(self)).parameters
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names if hasattr(self, name))
+
+
+def _checked(weight: Tensor, logits: Tensor) -> Tensor:
+    n, c, h, w = logits.shape
+    if tuple(weight.shape) not in ((n, 1, h, w), (n, c, h, w)):
+        raise ValueError(
+            f"weight is {tuple(weight.shape)} for logits {tuple(logits.shape)}; it must be (N, 1, H, W) or (N, C, H, W)"
+        )
+    if weight.dtype != torch.bool and weight.numel() and weight.min() < 0:
+        raise ValueError(f"weight goes down to {weight.min()}; 0 ignores a pixel, and nothing counts less than that")
+    return weight.to(torch.promote_types(logits.dtype, torch.float32)).expand(n, c, h, w)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segkit.losses import BCELoss, DiceLoss, FocalLoss, Loss, Pair, TverskyLoss, WeightedSum, build
+from segkit.losses import LOSSES, BCELoss, DiceLoss, FocalLoss, Loss, Pair, TverskyLoss, WeightedSum, build
 
 
 def batch():
@@ -33,8 +33,25 @@ def test_the_sigmoid_is_computed_once(monkeypatch):
     calls = []
     original = torch.Tensor.sigmoid
     monkeypatch.setattr(torch.Tensor, "sigmoid", lambda x: calls.append(1) or original(x))
-    build("bce + dice + focal + jaccard + tversky")(*batch())
+    logits, target = batch()
+    loss = build("bce + dice + focal + jaccard + tversky + generalised_dice + focal_tversky")
+    value = loss(logits.requires_grad_(), target)
     assert len(calls) == 1
+    value.backward()
+    assert len(calls) == 2  # the map is not kept, but made again
+
+
+@pytest.mark.parametrize("names", [list(LOSSES), ["topk", "lovasz", "dice"], ["cldice", "boundary", "hausdorff"]])
+def test_any_losses_go_together(names):
+    logits, target = batch()
+    weight = torch.randint(0, 3, (2, 1, 6, 6))
+    together, apart = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    total = WeightedSum(dict.fromkeys(names, 0.5))(together, target, weight)
+    parts = [build(name)(apart, target, weight) for name in names]
+    torch.testing.assert_close(total, 0.5 * sum(parts))
+    total.backward()
+    (0.5 * sum(parts)).backward()
+    torch.testing.assert_close(together.grad, apart.grad)
 
 
 def test_weights_may_change_between_calls():
@@ -42,6 +59,56 @@ def test_weights_may_change_between_calls():
     first = loss(*batch())
     loss.weights["dice"] = 1.0
     torch.testing.assert_close(loss(*batch()), first + loss.terms["dice"])
+
+
+def test_stages_of_weights():
+    loss = build("0.3*bce + 0.7*dice; 0.6: 0.1*bce + 0.9*dice; 0.8: dice")
+    seen = {}
+    for share in (0, 0.3, 0.5999, 0.6, 0.79, 0.8, 1):
+        loss.set_progress(share)
+        seen[share] = tuple(loss.weights.values())
+    assert seen == {
+        0: (0.3, 0.7), 0.3: (0.3, 0.7), 0.5999: (0.3, 0.7), 0.6: (0.1, 0.9), 0.79: (0.1, 0.9), 0.8: (0, 1), 1: (0, 1),
+    }  # fmt: skip
+    same = WeightedSum({"bce": {0: 0.3, 0.6: 0.1, 0.8: 0}, "dice": {0.8: 1, 0.6: 0.9, 0: 0.7}})
+    assert repr(same) == repr(loss)
+    total = loss(*batch())
+    torch.testing.assert_close(total, loss.terms["dice"])  # bce weighs 0 and is still logged
+    assert set(loss.terms) == {"bce", "dice"}
+
+
+def test_a_weight_may_be_a_function_of_progress():
+    loss = WeightedSum({"dice": lambda share: 1 - share, "boundary": lambda share: share, "bce": 2})
+    assert loss.weights == {"dice": 1, "boundary": 0, "bce": 2}
+    loss.set_progress(0.25)
+    assert loss.weights == {"dice": 0.75, "boundary": 0.25, "bce": 2}
+
+
+def test_what_weighs_nothing_spoils_nothing():
+    class Broken(torch.nn.Module):
+        def forward(self, logits, target):
+            return logits.sum() * float("nan")
+
+    logits, target = batch()
+    loss = WeightedSum({"bce": 1, Broken(): 0})
+    total = loss(logits.requires_grad_(), target)
+    total.backward()
+    assert total.isfinite()
+    assert logits.grad.isfinite().all()
+    assert loss.terms["Broken"].isnan()
+
+
+def test_a_foreign_module_gets_the_weights_of_pixels_where_there_are_some():
+    class Brier(torch.nn.Module):
+        def forward(self, logits, target, weight=None):
+            cost = (logits.sigmoid() - target).square()
+            return cost.mean() if weight is None else (cost * weight).sum() / weight.sum()
+
+    logits, target = batch()
+    weight = torch.zeros(2, 1, 6, 6)
+    weight[..., :2] = 1
+    value = WeightedSum({Brier(): 1})(logits, target, weight)
+    torch.testing.assert_close(value, Brier()(logits[..., :2], target[..., :2]))
 
 
 def test_foreign_modules_and_two_of_a_kind():
@@ -98,11 +165,37 @@ def test_build_reads_single_losses_and_settings():
         ({"bce": -1, "dice": 1}, "weights must be"),
         ("0*bce", "weights must be"),
         (3, "got 3"),
+        ("bce + 2*bce", "bce is twice"),
+        ("True*bce", "no weight"),
+        ("dice(class_weights=1)", "one number a class"),
+        ("bce; 0.6", "cannot read the stage '0.6'"),
+        ("bce; 0.6: dice; 0.5: bce", "later than the stage before"),
+        ("bce; 1: dice", "below 1"),
+        ("bce; half: dice", "cannot read the stage"),
+        ("bce; 0.5: 0*bce", "weights must be"),
+        ({"bce": {0.5: 1}}, "the first at 0"),
+        ({"bce": {0: 1, 1.5: 2}}, "the first at 0"),
+        ({"bce": {0: 1, 0.5: -2}}, "weights must be"),
     ],
 )
 def test_build_names_what_it_cannot_read(spec, says):
     with pytest.raises(ValueError, match=says):
         build(spec)
+
+
+def test_progress_is_a_share():
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 3"):
+        build("bce + dice").set_progress(3)
+
+
+def test_what_a_run_was_trained_with_is_in_its_name():
+    """fit() compares the text of losses to tell runs apart: every setting is in it."""
+    specs = [
+        *LOSSES,
+        "dice(curve='log')", "dice(per_image=False)", "dice(class_weights=[1, 2])", "lovasz(errors='probs')",
+        "bce + dice", "bce + 2*dice", "bce + dice; 0.5: dice", "bce(pos_weight=2)", "focal(alpha=0.25)",
+    ]  # fmt: skip
+    assert len({repr(build(spec)) for spec in specs}) == len(specs)
 
 
 def test_a_new_loss_is_one_method():

@@ -1,0 +1,109 @@
+"""One loss for several outputs."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from segkit.losses import BCELoss, DeepSupervision, build
+
+
+def batch(h=8, w=8):
+    draw = torch.Generator().manual_seed(2)
+    return torch.randn(2, 3, h, w, generator=draw), torch.rand(2, 3, h, w, generator=draw)
+
+
+def at(logits, size):
+    return F.interpolate(logits, size, mode="bilinear")
+
+
+def test_one_output_is_the_loss_itself():
+    logits, target = batch()
+    loss = DeepSupervision(build("bce + dice"))
+    assert loss(logits, target) == build("bce + dice")(logits, target)
+    assert list(loss.terms) == ["bce", "dice"]
+
+
+def test_outputs_by_name():
+    logits, target = batch()
+    output = {"out": logits, "aux": at(logits, 4), "deep": [at(logits, 4), at(logits, 2)]}
+    loss = DeepSupervision(build("bce + dice"), weights={"aux": 0.4, "deep": 0.3}, falloff=0.5)
+    total = loss(output, target)
+    apart = build("bce + dice")
+    half, quarter = F.avg_pool2d(target, 2), F.avg_pool2d(target, 4)
+    values = [apart(logits, target), apart(at(logits, 4), half), apart(at(logits, 2), quarter)]
+    torch.testing.assert_close(total, values[0] + (0.4 + 0.3) * values[1] + 0.15 * values[2])
+    assert list(loss.terms) == ["bce", "dice", "aux", "deep_1", "deep_2"]
+    torch.testing.assert_close(loss.terms["deep_2"], values[2])
+    assert loss.terms["bce"] == BCELoss()(logits, target)  # the main output's
+
+
+def test_a_bare_list_halves_from_output_to_output():
+    logits, target = batch()
+    total = DeepSupervision(BCELoss())([logits, at(logits, 4), at(logits, 2)], target)
+    values = [BCELoss()(at(logits, 8 >> k), F.avg_pool2d(target, 1 << k)) for k in range(3)]
+    torch.testing.assert_close(total, values[0] + values[1] / 2 + values[2] / 4)
+
+
+def test_ignored_pixels_are_ignored_at_every_size():
+    """What the target holds where nothing counts reaches no smaller target."""
+    logits, target = batch()
+    weight = torch.ones(2, 1, 8, 8)
+    weight[:, :, :3] = 0
+    other = target.clone()
+    other[:, :, :3] = 1
+    output = {"out": logits, "aux": at(logits, 4)}
+    loss = DeepSupervision(build("bce + dice"))
+    torch.testing.assert_close(loss(output, target, weight), loss(output, other, weight))
+    half = F.avg_pool2d(target[:, :, 4:], 2)
+    loss.weights["aux"] = 1
+    small = loss({"out": torch.zeros_like(logits), "aux": at(logits, 4)}, target, weight)
+    small = small - build("bce + dice")(torch.zeros_like(logits), target, weight)
+    # rows of two: the first pair is ignored, the second counts half and holds its lower row alone
+    rows = torch.cat([F.avg_pool2d(target[:, :, 3:4].repeat(1, 1, 2, 1), 2), half], 2)
+    counts = torch.tensor([0.5, 1, 1]).view(1, 1, 3, 1).expand(2, 1, 3, 4)
+    torch.testing.assert_close(small, build("bce + dice")(at(logits, 4)[:, :, 1:], rows, counts))
+
+
+def test_gradients_reach_every_output():
+    logits, target = batch(6, 9)
+    outputs = [at(logits, size).requires_grad_() for size in ((6, 9), (3, 5), (1, 1))]
+    DeepSupervision(build("dice"))(outputs, target.to(torch.float16)).backward()
+    assert all(output.grad.abs().sum() > 0 for output in outputs)
+
+
+def test_targets_of_any_type():
+    logits, target = batch()
+    loss = DeepSupervision(BCELoss())
+    hard = target.round()
+    expected = loss([logits, at(logits, 4)], hard)
+    for other in (hard.bool(), hard.to(torch.uint8), hard.half()):
+        assert loss([logits, at(logits, 4)], other) == expected
+
+
+def test_any_function_will_do_and_progress_is_passed_on():
+    logits, target = batch()
+    loss = DeepSupervision(lambda logits, target: (logits.sigmoid() - target).abs().mean())
+    assert loss({"out": logits, "aux": logits}, target) > 0
+    loss.set_progress(0.5)
+    inner = build("bce + dice; 0.5: dice")
+    DeepSupervision(inner).set_progress(0.7)
+    assert inner.weights == {"bce": 0, "dice": 1}
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ({"out": torch.zeros(1, 1, 4, 4), "other": torch.zeros(1, 1, 4, 4)}, "'other' has no weight"),
+        ({"main": torch.zeros(1, 1, 4, 4)}, "must be named 'out'"),
+        ({"out": torch.zeros(1, 1, 8, 8)}, r"\(8, 8\) and the target \(4, 4\)"),
+        ([], "no output"),
+    ],
+)
+def test_wrong_outputs_are_refused(output, says):
+    with pytest.raises(ValueError, match=says):
+        DeepSupervision(BCELoss())(output, torch.zeros(1, 1, 4, 4))
+
+
+def test_wrong_weights_are_refused():
+    with pytest.raises(ValueError, match="must not be negative"):
+        DeepSupervision(BCELoss(), weights={"aux": -1})
