@@ -7,7 +7,17 @@ import torch
 from torch import nn
 from torch.optim import swa_utils
 
-from segkit.averaging import EMA, SWA, average, greedy_soup, load_weights, save_weights, update_bn
+from segkit.averaging import (
+    EMA,
+    SWA,
+    Measured,
+    average,
+    greedy_soup,
+    load_weights,
+    measured_bn,
+    save_weights,
+    update_bn,
+)  # fmt: skip
 
 
 def net(value=None):
@@ -163,13 +173,21 @@ def test_greedy_soup_keeps_what_helps():
         return -abs(state["w"].item() - 5)
 
     soup = greedy_soup([{"w": torch.tensor([v])} for v in (20.0, 7.0, 4.0, 0.0)], score)
-    assert soup["w"].item() == 5.5
+    assert soup.state["w"].item() == 5.5
+    assert soup.members == (2, 1)
+    assert (soup.score, soup.scores) == (-0.5, (-15, -2, -1, -5))
     assert asked[:4] == [20, 7, 4, 0]
     assert len(asked) == 7
+    known = greedy_soup([{"w": torch.tensor([v])} for v in (20.0, 7.0, 4.0, 0.0)], score, scores=soup.scores)
+    assert known == soup
+    assert len(asked) == 7 + 3
     alone = greedy_soup([{"w": torch.tensor([v])} for v in (5.0, 5.0, 9.0)], lambda s: -abs(s["w"].item() - 5))
-    assert alone["w"].item() == 5
+    assert alone.state["w"].item() == 5
+    assert alone.members == (0,)
     with pytest.raises(ValueError, match="soup"):
         greedy_soup([], score)
+    with pytest.raises(ValueError, match="1 scores for 2 checkpoints"):
+        greedy_soup([{}, {}], score, scores=[1.0])
 
 
 def test_update_bn_agrees_with_torch_and_leaves_the_rest():
@@ -195,3 +213,23 @@ def test_update_bn_without_inputs_leaves_the_statistics():
     assert (model[1].running_mean == 4).all()
     assert model[1].momentum == 0.1
     update_bn(nn.Conv2d(1, 1, 1), [])  # nothing to do
+
+
+@pytest.mark.parametrize(("wanted", "kept"), [(0.0, "after"), (4.0, "before")])
+def test_estimating_anew_is_measured_and_the_better_is_kept(wanted, kept):
+    """Images of mean 0 have statistics near 0: right for one score, wrong for another; neither is taken on trust."""
+    model = net(4.0)
+    nn.init.zeros_(model[0].bias)
+    asked = []
+
+    def score(model):
+        asked.append(model[1].running_mean.mean().item())
+        return -abs(asked[-1] - wanted)
+
+    draw = torch.Generator().manual_seed(0)
+    found = measured_bn(model, [torch.randn(4, 1, 8, 8, generator=draw) for _ in range(4)], score)
+    assert len(asked) == 2
+    assert (found.before, found.after) == tuple(-abs(value - wanted) for value in asked)
+    assert found.kept == kept
+    assert model[1].running_mean.mean().item() == asked[kept == "after"]
+    assert measured_bn(nn.Conv2d(1, 1, 1), [], lambda model: 7.0) == Measured(7.0, 7.0)

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from segkit.annotations import Truth
 from segkit.augment import Augment, medium
+from segkit.averaging import average, update_bn
 from segkit.checkpoints import load_weights
 from segkit.data import SegmentationData
 from segkit.losses import WeightedSum
 from segkit.predict import DiceValidator
 from segkit.train import TensorBoard, fit
 from segkit.train.batches import Plan
-from segkit.train.loop import parameter_groups
 
 SIZE = (32, 32)
 bce = nn.functional.binary_cross_entropy_with_logits
@@ -85,17 +85,18 @@ def test_a_set_smaller_than_a_batch_is_one_batch():
 
 
 # -- the same weights --------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("averaging", ["none", "ema", "swa"])
+@pytest.mark.parametrize("averaging", ["none", "ema", "swa", "soup"])
 def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(items, tmp_path, averaging):
     data = SegmentationData(items, CLASSES, size=SIZE, augment=medium(), class_swaps=SWAPS)
-    options = {"averaging": averaging, "swa_start": 0.25}
-    whole, result = run(data, tmp_path / "whole", validate=scores(0.1, 0.2, 0.3, 0.4), **options)
+    options = {"averaging": averaging, "swa_start": 0.25, "soup_size": 2}
+    after = [0.3, 0.3, 0.2]  # what is scored when the epochs are over: less than the best
+    whole, result = run(data, tmp_path / "whole", validate=scores(0.1, 0.2, 0.3, 0.4, *after), **options)
     with pytest.raises(Killed):
         run(data, tmp_path / "cut", validate=scores(0.1, 0.2), **options)
     torch.load(tmp_path / "cut" / "resume.ckpt", weights_only=True)
     torch.manual_seed(99)  # whatever the new process draws before
     resumed, again = run(
-        data, tmp_path / "cut", validate=scores(0.3, 0.4), model=network(seed=5), **options
+        data, tmp_path / "cut", validate=scores(0.3, 0.4, *after), model=network(seed=5), **options
     )  # fmt: skip
     assert same_weights(whole, resumed)
     assert (result.best, result.best_epoch) == (again.best, again.best_epoch) == (0.4, 4)
@@ -236,6 +237,130 @@ def test_swa_keeps_the_mean_of_the_last_epochs(data, tmp_path):
     torch.testing.assert_close(mean, (ends[2] + ends[3]) / 2)
 
 
+def test_swa_holds_the_rate_that_it_averages_along(data, tmp_path):
+    _, result = run(data, tmp_path / "run", averaging="swa", swa_start=0.5, schedule="swa", swa_lr=0.3, lr=0.01)
+    assert [record["lr"] for record in result.history][2:] == pytest.approx([0.003, 0.003])
+    _, cyclic = run(data, tmp_path / "cyclic", averaging="swa", swa_start=0.5, schedule="swa-cyclic", lr=0.01)
+    assert [record["lr"] for record in cyclic.history][2:] == pytest.approx([0.0005] * 2)  # at the end of each cycle
+
+
+def by_number(wanted):
+    """A validation that likes the head's bias to be near a number."""
+    return lambda model: {"dice": 1 - abs(model.head.bias.sum().item() - wanted)}
+
+
+def test_a_soup_keeps_the_checkpoints_that_help(data, tmp_path):
+    ends: list[float] = []
+
+    def watch(model):
+        ends.append(float(model.head.bias.sum()))
+        return {"dice": 0.0}
+
+    run(data, tmp_path / "steps", validate=watch, lr=0.1)
+    first, second = ends[1], ends[3]
+    validate = by_number((first + second) / 2)  # no single epoch is there, a mean is nearer
+    model, result = run(data, tmp_path / "soup", averaging="soup", soup_size=3, validate=validate, lr=0.1)
+    files = sorted(f.name for f in (tmp_path / "soup" / "soup").iterdir())
+    assert len(files) == 3
+    found = result.averaging
+    assert found["scores"].keys() == {"best", "greedy", "average", f"{leader(found)}_bn"}
+    assert found["scores"]["greedy"] >= found["scores"]["best"]
+    assert result.best == max(found["scores"].values()) == pytest.approx(validate(model)["dice"])
+    assert {f"epoch{epoch:04d}.safetensors" for epoch in found["epochs"]} <= set(files)
+    assert (found["kept"], len(found["epochs"])) == ("greedy", 2)
+    mean = average([tmp_path / "soup" / "soup" / f"epoch{epoch:04d}.safetensors" for epoch in found["epochs"]])
+    assert all(torch.equal(mean[name], value) for name, value in load_weights(result.model).items())
+    last = load_weights(result.last)
+    assert all(torch.equal(load_weights(tmp_path / "steps" / "last.safetensors")[name], last[name]) for name in last)
+
+
+def leader(found):
+    return max(("greedy", "average"), key=lambda name: found["scores"][name])
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_statistics_of_swa_are_estimated_anew_where_that_is_better(data, tmp_path, better):
+    """Scored by how near the statistics are to those of the images that it trains on, or how far from them."""
+    norm = "down.1.running_mean"
+
+    def validate(model):
+        away = float((model.state_dict()[norm] - anew[norm]).abs().sum()) if anew else 1.0
+        return {"dice": -away if better else away}
+
+    anew: dict[str, Tensor] = {}
+    _, plain = run(data, tmp_path / "plain", averaging="swa", swa_start=0.5)
+    model = network()
+    model.load_state_dict(load_weights(plain.last))
+    update_bn(model, [torch.stack([data[i]["image"] for i in range(4)])])
+    anew.update(model.state_dict())
+    told: list[dict] = []
+    trained, result = run(
+        data,
+        tmp_path / "run",
+        averaging="swa",
+        swa_start=0.5,
+        validate=validate,
+        validate_every=4,
+        loggers=[told.append],
+    )
+    assert result.averaging["kept"] == ("swa_bn" if better else "best")
+    assert {"epoch": 4} | {f"averaging/{k}": v for k, v in result.averaging["scores"].items()} == told[-1]
+    saved = trained.state_dict()[norm]
+    assert torch.allclose(saved, anew[norm], atol=1e-2) is better
+    assert torch.equal(trained.head.weight, load_weights(plain.last)["head.weight"])
+
+
+def test_a_run_killed_while_it_chooses_goes_on_choosing(data, tmp_path):
+    options = {"averaging": "soup", "epochs": 3}
+    with pytest.raises(Killed):
+        run(data, tmp_path / "run", validate=scores(0.1, 0.3, 0.2, 0.4), **options)
+    assert not (tmp_path / "run" / "averaging.json").exists()
+    calls: list[int] = []
+
+    def validate(model):
+        calls.append(1)
+        return {"dice": 0.6 if len(calls) == 1 else 0.0}
+
+    _, result = run(data, tmp_path / "run", validate=validate, **options)
+    assert result.averaging["epochs"][:2] == [2, 3]
+    assert (result.best, result.averaging["kept"]) == (0.6, "greedy")
+    asked = len(calls)
+    _, again = run(data, tmp_path / "run", validate=validate, **options)
+    assert again == result
+    assert len(calls) == asked
+
+
+class WithEncoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        net = network()
+        self.encoder, self.head = net.down, nn.Conv2d(8, 3, 1)
+
+    def forward(self, image):
+        return self.head(self.encoder(image))
+
+
+def test_a_resting_encoder_keeps_weights_and_statistics(data, tmp_path):
+    torch.manual_seed(0)
+    model = WithEncoder()
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    moved: list[set[str]] = []
+
+    def validate(net):
+        moved.append({name for name, value in net.state_dict().items() if not torch.equal(value, start[name])})
+        return {"dice": 0.0}
+
+    run(data, tmp_path / "run", model=model, freeze_epochs=2, validate=validate, encoder_lr=0.1)
+    assert moved[0] == moved[1] == {"head.weight", "head.bias"}
+    assert moved[2] == set(start)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_another_optimiser_trains_too(data, tmp_path):
+    _, result = run(data, tmp_path / "run", optimizer="lion", schedule="one-cycle", lr=1e-3)
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
 def test_every_logger_is_told_each_epoch(data, tmp_path):
     told: list[dict] = []
 
@@ -289,17 +414,17 @@ def test_an_auxiliary_output_counts_by_its_weight(data, tmp_path):
     assert result.history[0]["loss"] == pytest.approx(alone.history[0]["loss"] + extra, rel=1e-5)
 
 
-def test_only_weights_decay():
-    decayed, free = parameter_groups(network(), 0.3)
-    assert decayed["weight_decay"] == 0.3
-    assert free["weight_decay"] == 0
-    assert {p.ndim for p in decayed["params"]} == {4}
-    assert {p.ndim for p in free["params"]} == {1}
-
-
 def test_wrong_settings_say_so(data, tmp_path):
     for options, message in (
-        ({"averaging": "swag"}, "none, ema, swa"),
+        ({"averaging": "swag"}, "none, ema, swa, soup"),
+        ({"averaging": "soup"}, "pass validate="),
+        ({"soup_size": 0}, "soup_size"),
+        ({"swa_lr": 0.0}, "swa_lr"),
+        ({"schedule": "cosin"}, "cosine, poly, one-cycle"),
+        ({"optimizer": "adamv"}, "did you mean adam"),
+        ({"freeze_epochs": 4}, "fewer than the 4 epochs"),
+        ({"freeze_epochs": 1}, "TinyUNet has no part named encoder"),
+        ({"encoder_lr": 0.5}, "TinyUNet has no part named encoder"),
         ({"epochs": 0}, "epochs=0"),
         ({"accumulate": 0}, "accumulate=0"),
         ({"swa_start": 1.0}, "swa_start"),

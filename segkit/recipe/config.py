@@ -74,19 +74,31 @@ class Config:
     accumulate: int = 1
     """Batches summed before the optimizer steps."""
     lr: float = 1e-3
-    """Highest learning rate of AdamW (or Adam) after the warm-up."""
+    """Highest learning rate, after the warm-up."""
     weight_decay: float = 1e-2
-    """Of AdamW, on weights of two and more dimensions."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    """On weights of two and more dimensions."""
+    optimizer: str = "adamw"
+    """A name of segkit.optim.names()."""
+    encoder_lr: float = 1.0
+    """The encoder's learning rate, as a share of --lr."""
+    freeze_epochs: int = 0
+    """So many epochs the encoder keeps its weights, while the decoder learns."""
+    schedule: Literal["cosine", "poly", "one-cycle", "constant", "swa", "swa-cyclic"] = "cosine"
     """Of the learning rate after the warm-up."""
     warmup_epochs: float = 1.0
     """Epochs of linear warm-up."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
-    averaging: Literal["none", "ema", "swa"] = "ema"
-    """Average of weights that is validated and saved."""
+    averaging: Literal["none", "ema", "swa", "soup"] = "ema"
+    """Average of weights: along the run (ema, swa), or of the checkpoints that help (soup)."""
     ema_decay: float = 0.999
     """Of the exponential moving average."""
+    swa_start: float = 0.75
+    """Share of the run after which SWA averages, and its schedules hold or cycle."""
+    swa_lr: float = 0.5
+    """Share of --lr that the schedules swa and swa-cyclic hold, or cycle down from."""
+    soup_size: int = 5
+    """Checkpoints that a soup is made of: those that validated best."""
     precision: str = "32-true"
     """32-true, bf16-mixed or 16-mixed."""
     accelerator: str = "auto"

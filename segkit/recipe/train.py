@@ -16,7 +16,8 @@ from segkit.recipe.line import Line
 DECIDES_WEIGHTS = (
     "seed", "limit", "n_folds", "stratify", "label_fixes", "model", "encoder", "weights", "model_options",
     "in_channels", "size", "crop", "foreground", "targets", "augment", "loss", "epochs", "batch_size", "accumulate",
-    "lr", "weight_decay", "schedule", "warmup_epochs", "clip", "averaging", "ema_decay", "precision", "validate_every",
+    "lr", "weight_decay", "optimizer", "encoder_lr", "freeze_epochs", "schedule", "warmup_epochs", "clip", "averaging",
+    "ema_decay", "swa_start", "swa_lr", "soup_size", "precision", "validate_every",
 )  # fmt: skip
 
 
@@ -155,11 +156,17 @@ def fit_fold(line: Line, fold: int) -> None:
         lr=config.lr,
         weight_decay=config.weight_decay,
         warmup_epochs=config.warmup_epochs,
-        lr_floor=1.0 if config.schedule == "constant" else 0.0,
+        optimizer=config.optimizer,
+        encoder_lr=config.encoder_lr,
+        freeze_epochs=config.freeze_epochs,
+        schedule=config.schedule,
         accumulate=config.accumulate,
         clip=config.clip or None,
         averaging=config.averaging,
         ema_decay=config.ema_decay,
+        swa_start=config.swa_start,
+        swa_lr=config.swa_lr,
+        soup_size=config.soup_size,
         precision=config.precision,
         channels_last=config.channels_last,
         compile=config.compile,
@@ -175,3 +182,6 @@ def fit_fold(line: Line, fold: int) -> None:
         f"{result.seconds:.0f} s, {result.wait_share:.1%} waiting for data, "
         f"{result.overhead_share:.1%} outside forward, backward and optimizer"
     )
+    if result.averaging:
+        scores = ", ".join(f"{name} {dice:.4f}" for name, dice in result.averaging["scores"].items())
+        line.say(f"  fold {fold}: of {scores} the weights {result.averaging['kept']} are kept")

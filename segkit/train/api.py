@@ -12,7 +12,8 @@ from torch import nn
 from segkit import files
 from segkit.checkpoints import load_weights
 from segkit.train import checkpoint
-from segkit.train.log import History, Record
+from segkit.train.finish import OUTCOME, chooses, finish
+from segkit.train.log import History, Record, send
 from segkit.train.loop import Run, Validate
 from segkit.train.settings import Settings
 
@@ -36,6 +37,8 @@ class FitResult:
     seconds: float
     wait_share: float
     overhead_share: float
+    averaging: dict[str, Any]
+    """What averaging.json holds: the scores that the weights were chosen by at the end, and which were kept."""
 
 
 def fit(
@@ -48,6 +51,10 @@ def fit(
     batch_size: int = 8,
     lr: float = 1e-3,
     weight_decay: float = 1e-2,
+    optimizer: str = "adamw",
+    encoder_lr: float = 1.0,
+    freeze_epochs: int = 0,
+    schedule: str = "cosine",
     warmup_epochs: float = 1.0,
     lr_floor: float = 0.0,
     accumulate: int = 1,
@@ -56,6 +63,8 @@ def fit(
     averaging: str = "none",
     ema_decay: float = 0.999,
     swa_start: float = 0.75,
+    swa_lr: float = 0.5,
+    soup_size: int = 5,
     precision: str = "32-true",
     channels_last: bool = True,
     compile: bool = False,
@@ -74,11 +83,19 @@ def fit(
     as SegmentationData.raw makes them). loss: loss(logits, target) -> scalar; its `.terms` are logged where
     it has any. A model that returns {"out", "aux"} in training adds aux_weight times the loss of "aux" (Zhao
     et al., 2017). batch_size: images of one forward pass over all processes together, so that results do not
-    depend on how many there are; accumulate: batches to one optimizer step. AdamW (Loshchilov and Hutter,
-    2019) without decay on norms and biases; the rate warms up and falls along a cosine to lr_floor times lr.
-    clip: norm of the gradient, None leaves it. averaging: "none", "ema" (ema_decay a step) or "swa" (the mean
-    over the epochs after the share swa_start of the run); validation and the saved weights then are the
-    averaged ones. precision: "32-true", "bf16-mixed", "16-mixed". accelerator: "auto", "cpu", "cuda".
+    depend on how many there are; accumulate: batches to one optimizer step. optimizer: a name of
+    segkit.optim.names(), without decay on norms and biases; encoder_lr: the encoder's rate as a share of lr;
+    freeze_epochs: so many epochs the encoder keeps its weights and its norms' statistics. schedule: a name of
+    segkit.schedules.NAMES, after warmup_epochs; "cosine", "poly" and "one-cycle" end at lr_floor times lr,
+    "swa" and "swa-cyclic" (a cycle an epoch) are at swa_lr times lr when averaging starts. clip: norm of the
+    gradient, None leaves it.
+
+    averaging: "none", "ema" (ema_decay a step), "swa" (the mean over the epochs after the share swa_start of
+    the run), or "soup" (of the soup_size checkpoints that validated best, those that help: kept in soup/).
+    Validation and the saved weights are those of EMA and SWA. When the epochs are over, a soup, and SWA of a
+    network with batch norms, is scored again with batch-norm statistics estimated anew, and the best of all is
+    saved: averaging.json has the scores. precision: "32-true", "bf16-mixed", "16-mixed". accelerator: "auto",
+    "cpu", "cuda".
 
     validate: called with the model in eval mode on its device -> {"dice": float, ...}; nothing it does
     changes how training goes on. loggers: see segkit.train.log. Each epoch draws from generators seeded by
@@ -92,10 +109,14 @@ def fit(
     """
     out = Path(out)
     settings = Settings(
-        epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, warmup_epochs=warmup_epochs,
+        epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, optimizer=optimizer,
+        encoder_lr=encoder_lr, freeze_epochs=freeze_epochs, schedule=schedule, warmup_epochs=warmup_epochs,
         lr_floor=lr_floor, accumulate=accumulate, clip=clip, aux_weight=aux_weight, averaging=averaging,
-        ema_decay=ema_decay, swa_start=swa_start, precision=precision, seed=seed, validate_every=validate_every,
+        ema_decay=ema_decay, swa_start=swa_start, swa_lr=swa_lr, soup_size=soup_size, precision=precision, seed=seed,
+        validate_every=validate_every,
     )  # fmt: skip
+    if settings.averaging == "soup" and validate is None:
+        raise ValueError("averaging='soup' chooses by validation: pass validate=, for instance a DiceValidator")
     marks = asdict(settings) | {
         "loss": repr(loss).split(" at 0x")[0],
         "model": files.digest({name: list(value.shape) for name, value in model.state_dict().items()}),
@@ -105,22 +126,32 @@ def fit(
     }
     state = checkpoint.read(out / "resume.ckpt", marks) if resume else None
     history = History(out / "metrics.jsonl", epochs=state["epoch"] if state else 0)
+    unfinished = chooses(settings, model, validated=validate is not None)
     if state is None or state["epoch"] < epochs:
+        (out / OUTCOME).unlink(missing_ok=True)
+    if state is None or state["epoch"] < epochs or (unfinished and not (out / OUTCOME).is_file()):
         run = Run(
             model, train, settings, loss=loss, state=state, workers=workers, accelerator=accelerator,
             channels_last=channels_last, compile=compile,
         )  # fmt: skip
-        state = run.train(out, history, marks, validate=validate, loggers=loggers, progress=progress)
+        state = run.train(out, history, marks, validate=validate, loggers=loggers, progress=progress) or state
+        if unfinished and validate:
+            outcome = finish(run, out, validate)
+            if run.fabric.is_global_zero:
+                send(loggers, {"epoch": epochs} | {f"averaging/{k}": v for k, v in outcome["scores"].items()})
+    assert state is not None
+    outcome = files.read_json(out / OUTCOME) if unfinished else {}
     model.load_state_dict(load_weights(out / "model.safetensors"))
     records = History(history.path, epochs=epochs).records  # the first process wrote them, every one returns them
     stepping = sum(record["train_seconds"] for record in records)
     return FitResult(
         model=out / "model.safetensors",
         last=out / "last.safetensors",
-        best=state["best"],
+        best=max(outcome["scores"].values()) if outcome else state["best"],
         best_epoch=state["best_epoch"],
         history=records,
         seconds=sum(record["seconds"] for record in records),
         wait_share=sum(record["wait_seconds"] for record in records) / stepping,
         overhead_share=1 - sum(record["step_seconds"] for record in records) / stepping,
+        averaging=outcome,
     )

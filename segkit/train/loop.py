@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segkit import optim, schedules
 from segkit.averaging import EMA, SWA
 from segkit.checkpoints import save_weights
-from segkit.schedules import warmup_cosine
 from segkit.train import checkpoint, log
 from segkit.train.batches import Plan, loader, to_device
 from segkit.train.settings import Settings
@@ -40,11 +40,12 @@ class Run:
         compile: bool,
     ) -> None:
         self.s, self.data, self.loss, self.channels_last = settings, train, loss, channels_last
-        before = state or {"epoch": 0, "step": 0, "best": None, "best_epoch": 0}
+        before = state or {"epoch": 0, "step": 0, "best": None, "best_epoch": 0, "soup": []}
         self.done: int = before["epoch"]
         self.step: int = before["step"]
         self.best: float | None = before["best"]
         self.best_epoch: int = before["best_epoch"]
+        self.soup: list[list[float]] = before["soup"]  # [epoch, Dice] of its checkpoints, the best first
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         cuda = torch.cuda.is_available() and accelerator in ("auto", "cuda", "gpu")
         if cuda:
@@ -60,12 +61,20 @@ class Run:
         self.module = model.to(memory_format=torch.channels_last) if channels_last else model
         if state:
             model.load_state_dict(state["model"])
-        optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
+        self.encoder = optim.encoder_of(model) if settings.freeze_epochs else None
+        self.resting = [p for p in self.encoder.parameters() if p.requires_grad] if self.encoder else []
+        optimizer = optim.create(
+            model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay,
+            encoder_lr=settings.encoder_lr,
+        )  # fmt: skip
         self.model, self.optimizer = self.fabric.setup(torch.compile(model) if compile else model, optimizer)
         self.steps = -(-self.plan.per_epoch // settings.accumulate)  # of the optimizer, in an epoch
         total = settings.epochs * self.steps
         warmup = min(round(settings.warmup_epochs * self.steps), total - 1)
-        self.schedule = warmup_cosine(optimizer, warmup=warmup, total=total, floor=settings.lr_floor)
+        self.schedule = schedules.create(
+            settings.schedule, optimizer, warmup=warmup, total=total, floor=settings.lr_floor,
+            start=settings.swa_epoch * self.steps, high=settings.swa_lr, cycle=self.steps,
+        )  # fmt: skip
         self.average: Any = None
         if settings.averaging == "ema":
             self.average = EMA(model, decay=settings.ema_decay)
@@ -99,11 +108,14 @@ class Run:
             weights = self._averaged()
             is_best = validate is None
             if validate and ((epoch + 1) % self.s.validate_every == 0 or epoch + 1 == self.s.epochs):
-                scores = self._validate(validate, weights)
+                scores = self.validate(validate, weights)
                 record |= {f"val_{name}": value for name, value in scores.items()}
                 is_best = self.best is None or scores["dice"] > self.best
                 if is_best:
                     self.best = scores["dice"]
+                if self.s.averaging == "soup":
+                    self.soup = sorted([*self.soup, [epoch + 1, scores["dice"]]], key=lambda one: -one[1])
+                    self.soup = self.soup[: self.s.soup_size]
             if is_best:
                 self.best_epoch = epoch + 1
             record["seconds"] = perf_counter() - begun
@@ -112,9 +124,13 @@ class Run:
                 if is_best:
                     save_weights(weights, out / "model.safetensors")
                 save_weights(weights, out / "last.safetensors")
+                if _soup_file(epoch + 1) in self.soup_files():
+                    save_weights(weights, out / _soup_file(epoch + 1))
                 history.log(record)
                 log.send(loggers, record)
                 checkpoint.write(out / "resume.ckpt", state)  # last: what it promises is there
+                for file in {f"soup/{f.name}" for f in out.glob("soup/*.safetensors")} - set(self.soup_files()):
+                    (out / file).unlink()
                 if shown:
                     print(log.line(record, self.s.epochs), flush=True)
         self.fabric.barrier()
@@ -124,6 +140,12 @@ class Run:
         """One pass over the training set; -> the numbers of its record."""
         torch.manual_seed(_seed(self.s.seed, epoch, self.fabric.global_rank))
         self.model.train()
+        resting = epoch < self.s.freeze_epochs
+        if self.encoder is not None and resting:
+            self.encoder.eval()  # its norms keep their statistics
+        if self.fabric.world_size == 1:  # several processes have agreed on the parameters they exchange
+            for parameter in self.resting:
+                parameter.requires_grad_(not resting)
         watch = Watch(self.data, epoch)
         waited = stepped = 0.0
         begun = perf_counter()
@@ -144,6 +166,9 @@ class Run:
                 watch.saw(value, getattr(self.loss, "terms", {}), batch["index"])
                 stepped += perf_counter() - mark
             mark = perf_counter()
+            if resting:
+                for parameter in self.resting:
+                    parameter.grad = None
             if self.s.clip is not None:
                 self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.s.clip, error_if_nonfinite=False)
             lr = self.optimizer.param_groups[0]["lr"]
@@ -177,7 +202,7 @@ class Run:
 
     def _averages(self, epoch: int) -> bool:
         """Whether SWA has begun by the end of this epoch; at the latest with the last."""
-        return epoch + 1 > self.s.swa_start * self.s.epochs
+        return epoch >= self.s.swa_epoch
 
     def _averaged(self) -> nn.Module:
         """The weights to validate and to keep."""
@@ -185,7 +210,11 @@ class Run:
             return self.module
         return self.average.module
 
-    def _validate(self, validate: Validate, weights: nn.Module) -> dict[str, float]:
+    def soup_files(self) -> list[str]:
+        """Files of the soup's checkpoints below the run's folder, the best first."""
+        return [_soup_file(int(epoch)) for epoch, _ in self.soup]
+
+    def validate(self, validate: Validate, weights: nn.Module) -> dict[str, float]:
         if self.fabric.world_size > 1:  # each process has normalised by its own share: they must judge one network
             for buffer in weights.buffers():
                 torch.distributed.broadcast(buffer, 0)
@@ -203,6 +232,7 @@ class Run:
             "step": self.step,
             "best": self.best,
             "best_epoch": self.best_epoch,
+            "soup": self.soup,
             "model": self.module.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "optimizer": self.optimizer.optimizer.state_dict(),
@@ -223,14 +253,8 @@ def _fabric(precision: str, accelerator: str, world: int) -> Any:
     return fabric
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; what has one dimension (norms, biases) does not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+def _soup_file(epoch: int) -> str:
+    return f"soup/epoch{epoch:04d}.safetensors"
 
 
 def _seed(*key: int) -> int:

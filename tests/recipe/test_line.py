@@ -184,6 +184,18 @@ def test_a_network_of_crops_slides_over_whole_images(tmp_path, capsys):
     assert PredictionStore.open(out / "test.zarr").grid == (64, 64)
 
 
+@pytest.mark.parametrize("averaging", ["soup", "swa"])
+def test_the_weights_that_averaging_chose_are_said(tmp_path, capsys, averaging):
+    data, out = draw(tmp_path / "data", train=6, test=1), tmp_path / "run"
+    flags = ["--averaging", averaging, "--schedule", "swa", "--optimizer", "lion", "--encoder-lr", "0.5"]
+    flags += ["--freeze-epochs", "1", "--data", str(data), "--out", str(out)]
+    assert main(RECIPE, ["audit", "train", "predict", *flags]) == 0
+    assert "are kept" in capsys.readouterr().out
+    found = json.loads((out / "fold0" / "averaging.json").read_text())
+    assert found["kept"] in found["scores"]
+    assert any(name.endswith("_bn") for name in found["scores"])
+
+
 @pytest.mark.parametrize(
     ("stage", "wanted"),
     [("train", "audit"), ("predict", "train"), ("tune", "predict"), ("submit", "predict"), ("report", "tune")],
