@@ -84,20 +84,35 @@ def test_a_flat_curve_is_searched_widely_and_a_steep_one_hardly():
     assert len({d["flat"] for d in moved}) > 10
 
 
-def test_trials_that_do_not_explore_keep_the_best_thresholds_so_far():
+def test_trials_that_do_not_explore_have_the_exact_thresholds_or_the_best_so_far():
     def objective(trial):
         trial.suggest_float("x", 0, 1)
         found = thresholds(trial)
         return 1.0 if found["flat"] == CUTS[0] else 0.0  # against what the curve says
 
+    def drawn(trials):
+        return [(t.params["threshold/flat"], t.params["threshold/steep"]) for t in trials]
+
     study = study_of(CurveSampler(TWO, explore=0.0, seed=0))
-    study.optimize(objective, n_trials=3)
-    assert {t.params["threshold/flat"] for t in study.trials} == {CUTS[4]}
+    study.enqueue_trial({"threshold/flat": 0.5, "threshold/steep": 0.5})  # which somebody had to try
+    study.optimize(objective, n_trials=2)
+    assert drawn(study.trials) == [(0.5, 0.5), (CUTS[4], CUTS[12])]
     study.enqueue_trial({"x": 0.5, "threshold/flat": CUTS[0], "threshold/steep": CUTS[3]})
-    study.optimize(objective, n_trials=4)
-    assert [(t.params["threshold/flat"], t.params["threshold/steep"]) for t in study.trials[3:]] == [
-        (CUTS[0], CUTS[3])
-    ] * 4
+    study.optimize(objective, n_trials=30)
+    both = drawn(study.trials[3:])
+    assert set(both) == {(CUTS[4], CUTS[12]), (CUTS[0], CUTS[3])}
+    assert 6 <= both.count((CUTS[0], CUTS[3])) <= 23
+
+
+@pytest.mark.parametrize("before", ["enqueued", "tpe"])
+def test_the_exact_optimum_is_tried_whatever_was_tried_before(before):
+    study = study_of(optuna.samplers.TPESampler(seed=0))
+    if before == "enqueued":
+        study.enqueue_trial({"threshold/flat": 0.5, "threshold/steep": 0.5})
+    study.optimize(lambda trial: thresholds(trial)["flat"] + 1, n_trials=1)
+    study.sampler = CurveSampler(TWO, explore=0.0, seed=0)
+    study.optimize(lambda trial: float(TWO.dice(thresholds(trial)).mean()), n_trials=1)
+    assert study.trials[1].params == {f"threshold/{c}": t for c, t in TWO.best().items()}
 
 
 def test_no_trial_is_repeated_where_something_else_can_be_tried():

@@ -17,6 +17,10 @@ FEWEST_PERSONS = 3
 """With fewer no choice can be checked on persons who had no part in it."""
 
 
+ROUNDING = 1e-6
+"""Curves are float32: a gain below this is none."""
+
+
 class Choice(NamedTuple):
     """A Pipeline chosen on some persons, and what the choosing is worth on others."""
 
@@ -76,7 +80,7 @@ def choose(
     for name in list(options)[1:]:
         before, after = (_table(options[option][0], dice_curves) for option in (best, name))
         gains[name] = compare(before, after, groups)
-        if gains[name].low > 0:
+        if gains[name].low > ROUNDING:
             best = name
     scores, pipeline = options[best]
     tuned = float(objective.table(pipeline, ids).mean())

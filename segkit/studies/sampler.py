@@ -19,18 +19,37 @@ MOVED = 0.25
 """Chance of each threshold to move, in a trial that moves some."""
 
 
+class _Means(NamedTuple):
+    """What the curves say on the mean of the images."""
+
+    levels: np.ndarray
+    """(cuts,) thresholds."""
+    logits: np.ndarray
+    dice: dict[str, np.ndarray]
+    """{param: (cuts,) mean Dice}."""
+
+    def within(self, name: str, wanted: FloatDistribution) -> tuple[np.ndarray, int]:
+        """(cuts,) mean Dice, -inf outside the range, and the place of the best; of equals the nearest to .5."""
+        if name not in self.dice:
+            known = ", ".join(key.partition("/")[2] for key in self.dice if "/" in key)
+            raise ValueError(f"{name}: the curves have no such class; there are {known}")
+        mean = np.where((self.levels >= wanted.low) & (self.levels <= wanted.high), self.dice[name], -np.inf)
+        nearest_first = np.argsort(np.abs(self.logits), kind="stable")
+        return mean, int(nearest_first[mean[nearest_first].argmax()])
+
+    def exact(self, name: str, wanted: FloatDistribution) -> float:
+        """The best threshold of a range."""
+        return _fitted(self.levels[self.within(name, wanted)[1]], wanted)
+
+
 class _Plan(NamedTuple):
     """What one trial does with its thresholds."""
 
-    levels: np.ndarray
-    """(cuts,) thresholds, and their logits."""
-    logits: np.ndarray
-    means: dict[str, np.ndarray]
-    """{param: (cuts,) mean Dice}."""
+    means: _Means
     base: Mapping[str, float]
-    """Thresholds of the best trial so far."""
-    moves: bool
-    shrink: float
+    """Where it starts; the exact optimum where this says nothing."""
+    moves: bool = False
+    shrink: float = 0.0
 
 
 class CurveSampler(BaseSampler):
@@ -39,13 +58,15 @@ class CurveSampler(BaseSampler):
     curves: DiceCurves of the predictions, or a function of the params that the trial has drawn already which returns
     them (for settings that the best thresholds depend on: then suggest those first).
 
-    The first trial has the exact optimum within the range that is asked for. Then, with chance 1 - explore, a trial
-    keeps the thresholds of the best one so far, so that TPE compares everything else at good thresholds. Otherwise
-    it moves: a quarter of the thresholds, drawn with chance exp(-loss / tolerance), where loss is what the curve says
-    the cut costs in mean Dice: a flat curve is searched widely, a steep one hardly. Every fourth of these trials takes
-    the exact optimum shrunk towards .5 instead. A trial that would repeat an earlier one moves, too, where thresholds
-    are suggested last. explore: default .5, and 0 where curves is a function, whose optimum is exact each time.
-    tolerance: in Dice of one class. seed: of TPE and of the moves.
+    The first trial has the exact optimum within the range that is asked for. Later ones start from that or from the
+    thresholds of the best trial so far, by the toss of a coin. With chance 1 - explore a trial stays there, so that TPE
+    compares everything else at good thresholds. Otherwise it moves: a quarter of the thresholds, drawn with chance
+    exp(-loss / tolerance), where loss is what the curve says the cut costs in mean Dice: a flat curve is searched
+    widely, a steep one hardly. Every fourth of these trials takes the exact optimum shrunk towards .5 instead. A trial
+    that would repeat an earlier one moves, too, where thresholds are suggested last.
+
+    explore: default .5, and 0 where curves is a function, whose optimum is exact each time. tolerance: in Dice of one
+    class. seed: of TPE and of the moves.
 
     ValueError for a threshold of a class that the curves lack, and for a study that minimises.
 
@@ -63,8 +84,9 @@ class CurveSampler(BaseSampler):
         if not 0 <= explore <= 1 or not tolerance > 0:
             raise ValueError(f"explore={explore}, tolerance={tolerance}: a chance and a Dice above 0 are wanted")
         self.explore, self.tolerance = explore, tolerance
-        self._fixed = _means(curves) if isinstance(curves, DiceCurves) else None
         self._curves = curves
+        if isinstance(curves, DiceCurves):
+            self._means = _means(curves)
         self._tpe, self._random = TPESampler(seed=seed), np.random.default_rng(seed)
         self._plans: dict[int, _Plan] = {}
 
@@ -88,14 +110,7 @@ class CurveSampler(BaseSampler):
         plan = self._plans.get(trial.number)
         if plan is None:
             plan = self._plans[trial.number] = self._plan(study, trial)
-        if param_name not in plan.means:
-            known = ", ".join(name.partition("/")[2] for name in plan.means if "/" in name)
-            raise ValueError(f"{param_name}: the curves have no such class; there are {known}")
-        low, high = param_distribution.low, param_distribution.high
-        value = min(max(self._draw(plan, param_name, low, high), low), high)
-        if step := param_distribution.step:
-            value = min(low + round((value - low) / step) * step, high)
-        return value
+        return _fitted(self._draw(plan, param_name, param_distribution), param_distribution)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
@@ -112,36 +127,48 @@ class CurveSampler(BaseSampler):
     def _plan(self, study: optuna.Study, trial: FrozenTrial) -> _Plan:
         if study.direction != optuna.study.StudyDirection.MAXIMIZE:
             raise ValueError(f"study {study.study_name} minimises; Dice is maximised: direction='maximize'")
-        levels, logits, means = self._fixed or _means(self._curves(trial.params))  # type: ignore[operator]
+        if not isinstance(self._curves, DiceCurves):
+            return _Plan(_means(self._curves(trial.params)), {}, self._random.random() < self.explore, 0.0)
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        tried = [t for t in done if any(map(_is_threshold, t.params))] if self._fixed else []
+        tried = [(t, base) for t in done if (base := {k: v for k, v in t.params.items() if _is_threshold(k)})]
         if not tried:
-            return _Plan(levels, logits, means, {}, False, 0.0)
-        base = {k: v for k, v in max(tried, key=lambda t: t.value or 0.0).params.items() if _is_threshold(k)}
+            return _Plan(self._means, {})
+        ranges = tried[-1][0].distributions
+        exact = {name: self._means.exact(name, ranges[name]) for name in tried[-1][1]}  # type: ignore[arg-type]
+        if all(base != exact for _, base in tried):
+            return _Plan(self._means, {})
+        best = max(tried, key=lambda pair: pair[0].value or 0.0)[1]
+        base = exact if self._random.random() < 0.5 else best
         moves = self._random.random() < self.explore
         shrink = float(self._random.choice(SHRINKS[1:])) if moves and self._random.random() < 0.25 else 0.0
-        moves = moves or any(t.params == {**trial.params, **base} for t in tried)
-        return _Plan(levels, logits, means, base, moves, shrink)
+        repeats = any(t.params == {**trial.params, **base} for t, _ in tried)
+        return _Plan(self._means, base, moves or repeats, shrink)
 
-    def _draw(self, plan: _Plan, name: str, low: float, high: float) -> float:
-        mean = np.where((plan.levels >= low) & (plan.levels <= high), plan.means[name], -np.inf)
-        nearest_first = np.argsort(np.abs(plan.logits), kind="stable")
-        top = nearest_first[mean[nearest_first].argmax()]
+    def _draw(self, plan: _Plan, name: str, wanted: FloatDistribution) -> float:
+        mean, top = plan.means.within(name, wanted)
+        levels, logits = plan.means.levels, plan.means.logits
         if plan.shrink:
-            return float(plan.levels[np.abs(plan.logits - plan.logits[top] * (1 - plan.shrink)).argmin()])
+            return float(levels[np.abs(logits - logits[top] * (1 - plan.shrink)).argmin()])
         if plan.moves and self._random.random() < MOVED and np.isfinite(mean[top]):
             chance = np.exp((mean - mean[top]) / self.tolerance)
-            return float(self._random.choice(plan.levels, p=chance / chance.sum()))
-        return plan.base.get(name, float(plan.levels[top]))
+            return float(self._random.choice(levels, p=chance / chance.sum()))
+        return plan.base.get(name, float(levels[top]))
 
 
 def _is_threshold(name: str) -> bool:
     return name == "threshold" or name.startswith("threshold/")
 
 
-def _means(curves: DiceCurves) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """The cuts, their logits, and the mean Dice at each, of each class and of all."""
+def _fitted(value: float, wanted: FloatDistribution) -> float:
+    """The nearest value that the distribution has."""
+    value = min(max(float(value), wanted.low), wanted.high)
+    if wanted.step:
+        value = min(wanted.low + round((value - wanted.low) / wanted.step) * wanted.step, wanted.high)
+    return value
+
+
+def _means(curves: DiceCurves) -> _Means:
     mean = curves.table.mean(axis=0, dtype=np.float64)
-    means = {f"threshold/{cls}": curve for cls, curve in zip(curves.classes, mean)}
+    dice = {f"threshold/{cls}": curve for cls, curve in zip(curves.classes, mean)}
     logits = np.array([grid.logit(t) for t in curves.thresholds])
-    return curves.thresholds, logits, {**means, "threshold": mean.mean(axis=0)}
+    return _Means(curves.thresholds, logits, {**dice, "threshold": mean.mean(axis=0)})

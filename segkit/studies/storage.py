@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from segkit.studies.lost import again
-from segkit.studies.sampler import CurveSampler
-from segkit.thresholds import DiceCurves
+from segkit.studies.sampler import Curves, CurveSampler
 
 HEARTBEAT = 30
 """Seconds between two signs of life of a running trial, where several hosts share a database."""
@@ -27,7 +24,7 @@ def open_study(
     storage: str | Path | None = None,
     *,
     seed: int | None = None,
-    curves: DiceCurves | Callable[[Mapping[str, Any]], DiceCurves] | None = None,
+    curves: Curves | None = None,
 ) -> optuna.Study:
     """A study that is resumed where it exists.
 

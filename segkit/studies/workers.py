@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from segkit.studies.lost import STALE, again, is_lost, mark, revive
+from segkit.studies.sampler import Curves
 from segkit.studies.storage import open_study
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -50,13 +51,14 @@ def run_workers(
     trials: int,
     workers: int = 2,
     seed: int | None = None,
+    curves: Curves | None = None,
     stale: float = STALE,
 ) -> optuna.Study:
     """Several processes work on one study up to `trials` finished trials in all; -> the study.
 
     make() -> objective is called in each process: a function of a module, or functools.partial of one (processes are
-    spawned, so a script needs `if __name__ == "__main__":`). Where the objective has an attribute `curves`, thresholds
-    are drawn from them. name, storage, seed: of open_study; with several workers a seed does not repeat a run.
+    spawned, so a script needs `if __name__ == "__main__":`). name, storage, seed, curves: of open_study, in each
+    process; with several workers a seed does not repeat a run.
     The same call on another host joins in. A worker that is killed loses at most its trial in flight, which is queued
     again. RuntimeError with a worker's own words where it failed, or where workers die without finishing any trial.
     """
@@ -68,7 +70,7 @@ def run_workers(
     revive(study, stale=stale)
     while (left := _left(study, trials, stale)) > 0:
         before = _finished(study)
-        failed = _round(make, (name, storage, seed, trials, stale), min(workers, left))
+        failed = _round(make, (name, storage, seed, curves, trials, stale), min(workers, left))
         if failed:
             raise RuntimeError(f"a worker failed: {failed}")
         revive(study, stale=stale)
@@ -110,11 +112,11 @@ def _work(make: Callable[[], Any], settings: tuple[Any, ...], number: int, speak
 
     signal.signal(signal.SIGINT, interrupted)
     optuna.logging.set_verbosity(verbosity)
-    name, storage, seed, trials, stale = settings
+    name, storage, seed, curves, trials, stale = settings
     try:
         objective = make()
         start = None if seed is None else seed + 10_007 * number
-        study = open_study(name, storage, seed=start, curves=getattr(objective, "curves", None))
+        study = open_study(name, storage, seed=start, curves=curves)
         optimise(study, objective, trials=trials, stale=stale)
     except KeyboardInterrupt:
         pass

@@ -1,0 +1,259 @@
+"""An Optuna study over stored predictions: thresholds and steps of one store, or weights and thresholds of several."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from segkit.cli.shared import persons
+
+if TYPE_CHECKING:
+    import optuna
+
+    from segkit.ensemble import BlendSpace
+    from segkit.metrics import Comparison
+    from segkit.predictions import PredictionStore
+    from segkit.studies import blend_objective, postprocess_objective
+    from segkit.submission import Masks
+
+Search = Callable[..., "optuna.Study"]
+"""search(objective, make, curves, made_of) -> the study, its trials done."""
+
+
+def study(
+    inputs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="STORE... TRUTH")],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    trials: int = 100,
+    workers: int = 1,
+    groups: Path | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+    multipart: tuple[str, ...] = (),
+    weights_by_class: bool = False,
+    thresholds_by_class: bool = False,
+    domain: Literal["logits", "probs"] | None = None,
+) -> int:
+    """Search what suits your predictions, and keep what persons gain from who had no part in the search.
+
+    Args:
+        inputs: PredictionStores (.zarr), then the truth: a CSV like a submission, or a folder in the competition's
+            layout. One store: thresholds and post-processing, written as a Pipeline. Several: the weights of their
+            blend and thresholds, written as JSON.
+        out: The JSON to write.
+        trials: Finished trials in all, those of earlier runs and other hosts included.
+        workers: Processes that share them.
+        groups: CSV with the columns id (or image_name) and person; default: the persons of TRUTH's folder, else each
+            image by itself.
+        storage: Journal file, or the URL of a database that several hosts share; default: OUT with the ending .journal.
+        name: Of the study; default: OUT's.
+        seed: Of the draws of a first run with one worker.
+        multipart: Of one store: classes of several parts, which keep them.
+        weights_by_class: Of several stores: each class has its own weights.
+        thresholds_by_class: Of several stores: each class has its own threshold.
+        domain: Of several stores: what is averaged; default: logits.
+    """
+    import optuna
+
+    from segkit import studies
+    from segkit.annotations import Truth
+    from segkit.predictions import PredictionStore
+
+    if len(inputs) < 2:
+        raise ValueError(f"at least one store and the truth are wanted, got {', '.join(map(str, inputs))}")
+    if trials < 1 or workers < 1:
+        raise ValueError(f"--trials {trials}, --workers {workers}: at least 1 is wanted")
+    paths, several = inputs[:-1], len(inputs) > 2
+    of_several = {"weights_by_class": weights_by_class, "thresholds_by_class": thresholds_by_class, "domain": domain}
+    of_one = {"multipart": multipart}
+    unused = [key for key, value in (of_one if several else of_several).items() if value]
+    if unused:
+        count = f"{len(paths)} stores" if several else "one store"
+        raise ValueError(f"{', '.join(f'--{key}' for key in unused).replace('_', '-')}: means nothing for {count}")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    stores, truth = [PredictionStore.open(path) for path in paths], Truth.open(inputs[-1])
+    place, called = storage or out.with_suffix(".journal"), name or out.stem
+
+    def search(objective: Any, make: Callable[[], Any], curves: Any, made_of: object) -> optuna.Study:
+        found = studies.open_study(called, place, seed=seed, curves=curves)
+        _only_of(found, made_of)
+        objective.enqueue(found)
+        if workers == 1:
+            studies.optimise(found, objective, trials=trials)
+        else:
+            studies.run_workers(make, called, place, trials=trials, workers=workers, seed=seed, curves=curves)
+        done = len(found.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+        print(f"study {called}: {done} trials, the best {found.best_value:.4f} on the images it searched on")
+        return found
+
+    try:
+        person = _persons(groups, inputs[-1], [image for image in stores[0].ids if image in truth])
+        if several:
+            _blend(stores, truth, person, search, out, inputs, of_several, workers=workers, trials=trials, seed=seed)
+        else:
+            _steps(stores[0], truth, person, search, out, inputs, multipart)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on with study {called}", file=sys.stderr)
+        return 130
+    except RuntimeError as error:  # of a worker
+        raise ValueError(str(error)) from error
+    print(out)
+    return 0
+
+
+def _steps(
+    store: PredictionStore, truth: Masks, person: Mapping[str, str], search: Search, out: Path,
+    inputs: Sequence[Path], multipart: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Thresholds and steps of one store -> a Pipeline."""
+    from segkit import studies
+    from segkit.files import digest
+    from segkit.thresholds import curves
+
+    found = curves(store, truth)
+    best = found.best()
+    objective = studies.postprocess_objective(store, truth, thresholds=best, multipart=multipart)
+    made_of = digest(["steps", found.ids, found.classes, found.table.round(3), multipart])
+    study = search(objective, partial(_make_steps, inputs[0], inputs[1], best, multipart), None, made_of)
+    choice = studies.choose(found, objective, person, [t.params for t in study.get_trials() if t.values])
+    for what, gain in choice.gains.items():
+        print(f"{what}: {_gain(gain)}")
+    _say_held_out(choice.table, found.ids, found.classes, person, choice.tuned)
+    print(f"kept: {choice.kept}")
+    choice.pipeline.save(out)
+
+
+def _make_steps(
+    store: Path, truth: Path, thresholds: dict[str, float], multipart: tuple[str, ...]
+) -> postprocess_objective:
+    from segkit import studies
+    from segkit.annotations import Truth
+    from segkit.predictions import PredictionStore
+
+    opened = PredictionStore.open(store)
+    return studies.postprocess_objective(opened, Truth.open(truth), thresholds=thresholds, multipart=multipart)
+
+
+def _blend(
+    stores: Sequence[PredictionStore], truth: Masks, person: Mapping[str, str], search: Search, out: Path,
+    inputs: Sequence[Path], settings: Mapping[str, Any], *, workers: int, trials: int, seed: int | None,
+) -> None:  # fmt: skip
+    """Weights and thresholds of several stores -> JSON for ensemble.blended."""
+    import optuna
+    import pandas as pd
+
+    from segkit import studies
+    from segkit.ensemble import held_out
+    from segkit.files import digest, write_json
+    from segkit.metrics import compare
+
+    domain = settings["domain"] or "logits"
+    by_class = {key: settings[key] for key in ("weights_by_class", "thresholds_by_class")}
+    with ExitStack() as stack:
+        cache = stack.enter_context(TemporaryDirectory()) if workers > 1 else None  # the band is shared
+        objective = _make_blend(inputs, domain, by_class, cache, None)
+        space = objective.space
+        known = studies.blend_curves(space)
+        made_of = digest(["blend", space.ids, space.classes, space.names, known.table.round(3), domain, by_class])
+        study = search(objective, partial(_make_blend, inputs, domain, by_class, cache, 1), known, made_of)
+        weights, thresholds = objective.settings(study.best_params)
+        equal, tuned = space.dice(), float(space.dice(weights, thresholds).mean())
+        plain = float(equal.mean())
+        print(f"equal weights at .5: {plain:.4f}, tuned: {tuned:.4f}")
+
+        def choose(part: BlendSpace) -> Any:
+            sampler = studies.CurveSampler(studies.blend_curves(part), seed=seed)
+            inner, wanted = (
+                optuna.create_study(direction="maximize", sampler=sampler),
+                studies.blend_objective(part, **by_class),
+            )
+            wanted.enqueue(inner)
+            inner.optimize(wanted, n_trials=trials)
+            return wanted.settings(inner.best_params)
+
+        gains = False
+        if len(set(person.values())) < studies.FEWEST_PERSONS:
+            print(f"{len(set(person.values()))} persons: nothing can be checked on others")
+        else:
+            table = held_out(space, person, choose)
+            before, after = (
+                pd.DataFrame(t, index=list(space.ids), columns=list(space.classes)) for t in (equal, table)
+            )
+            gain = compare(before, after, person)
+            print(f"held out against equal weights: {_gain(gain)}")
+            _say_held_out(table, space.ids, space.classes, person, tuned)
+            gains = gain.low > 0
+    print(f"kept: {'the weights' if gains else 'equal weights at .5'}")
+    share: dict[str, list[float]] = {
+        c: (w / w.sum()).tolist() if gains else [1.0] * len(stores) for c, w in weights.items()
+    }
+    cuts: dict[str, float] = thresholds if gains else dict.fromkeys(space.classes, 0.5)
+    found = {
+        "stores": [str(store.path) for store in stores],
+        "domain": domain,
+        "weights": share if by_class["weights_by_class"] else next(iter(share.values())),
+        "thresholds": cuts if by_class["thresholds_by_class"] else next(iter(cuts.values())),
+    }
+    write_json(out, found)
+
+
+def _make_blend(
+    inputs: Sequence[Path], domain: Any, by_class: Mapping[str, bool], cache: str | None, threads: int | None
+) -> blend_objective:
+    from segkit import studies
+    from segkit.annotations import Truth
+    from segkit.ensemble import BlendSpace
+    from segkit.predictions import PredictionStore
+
+    stores = [PredictionStore.open(path) for path in inputs[:-1]]
+    space = BlendSpace(stores, Truth.open(inputs[-1]), domain=domain, cache=cache, workers=threads)
+    return studies.blend_objective(space, **by_class)
+
+
+def _only_of(study: optuna.Study, made_of: object) -> None:
+    """ValueError where the study's trials were scored on other predictions or with other options."""
+    known = study.user_attrs.get("made_of")
+    if known is None:
+        study.set_user_attr("made_of", made_of)
+    elif known != made_of:
+        raise ValueError(
+            f"study {study.study_name} has trials of other predictions, truth or options; give another --name"
+        )
+
+
+def _persons(groups: Path | None, truth: Path, ids: Sequence[str]) -> dict[str, str]:
+    """{image: person} of all images; ValueError names those without."""
+    from segkit.annotations import index
+
+    if groups is not None:
+        known = persons(groups)
+    elif truth.is_dir():
+        known = {item.id: item.person for item in index(truth)}
+    else:
+        print("no --groups: each image counts as a person of its own", file=sys.stderr)
+        return {image: image for image in ids}
+    if lacking := [image for image in ids if image not in known]:
+        raise ValueError(f"{groups}: {len(lacking)} images have no person: {', '.join(lacking[:3])} ...")
+    return {image: known[image] for image in ids}
+
+
+def _gain(gain: Comparison) -> str:
+    return f"{gain.gain:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f}, {gain.groups} persons)"
+
+
+def _say_held_out(
+    table: Any, ids: Sequence[str], classes: Sequence[str], person: Mapping[str, str], tuned: float
+) -> None:
+    import pandas as pd
+
+    from segkit.metrics import bootstrap
+
+    found = bootstrap(pd.DataFrame(table, index=list(ids), columns=list(classes)), person)
+    print(f"tuned {tuned:.4f}; held out {found.mean:.4f} (95 % interval {found.low:.4f} to {found.high:.4f})")
