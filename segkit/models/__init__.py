@@ -164,14 +164,14 @@ def describe(name: str, *, encoder: str | None = None, in_channels: int = 1, cla
     """
     row = _row(name, encoder)
     model = create(name, classes=classes, in_channels=in_channels, encoder=encoder, **options)
-    million = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model, model.encoder)]
-    part = "" if model.encoder is model.body else f", of which the encoder {million[1]:.2f} M"
+    million = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model, model.encoder) if part is not None]
+    part = f", of which the encoder {million[1]:.2f} M" if model.encoder is not None else ""
     settings = row.defaults() | options
     return "\n".join(
         [
             f"{name} ({row.paper})",
             f"  good for    {row.good_for}",
-            f"  encoder     {model.config['encoder'] or 'its own'}",
+            f"  encoder     {model.config['encoder'] or ('none' if model.encoder is None else 'its own')}",
             f"  weights     {', '.join(row.weights) or 'none'}, or a file",
             f"  parameters  {million[0]:.2f} M{part}",
             f"  stride      {row.stride}: px of the image for one logit before it is resized",

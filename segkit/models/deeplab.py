@@ -7,7 +7,7 @@ The papers' dense CRF is post-processing and not part of the networks. Versions 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -22,7 +22,12 @@ from segkit.models.wrapper import set_prior
 
 
 class Branches(nn.ModuleList):
-    """Parallel heads on the same maps whose scores are added."""
+    """Parallel heads on the same maps whose scores are added. ValueError where there is none."""
+
+    def __init__(self, heads: Iterable[nn.Module]) -> None:
+        super().__init__(heads)
+        if not len(self):
+            raise ValueError("rates is empty, so there is no head; give one dilation for each, as (6, 12, 18, 24)")
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([head(x) for head in self]).sum(0)
@@ -68,6 +73,8 @@ def resnet(in_channels: int, blocks: Sequence[int]) -> nn.Sequential:
     """torchvision's ResNet of bottlenecks without its classifier; blocks: of each of the four stages."""
     from torchvision.models.resnet import Bottleneck, ResNet
 
+    if len(blocks) != 4:
+        raise ValueError(f"blocks={tuple(blocks)} but ResNet has four stages; ResNet-101 is (3, 4, 23, 3)")
     whole = ResNet(Bottleneck, list(blocks))
     parts = {key: part for key, part in whole.named_children() if key not in ("avgpool", "fc")}
     if in_channels != 3:

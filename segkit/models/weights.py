@@ -82,7 +82,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
 def load_file(model: Segmenter, path: str | os.PathLike[str]) -> None:
     """Load a file that holds a whole network, with or without segkit's "body." before its names, or an encoder."""
     state = load_weights(path)
-    targets = (model, model.body, model.encoder)
+    targets = [part for part in (model, model.body, model.encoder) if part is not None]
     fitting = [target for target in targets if target.state_dict().keys() == state.keys()]
     alike = max(targets, key=lambda target: len(target.state_dict().keys() & state.keys()))
     load_into(fitting[0] if fitting else alike, state, Path(path).name)

@@ -60,9 +60,9 @@ class Segmenter(nn.Module):
         self.config = config
 
     @property
-    def encoder(self) -> nn.Module:
-        """The part that pretrained weights fill; the whole body where no part is called so."""
-        return next((getattr(self.body, key) for key in ("encoder", "backbone") if hasattr(self.body, key)), self.body)
+    def encoder(self) -> nn.Module | None:
+        """The part that pretrained weights fill; None where the network has no such part."""
+        return next((getattr(self.body, key) for key in ("encoder", "backbone") if hasattr(self.body, key)), None)
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
         """The size the body sees: multiples of `multiple`, `smallest` or more."""

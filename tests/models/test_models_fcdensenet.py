@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from segkit import models
+from segkit.checkpoints import save_weights
 from segkit.models.fcdensenet import FCDenseNet
 
 
@@ -58,3 +59,19 @@ def test_checkpointing_keeps_less_for_the_gradient():
         return sum(held.values())
 
     assert kept(small(checkpointed=True)) < 0.7 * kept(small(checkpointed=False))
+
+
+def test_it_has_no_encoder_apart():
+    """So that nothing freezes the whole network for one, and a file of a whole network still loads."""
+    model = models.create("fcdensenet56", classes=1, width=1 / 4)
+    assert model.encoder is None
+    text = models.describe("fcdensenet56", classes=21, in_channels=3)
+    assert "encoder     none" in text
+    assert "parameters  1.38 M\n" in text
+
+
+def test_a_file_of_the_whole_network_loads(tmp_path):
+    model = models.create("fcdensenet56", classes=1, width=1 / 4)
+    save_weights(model, tmp_path / "whole.safetensors")
+    again = models.create("fcdensenet56", classes=1, width=1 / 4, weights=tmp_path / "whole.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))

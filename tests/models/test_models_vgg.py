@@ -317,6 +317,12 @@ def test_branches_are_summed():
     torch.testing.assert_close(branches(x), F.conv2d(x, weight, sum(branch.bias for branch in branches)))
 
 
+@pytest.mark.parametrize(("options", "says"), [({"rates": ()}, "rates is empty"), ({"blocks": (3, 4)}, "four stages")])
+def test_a_deeplab_that_cannot_be_is_named(options, says):
+    with pytest.raises(ValueError, match=says):
+        models.create("deeplabv2_resnet101", classes=1, **options)
+
+
 def test_frozen_batch_norm_stays_as_it_came():
     model = models.create("deeplabv2_resnet101", classes=2, blocks=(1, 1, 1, 1), frozen_norm=True).train()
     before = {k: v.clone() for k, v in model.named_buffers()}
