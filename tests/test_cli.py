@@ -8,6 +8,8 @@ import pytest
 
 from segkit import grid, submission
 from segkit.cli import COMMANDS, main
+from segkit.ensemble import blended
+from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 
 
@@ -45,7 +47,14 @@ def test_score_over_images_that_have_the_class(files, capsys):
 def test_compare_says_which_is_better(files, capsys):
     _, out, _ = call(capsys, "compare", files["poor"], files["good"], files["truth"], "--groups", files["groups"])
     assert "gain +0.3000" in out
-    assert "B is better" in out
+    assert "no difference that is sure (B is better by the interval, but the groups are too few" in out  # two persons
+    six = [(f"{n}.png", "x", "1 10") for n in range(6)]
+    six_truth = submission.write(files["folder"] / "six.csv", six)
+    six_poor = submission.write(files["folder"] / "six-poor.csv", [(i, c, "1 5") for i, c, _ in six])
+    _, out, _ = call(capsys, "compare", six_poor, six_truth, six_truth)
+    assert "p = 0.031: B is better\n" in out  # 2 of 64 patterns
+    _, out, _ = call(capsys, "compare", six_truth, six_poor, six_truth)
+    assert "p = 0.031: A is better\n" in out
     _, out, _ = call(capsys, "compare", files["good"], files["good"], files["truth"])
     assert "no difference that is sure" in out
 
@@ -278,3 +287,65 @@ def test_help_names_every_command(capsys):
     assert end.value.code == 0
     out = capsys.readouterr().out
     assert [name for name in COMMANDS if name not in out] == []
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Two stores of two images and classes, of random logits."""
+    out = []
+    for number in range(2):
+        store = PredictionStore.create(
+            tmp_path / f"{number}.zarr", ids=["b.png", "a.png"], classes=["x", "y"],
+            sizes={"a.png": (20, 30), "b.png": (16, 16)}, grid=(8, 8),
+        )  # fmt: skip
+        for image in store.ids:
+            store[image] = np.random.default_rng(number).normal(0, 2, (2, 8, 8))
+        out.append(store)
+    return out
+
+
+def test_submit_writes_what_the_pipeline_makes_of_a_store(stores, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    steps = [("remove_small", {"min_area": 5})]
+    for settings, pipeline in ((None, Pipeline()), ("post.json", Pipeline(steps, thresholds={"x": 0.3, "*": 0.6}))):
+        asked = []
+        if settings:
+            pipeline.save(tmp_path / settings)
+            asked = ["--settings", tmp_path / settings]
+        code, printed, _ = call(capsys, "submit", stores[0].path, "-o", out, *asked)
+        assert (code, printed) == (0, f"{out}: 4 rows, 2 images, 2 classes, 0 empty\n")
+        written = submission.read(out)
+        assert list(written.rows) == [("b.png", "x"), ("b.png", "y"), ("a.png", "x"), ("a.png", "y")]
+        for image, cls in written.rows:
+            mask = pipeline.mask(stores[0].plane(image, cls), stores[0].sizes[image], cls)
+            assert written[image][cls] == mask
+
+
+def test_submit_writes_the_masks_of_a_blend(stores, tmp_path, capsys):
+    out, settings = tmp_path / "out.csv", {"weights": [3, 1], "thresholds": {"x": 0.4, "y": 0.5}, "domain": "probs"}
+    (tmp_path / "blend.json").write_text(json.dumps({"stores": ["one", "two"], **settings}))
+    paths = [store.path for store in stores]
+    assert call(capsys, "submit", *paths, "-o", out, "--settings", tmp_path / "blend.json")[0] == 0
+    wanted = blended(stores, [3, 1], {"x": 0.4, "y": 0.5}, domain="probs")
+    assert all(submission.read(out)[i][c] == wanted[i][c] for i, c in wanted.rows)
+    assert call(capsys, "submit", *paths, "-o", out)[0] == 0
+    assert all(submission.read(out)[i][c] == blended(stores)[i][c] for i, c in wanted.rows)
+
+
+def test_submit_refuses_settings_of_another_kind(stores, tmp_path, capsys):
+    Pipeline().save(tmp_path / "post.json")
+    (tmp_path / "blend.json").write_text(json.dumps({"weights": [1, 2, 3], "thresholds": 0.5}))
+    paths = [store.path for store in stores]
+    for given, settings, message in (
+        (paths, "post.json", "post.json has no weights and thresholds of a blend"),
+        (paths, "blend.json", "blend.json: 2 stores want as many weights"),
+        (paths[:1], "blend.json", "blend.json is not a saved Pipeline"),
+    ):
+        code, _, err = call(capsys, "submit", *given, "-o", tmp_path / "o.csv", "--settings", tmp_path / settings)
+        assert code == 2
+        assert message in err
+        assert not (tmp_path / "o.csv").exists()
+    Pipeline(thresholds={"z": 0.4, "*": 0.5}).save(tmp_path / "post.json")
+    code, _, err = call(capsys, "submit", paths[0], "-o", tmp_path / "o.csv", "--settings", tmp_path / "post.json")
+    assert code == 2
+    assert "z" in err

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from segkit.metrics import Comparison, Interval
 
+LEVEL = 0.05
+"""Of the paired test: with 5 groups it cannot be reached."""
+
 
 def score(
     pred: tyro.conf.Positional[Path],
@@ -166,6 +169,8 @@ def _gain(found: Comparison) -> str:
         one = "a stratum" if found.strata else "all"
         return f"{gain}, no interval: a single group stands for {one} ({stands}); {test}"
     verdict = "B is better" if found.low > 0 else "A is better" if found.high < 0 else "no difference that is sure"
+    if not found.low <= 0 <= found.high and found.p > LEVEL:
+        verdict = f"no difference that is sure ({verdict} by the interval, but the groups are too few for the test)"
     return (
         f"{gain}, 95 % interval {found.low:+.4f} to {found.high:+.4f} over {stands}; {test}: {verdict}\n"
         f"a true gain of {found.resolvable:.4f} would be found here four times in five, smaller ones less often"

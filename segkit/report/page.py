@@ -34,6 +34,7 @@ from segkit.report.scores import (
 
 TEMPLATES = Path(__file__).parent / "templates"
 SPAN = 0.05  # of Dice that a threshold panel shows
+FLAGGED = 20  # images with unusual masks that the page lists
 FINDINGS = 40  # of one kind that the page lists
 
 
@@ -49,6 +50,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
     seconds, memory = data.summary.get("seconds") or {}, data.summary.get("peak_rss_mb") or {}
     total = {"seconds": seconds.get("total"), "mb": memory.get("total")}
     worst = _worst_shown(data)
+    flagged = flag_rows(data)
     page = {
         "title": data.title,
         "colours": colours,
@@ -74,9 +76,9 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "has_strata": bool(data.strata),
         "cases": cases(data.overlays, colours),
         "errors": ERRORS,
-        "flag_rows": flag_rows(data),
-        "flag_count": len(data.flags),
-        "flag_images": len({flag.image for flag in data.flags}),
+        "flag_rows": flagged[:FLAGGED],
+        "flag_count": sum(len(row["flags"]) for row in flagged),
+        "flag_images": len(flagged),
         "multiples": _multiples(data, colours),
         "curve_images": len(data.curves.ids) if data.curves is not None else 0,
         "span": SPAN,

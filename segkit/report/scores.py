@@ -139,13 +139,14 @@ def _at_test_mix(data: ReportData) -> list[Score]:
     return out
 
 
-def flag_rows(data: ReportData, most: int = 20) -> list[dict[str, Any]]:
-    """The images with unusual masks, those with most first: an image with many may be mirrored, swapped or empty."""
+def flag_rows(data: ReportData) -> list[dict[str, Any]]:
+    """The images with unusual masks of `classes`, those with most first: one with many may be mirrored or empty."""
     found: dict[str, list[Flag]] = {}
     for flag in data.flags:
-        found.setdefault(flag.image, []).append(flag)
+        if flag.cls in data.classes:
+            found.setdefault(flag.image, []).append(flag)
     ordered = sorted(found.items(), key=lambda pair: -len(pair[1]))
-    return [{"id": image, "person": data.persons.get(image, ""), "flags": flags} for image, flags in ordered[:most]]
+    return [{"id": image, "person": data.persons.get(image, ""), "flags": flags} for image, flags in ordered]
 
 
 def tuning_gain(data: ReportData) -> Comparison | None:

@@ -83,7 +83,21 @@ def test_everything_is_there_and_nothing_is_loaded(full, run):
     for overlay in run.overlays:
         assert overlay.id in text
         assert f"{overlay.dice:.4f}" in text
-    for words in ("pose: tilted", "train.lr", "0.0003", "3 min 21 s", "1,480 MB", "filename", "tiny-ring", "0.5 stays"):
+    assert "8 findings in 2 images of the submission" in text
+    assert "and 2 more" in text  # of one image's seven
+    for words in (
+        "pose: tilted",
+        "At the test's pose",
+        "Pisiform",
+        "absent, unlike in every",
+        "train.lr",
+        "0.0003",
+        "3 min 21 s",
+        "1,480 MB",
+        "filename",
+        "tiny-ring",
+        "0.5 stays",
+    ):
         assert words in text
 
 

@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 
 from segkit.metrics import bootstrap, compare
+from segkit.postprocess import Flag
 from segkit.report import ReportData
 from segkit.report.scores import (
     FEWEST,
     class_rows,
+    flag_rows,
     image_rows,
     interval,
     present_scores,
@@ -108,6 +110,29 @@ def test_what_tuning_was_worth_is_paired_with_threshold_a_half(data):
     assert found.resolvable == pytest.approx(compare(untuned, data.oof, PERSONS).resolvable, abs=1e-6)
     other = DiceCurves(IDS[:3], ("a", "b"), cuts, flat[:3])
     assert tuning_gain(dataclasses.replace(data, curves=other)) is None
+
+
+def test_the_test_images_mix_stands_below_the_parts(data):
+    found = {"dice": 0.8, "dice_low": None, "dice_high": None, "images": 12, "mix": {"tilted": 0.58, "upright": 0.42},
+             "persons": {"tilted": 1, "upright": 5}}  # fmt: skip
+    lacking = {**found, "dice": None, "persons": None}
+    summary = {**data.summary, "dice_at_test_mix": {"pose": found, "hand": lacking}}
+    lines = score_lines(dataclasses.replace(data, summary=summary, strata={"pose": dict.fromkeys(IDS, "upright")}))
+    assert [line.name for line in lines[:3]] == ["Held-out", "pose: upright", "At the test's pose"]
+    assert lines[2].mean == 0.8
+    assert np.isnan(lines[2].low)
+    assert (lines[2].images, lines[2].persons) == (12, len(set(PERSONS.values())))
+    assert lines[2].note == "held-out images weighed as tilted 58%, upright 42%; persons: tilted 1, upright 5"
+    assert not any("hand" in line.name for line in lines)
+
+
+def test_images_with_most_unusual_masks_come_first(data):
+    flagged = [Flag(i, c, "area", 0.9, 0.1, 0.2) for i, c in (("i1", "a"), ("new", "a"), ("new", "b"))]
+    rows = flag_rows(dataclasses.replace(data, flags=flagged))
+    assert [(row["id"], row["person"], len(row["flags"])) for row in rows] == [("new", "", 2), ("i1", PERSONS["i1"], 1)]
+    one = dataclasses.replace(data, flags=flagged, classes=("b",))
+    assert [(row["id"], len(row["flags"])) for row in flag_rows(one)] == [("new", 1)]
+    assert flag_rows(data) == []
 
 
 def test_stages_keep_their_order_and_the_total_is_no_stage():
