@@ -1,15 +1,62 @@
-"""What can be asked of submissions without truth: are they whole, where do they differ?"""
+"""Submissions without truth: made of stores, are they whole, where do they differ?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 if TYPE_CHECKING:
+    from segkit.predictions import PredictionStore
     from segkit.submission import Summary
+
+
+def submit(
+    stores: tyro.conf.Positional[tuple[Path, ...]],
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    settings: Path | None = None,
+) -> int:
+    """Stored predictions to a submission at full resolution, under the very settings that a study scored.
+
+    Args:
+        stores: A PredictionStore (.zarr), or those of a blend in the study's order.
+        out: The CSV to write: images in the first store's order, classes in channel order.
+        settings: JSON that `segkit study` or a recipe wrote (post.json); default: threshold .5, no steps, and of
+            several stores equal weights.
+    """
+    from segkit import submission
+    from segkit.predictions import PredictionStore
+
+    opened = [PredictionStore.open(path) for path in stores]
+    submission.write(out, _of_one(opened[0], settings) if len(opened) == 1 else _of_several(opened, settings))
+    first = opened[0]
+    found = submission.validate(out, ids=first.ids, classes=first.classes, sizes=first.sizes)
+    print(f"{out}: {', '.join(f'{value} {name}' for name, value in found.items())}")
+    return 0
+
+
+def _of_one(store: PredictionStore, settings: Path | None) -> Iterable[tuple[str, str, str]]:
+    from segkit.postprocess import Pipeline, rows
+
+    pipeline = Pipeline() if settings is None else Pipeline.load(settings)
+    return rows(store, pipeline.with_classes(store.classes))
+
+
+def _of_several(stores: Sequence[PredictionStore], settings: Path | None) -> Iterable[tuple[str, str, str]]:
+    from segkit.ensemble import blended
+    from segkit.files import read_json
+
+    found = {} if settings is None else read_json(settings)
+    known = {"stores", "domain", "weights", "thresholds"}
+    if not isinstance(found, dict) or (settings is not None and not {"weights", "thresholds"} <= set(found) <= known):
+        raise ValueError(f"{settings} has no weights and thresholds of a blend; `segkit study` of several stores does")
+    try:
+        masks = blended(stores, **{key: value for key, value in found.items() if key != "stores"})
+    except ValueError as error:
+        raise ValueError(f"{settings}: {error}") from error
+    return ((image, cls, masks[image][cls].text()) for image in masks.ids for cls in masks.classes)
 
 
 def validate(submission: tyro.conf.Positional[Path], like: Path | None = None) -> int:
