@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from sklearn.model_selection import GroupKFold
 
 from segkit import grid
 from segkit.files import replacing
@@ -271,5 +270,7 @@ def person_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[
     count = len(set(persons))
     if count < 2:
         raise ValueError(f"{count} person: a held-out check needs at least 2, a nested one 3")
+    from sklearn.model_selection import GroupKFold  # a second to import, which a vote need not wait for
+
     splitter = GroupKFold(min(k, count), shuffle=True, random_state=0)
     return [(held, kept) for kept, held in splitter.split(np.zeros(len(ids)), groups=persons)]

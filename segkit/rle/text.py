@@ -32,10 +32,11 @@ def parse(text: str, *, start: int = 1, shape: tuple[int, int] | None = None) ->
         return NO_RUNS.copy()
     runs = numbers - start
     runs[:, 1] += numbers[:, 0]
-    sound = runs[0, 0] >= 0 and (numbers[:, 1] > 0).all() and (runs[1:, 0] >= runs[:-1, 1]).all()
+    gap = (runs[1:, 0] - runs[:-1, 1]).min(initial=1)
+    sound = runs[0, 0] >= 0 and numbers[:, 1].min() > 0 and gap >= 0
     if not sound or (shape is not None and runs[-1, 1] > shape[0] * shape[1]):
         _refuse(text.split(), runs, start, shape)
-    return join_touching(runs)
+    return runs if gap else join_touching(runs)
 
 
 def _numbers(text: str) -> np.ndarray:
