@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def make():
 
 def finished(study):
     return study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def test_hosts_that_begin_at_the_same_moment(url):
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create database fresh")
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: studies.open_study("s", url.replace("/postgres", "/fresh")), range(4)))
+    opened[0].enqueue_trial({"x": 0.5})
+    assert [len(study.trials) for study in opened] == [1] * 4
 
 
 def test_workers_share_a_study_on_a_server(url):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -73,26 +75,39 @@ def _database(url: str) -> BaseStorage:
         place = make_url(url)
         if place.drivername in ("postgresql", "postgres"):  # which driver that means depends on SQLAlchemy's version
             place = place.set(drivername="postgresql+psycopg")
-        full = place.render_as_string(hide_password=False)
+        settings: dict[str, Any] = {"engine_kwargs": {"pool_pre_ping": True}}
         if place.get_backend_name() == "sqlite":  # one host: whose process lives can be seen
-            return RDBStorage(full, engine_kwargs={"connect_args": {"timeout": 60}})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(
-                full,
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=again,
-            )
+            settings = {"engine_kwargs": {"connect_args": {"timeout": 60}}}
+        else:
+            settings |= {
+                "heartbeat_interval": HEARTBEAT,
+                "grace_period": GRACE,
+                "heartbeat_stale_trial_callback": again,
+            }
+        return _connected(place.render_as_string(hide_password=False), settings)
     except ImportError as error:
-        wanted = "pip install 'segkit[postgres]'" if "postgres" in url.partition(":")[0] else "install its driver"
-        raise ValueError(
-            f"{_shown(url)}: no driver for this database ({error.__cause__ or error}); {wanted}"
-        ) from error
+        wanted = "pip install 'segkit[postgres]'" if url.startswith("postgres") else "install its driver"
+        raise ValueError(f"{_shown(url)}: no driver for this ({error.__cause__ or error}); {wanted}") from error
     except SQLAlchemyError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{_shown(url)}: this database cannot be opened: {reason}") from error
+
+
+def _connected(url: str, settings: dict[str, Any]) -> BaseStorage:
+    """The storage; where another process makes its tables at this moment, a little later."""
+    from sqlalchemy.exc import DBAPIError, IntegrityError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        for _ in range(4):
+            try:
+                return RDBStorage(url, **settings)
+            except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
+                cause = error if isinstance(error, DBAPIError) else error.__cause__
+                if not isinstance(cause, IntegrityError) and "already exists" not in str(cause):
+                    raise
+                time.sleep(0.5)
+        return RDBStorage(url, **settings)
 
 
 def _shown(url: str) -> str:
