@@ -13,6 +13,7 @@ CHEST = [str(Path(DATA) / "chest_xray")] if DATA else []
 BENCHMARKS: dict[str, list[list[str]]] = {
     "round_trip": [["--chest", *CHEST] if CHEST else []],
     "study_budget": [[]],
+    "memory": [[]],
     "training_overhead": [["--size", "224", "--batch", "4", "--persons", "24"]],
     "targets": [["--data", "phantom"], *([["--data", *CHEST]] if CHEST else [])],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,31 @@ from torch import Tensor, nn
 
 LEAST = 1e-6
 """What a pixel of a window counts at least along an axis, so that an edge nobody else saw is not lost."""
+
+
+class Share(NamedTuple):
+    """What a window counts beside those merged where it lies before it: sums of products along the two axes."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    above: np.ndarray
+    """What the windows of the rows above count along its rows, and `every` what all of a row do along its columns."""
+    every: np.ndarray
+    before: np.ndarray
+    """What it and the windows left of it count along its columns."""
+
+    def of(self) -> Tensor:
+        """float64 (h, w) in (0, 1]."""
+        rows = self.rows[:, None]
+        return torch.from_numpy(rows * self.columns / (self.above[:, None] * self.every + rows * self.before))
+
+
+class Tile(NamedTuple):
+    """One window of every image, and what the model said of it."""
+
+    left: int
+    share: Share
+    out: Tensor
 
 
 class Sliding(nn.Module):
@@ -38,7 +64,7 @@ class Sliding(nn.Module):
         *,
         overlap: float = 0.5,
         sigma: float | None = 0.125,
-        batch_size: int = 4,
+        batch_size: int = 2,
     ) -> None:
         super().__init__()
         if len(window) != 2 or min(window) < 1:
@@ -57,9 +83,9 @@ class Sliding(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, C, H, W)."""
         out: Tensor | None = None
-        for top, share, tiles in self._tiles(image):
+        for top, tiles in self._tiles(image):
             out = _room(tiles, image, image.shape[2]) if out is None else out
-            _merge(out, tiles, top, share)
+            _merge(out, tiles, top)
             del tiles  # before the model is called again
         assert out is not None  # an image has a pixel
         return out
@@ -74,7 +100,7 @@ class Sliding(nn.Module):
         strip: Tensor | None = None
         height = min(self.window[0], image.shape[2])
         begin = 0
-        for top, share, tiles in self._tiles(image):
+        for top, tiles in self._tiles(image):
             strip = _room(tiles, image, height) if strip is None else strip
             if top > begin:
                 yield begin, strip[:, :, : top - begin]
@@ -83,13 +109,13 @@ class Sliding(nn.Module):
                     rows = min(done, height - done - row)
                     strip[:, :, row : row + rows] = strip[:, :, row + done : row + done + rows]
                 strip[:, :, max(0, height - done) :] = 0
-            _merge(strip, tiles, 0, share)
+            _merge(strip, tiles, 0)
             del tiles
         assert strip is not None
         yield begin, strip
 
-    def _tiles(self, image: Tensor) -> Iterator[tuple[int, list[Tensor], list[tuple[int, Tensor]]]]:
-        """Batch by batch (top, what each window counts beside what was merged there before, [(left, output)])."""
+    def _tiles(self, image: Tensor) -> Iterator[tuple[int, list[Tile]]]:
+        """Batch by batch: the top of the windows, and each window."""
         if image.ndim != 4:
             raise ValueError(f"an image (N, channels, H, W) is wanted, got {tuple(image.shape)}")
         (tops, high, rows), (lefts, wide, columns) = (
@@ -101,15 +127,13 @@ class Sliding(nn.Module):
             before = np.zeros(image.shape[3])
             for first in range(0, len(lefts), count):
                 chosen = lefts[first : first + count]
-                shown = [image[:, :, top : top + high, left : left + wide] for left in chosen]
                 shares = []
                 for left in chosen:
                     before[left : left + wide] += columns
-                    new = rows[:, None] * columns
-                    old = above[top : top + high, None] * every[left : left + wide]
-                    total = old + rows[:, None] * before[left : left + wide]
-                    shares.append(torch.from_numpy(new / total))
-                yield top, shares, list(zip(chosen, _outputs(self.model(torch.cat(shown)), shown)))
+                    old = above[top : top + high], every[left : left + wide]
+                    shares.append(Share(rows, columns, *old, before[left : left + wide].copy()))
+                shown = [image[:, :, top : top + high, left : left + wide] for left in chosen]
+                yield top, [Tile(*one) for one in zip(chosen, shares, _outputs(self.model(torch.cat(shown)), shown))]
             above[top : top + high] += rows
 
     def extra_repr(self) -> str:
@@ -148,18 +172,18 @@ def _sum(begins: list[int], weight: np.ndarray, full: int) -> np.ndarray:
     return total
 
 
-def _room(tiles: list[tuple[int, Tensor]], image: Tensor, height: int) -> Tensor:
+def _room(tiles: list[Tile], image: Tensor, height: int) -> Tensor:
     """Zeros for the result, or for a strip of it."""
-    out = tiles[0][1]
+    out = tiles[0].out
     kind = torch.promote_types(out.dtype, torch.float32)
     return torch.zeros(len(image), out.shape[1], height, image.shape[3], dtype=kind, device=out.device)
 
 
-def _merge(result: Tensor, tiles: list[tuple[int, Tensor]], top: int, shares: list[Tensor]) -> None:
+def _merge(result: Tensor, tiles: list[Tile], top: int) -> None:
     """Take windows into a running mean: lerp leaves what is equal as it is, and a share of 1 replaces what was."""
-    for (left, out), share in zip(tiles, shares):
+    for left, share, out in tiles:
         part = result[:, :, top : top + out.shape[2], left : left + out.shape[3]]
-        part.lerp_(out.to(result.dtype), share.to(result))
+        part.lerp_(out.to(result.dtype), share.of().to(result))
 
 
 def _outputs(out: object, shown: list[Tensor]) -> list[Tensor]:

@@ -80,7 +80,7 @@ class TTA(nn.Module):
         if kind == "std" and len(self.views) < 2:
             raise ValueError("one view does not differ from itself; name more views, or take kind='entropy'")
         measure = merges.UNCERTAINTIES[kind]
-        of_probs = measure if self.domain == "probs" else lambda like: _OfProbs(measure(like))
+        of_probs = measure if self.domain == "probs" else lambda like: merges.OfProbs(measure(like))
         merged, unsure = self._look(image, [partial(merges.PowerMean, exponent=self._exponent), of_probs])
         return merged, unsure
 
@@ -99,10 +99,12 @@ class TTA(nn.Module):
             weight = torch.tensor(self.weights[view], dtype=kind, device=out.device)
             if (seen := view.seen(size, shown, out.device)) is not None:
                 weight = weight * seen
+            for one in running:
+                one.begin(weight)
             for channel, source in enumerate(sources):
                 plane = view.undo(out[:, source : source + 1].to(kind), size, shown)[:, 0]
                 for one in running:
-                    one.take(channel, plane, weight)
+                    one.take(channel, plane)
             del out, plane  # before the model is called again
         return [one.done() for one in running]
 
@@ -146,19 +148,6 @@ class OneView(nn.Module):
         size = (round(shown[0] * out.shape[2] / sides[-1][0]), round(shown[1] * out.shape[3] / sides[-1][1]))
         out = out.to(torch.promote_types(out.dtype, torch.float32))
         return torch.cat([self.view.undo(out[:, s : s + 1], size, shown) for s in sources], 1)
-
-
-class _OfProbs:
-    """A running measure of probabilities, told of logits."""
-
-    def __init__(self, running: merges.Running) -> None:
-        self.running = running
-
-    def take(self, channel: int, plane: Tensor, weight: Tensor) -> None:
-        self.running.take(channel, plane.sigmoid(), weight)
-
-    def done(self) -> Tensor:
-        return self.running.done()
 
 
 class _Channels:

@@ -16,10 +16,13 @@ NAMED = {"mean": 1.0, "gmean": 0.0, "max": math.inf}
 
 
 class Running(Protocol):
-    """What is held of all views so far."""
+    """What is held of all views so far. Weights are told once a view, planes one by one."""
 
-    def take(self, channel: int, plane: Tensor, weight: Tensor) -> None:
-        """One channel of one view: plane (N, h, w), weight a number or (h, w), 0 where the view saw nothing."""
+    def begin(self, weight: Tensor) -> None:
+        """The next view counts this much: a number, or (h, w) with 0 where it saw nothing."""
+
+    def take(self, channel: int, plane: Tensor) -> None:
+        """One channel of the view, (N, h, w)."""
 
     def done(self) -> Tensor: ...
 
@@ -33,13 +36,15 @@ class PowerMean:
 
     def __init__(self, like: Tensor, exponent: float) -> None:
         self.exponent = exponent
-        start = 0.0 if exponent in (0, 1) else -math.inf
-        self.total = torch.full_like(like, start)
-        self.weights = [torch.zeros((), dtype=like.dtype, device=like.device)] * like.shape[1]
+        self.total = torch.full_like(like, 0.0 if exponent in (0, 1) else -math.inf)
+        self.weight = self.weights = like.new_zeros(())
 
-    def take(self, channel: int, plane: Tensor, weight: Tensor) -> None:
-        total, p = self.total[:, channel], self.exponent
-        self.weights[channel] = self.weights[channel] + weight
+    def begin(self, weight: Tensor) -> None:
+        self.weight = weight
+        self.weights = self.weights + weight
+
+    def take(self, channel: int, plane: Tensor) -> None:
+        total, weight, p = self.total[:, channel], self.weight, self.exponent
         if p == 1:
             total.addcmul_(plane, weight)
         elif p == 0:
@@ -51,14 +56,13 @@ class PowerMean:
             torch.logaddexp(total, power, out=total)
 
     def done(self) -> Tensor:
-        p = self.exponent
-        for channel, weight in enumerate(self.weights):
-            total = self.total[:, channel]
-            if p in (0, 1):
-                total /= weight
-            elif p != math.inf:
-                total.sub_(weight.log()).div_(p)
-        return self.total if p in (1, math.inf) else self.total.exp_()
+        if self.exponent == math.inf:
+            return self.total
+        if self.exponent == 1:
+            return self.total.div_(self.weights)
+        if self.exponent == 0:
+            return self.total.div_(self.weights).exp_()
+        return self.total.sub_(self.weights.log()).div_(self.exponent).exp_()
 
 
 class Spread:
@@ -66,19 +70,20 @@ class Spread:
 
     def __init__(self, like: Tensor) -> None:
         self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
-        self.weights = [torch.zeros((), dtype=like.dtype, device=like.device)] * like.shape[1]
+        self.weight = self.weights = like.new_zeros(())
 
-    def take(self, channel: int, plane: Tensor, weight: Tensor) -> None:
-        self.weights[channel] = self.weights[channel] + weight
+    def begin(self, weight: Tensor) -> None:
+        self.weight = weight
+        self.weights = self.weights + weight
+
+    def take(self, channel: int, plane: Tensor) -> None:
         away = plane - self.mean[:, channel]
-        step = away * (weight / self.weights[channel].clamp(min=1e-12))
+        step = away * (self.weight / self.weights)
         self.mean[:, channel] += step
-        self.square[:, channel] += weight * away * (away - step)
+        self.square[:, channel] += self.weight * away * (away - step)
 
     def done(self) -> Tensor:
-        for channel, weight in enumerate(self.weights):
-            self.square[:, channel] /= weight
-        return self.square.clamp_(min=0).sqrt_()
+        return self.square.div_(self.weights).clamp_(min=0).sqrt_()
 
 
 class Entropy:
@@ -87,8 +92,11 @@ class Entropy:
     def __init__(self, like: Tensor) -> None:
         self.mean = PowerMean(like, 1.0)
 
-    def take(self, channel: int, plane: Tensor, weight: Tensor) -> None:
-        self.mean.take(channel, plane, weight)
+    def begin(self, weight: Tensor) -> None:
+        self.mean.begin(weight)
+
+    def take(self, channel: int, plane: Tensor) -> None:
+        self.mean.take(channel, plane)
 
     def done(self) -> Tensor:
         out = self.mean.done()
@@ -96,6 +104,22 @@ class Entropy:
             p = out[:, channel].clone()
             out[:, channel] = -(torch.special.xlogy(p, p) + torch.special.xlogy(1 - p, 1 - p)) / math.log(2)
         return out
+
+
+class OfProbs:
+    """A running measure of probabilities, told of logits."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+
+    def begin(self, weight: Tensor) -> None:
+        self.running.begin(weight)
+
+    def take(self, channel: int, plane: Tensor) -> None:
+        self.running.take(channel, plane.sigmoid())
+
+    def done(self) -> Tensor:
+        return self.running.done()
 
 
 UNCERTAINTIES: dict[str, Callable[[Tensor], Running]] = {"std": Spread, "entropy": Entropy}
