@@ -53,14 +53,15 @@ class FrontEnd(nn.Module):
 class Context(nn.Module):
     """A front end, then 3x3 convolutions with ReLU and growing dilation on its logits, and a 1x1: same shape.
 
-    The layers work on how far logits lie above that of `prior`. So at the start, and but for the noise, what
-    comes out is the front end's own logits where they lie above the prior's, which ReLU cannot go below.
+    ReLU passes no logits below zero, and a rare class has hardly others. So the layers work on how far logits lie
+    above a floor, 5 below that of `prior`: at the start, and but for the noise, what comes out is the front end's
+    own logits down to the floor, and every class has gradients.
     """
 
     def __init__(self, front: FrontEnd, classes: int, *, plan: Sequence[int], prior: float, noise: float) -> None:
         super().__init__()
         self.encoder = front
-        self.floor = logit(prior)
+        self.floor = logit(prior) - 5
         inside, layers = classes, list[nn.Module]()
         for times, dilation in zip(plan, DILATIONS, strict=True):
             layers += [
@@ -68,10 +69,12 @@ class Context(nn.Module):
                 nn.ReLU(inplace=True),
             ]
             inside = times * classes
-        self.context = nn.Sequential(*layers, nn.Conv2d(inside, classes, 1))
+        last = nn.Conv2d(inside, classes, 1)
+        self.context = nn.Sequential(*layers, last)
         for module in self.context:
             if isinstance(module, nn.Conv2d):
                 identity(module, classes, noise=noise)
+        nn.init.constant_(cast(Tensor, last.bias), self.floor)
 
     def forward(self, image: Tensor) -> Tensor:
         return cast(Tensor, self.context(self.encoder(image) - self.floor))
@@ -122,9 +125,7 @@ def with_context(
     front = dilatednet_frontend(
         classes=classes, in_channels=in_channels, prior=prior, weights=weights, width=width, dropout=dropout
     )
-    body = Context(front, classes, plan=plan, prior=prior, noise=noise)
-    set_prior(body.context, prior)
-    return body
+    return Context(front, classes, plan=plan, prior=prior, noise=noise)
 
 
 def _row(name: str, build: Callable[..., nn.Module], title: str, good_for: str) -> Network:

@@ -37,8 +37,9 @@ SMALL = {
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_a_fresh_network_answers_with_its_prior_up_to_the_border(name):
     """Where the weights of the scores are zero, every pixel of every class has the probability of the prior."""
-    model = models.create(name, classes=5, prior=0.02, **SMALL[name]).eval()
-    for module in model.modules():
+    context = name in ("dilatednet_basic", "dilatednet_context")
+    model = models.create(name, classes=5, prior=0.02, **SMALL[name], **({"noise": 0.0} if context else {})).eval()
+    for module in (model.encoder if context else model).modules():  # its context hands the scores on
         if isinstance(module, nn.Conv2d) and module.out_channels == 5:
             nn.init.zeros_(module.weight)
     with torch.no_grad():
@@ -239,12 +240,21 @@ def test_deconvnet_sees_224_px_as_a_whole_and_slides_over_more():
 
 @pytest.mark.parametrize("name", ["dilatednet_basic", "dilatednet_context"])
 def test_the_context_starts_as_the_identity(name):
-    """On logits above the prior's, exactly but for rounding; below, ReLU stops at the prior's. Borders included."""
+    """Down to 5 below the prior's logit, exactly but for rounding; there ReLU ends it. Borders included."""
     body = models.create(name, classes=3, prior=0.02, noise=0.0, **NARROW).eval().body
-    logits = 3 * torch.randn(2, 3, 20, 9)
+    logits = 6 * torch.randn(2, 3, 20, 9)
     body.encoder = nn.Identity()
     with torch.no_grad():
-        torch.testing.assert_close(body(logits), logits.clamp(min=logit(0.02)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(body(logits), logits.clamp(min=logit(0.02) - 5), rtol=1e-4, atol=1e-4)
+
+
+def test_no_class_starts_dead_behind_the_context():
+    """Every class of every front end gets gradients at once, with nothing trained."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        body = models.create("dilatednet_context", classes=6, **NARROW).eval().body
+        body(torch.rand(1, 1, 64, 64)).sum().backward()
+        assert (body.encoder.score.bias.grad > 32).all()  # 8 x 8 logits, each handed on
 
 
 def test_identity_by_hand():
@@ -280,7 +290,7 @@ def test_a_trained_front_end_goes_into_the_network_with_context(tmp_path):
     ).eval()
     image = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
-        expected = front.body(image).clamp(min=logit(0.01))
+        expected = front.body(image).clamp(min=logit(0.01) - 5)
         torch.testing.assert_close(model.body(image), expected, rtol=1e-4, atol=1e-4)
 
 
