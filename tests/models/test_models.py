@@ -171,9 +171,21 @@ def test_images_of_the_wrong_shape_are_refused():
             model(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("name", ["unet", "fcn_resnet50"])
-def test_mixed_precision_and_channels_last(name):
-    model = models.create(name, classes=2, **({"encoder": "resnet18"} if name == "unet" else {}))
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unet", {"encoder": "resnet18"}),
+        ("fcn_resnet50", {}),
+        ("unet2015", {"width": 0.125}),
+        ("unetpp", {"width": 0.25}),
+        ("unet3plus", {"width": 0.125, "cgm": True}),
+        ("attention_unet", {"width": 0.125}),
+        ("multiresunet", {"width": 0.25}),
+        ("deeplabv3plus_dense", {"encoder": "resnet18"}),
+    ],
+)
+def test_mixed_precision_and_channels_last(name, options):
+    model = models.create(name, classes=2, **options)
     model = model.to(memory_format=torch.channels_last).eval()
     image = torch.randn(1, 1, 50, 66)
     with torch.no_grad():

@@ -1,0 +1,94 @@
+"""Can it learn at all? `python -m benchmarks.overfit [NAME ...]`: each network against 4 phantom images it has seen.
+
+29 bones at 128 px, hard targets, BCE + Dice, Adam; a network passes when its Dice over images and classes, measured in
+evaluation mode at 128 px on the same 4 images, reaches 0.9 within the bounded number of steps. Networks written by hand
+are narrowed as NARROW says; those that a library builds run as they are, untrained. Prints a line of a Markdown table
+for each. Maps at stride 8 to 32 cannot draw bones of a few pixels at this size, so a row that fails there says what the
+stride costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from competitions.handbone.facts import CLASSES
+from competitions.handbone.phantom import draw
+from segkit import losses, models
+from segkit.annotations import index
+from segkit.data import SegmentationData
+
+SIDE = 128
+GOAL = 0.9
+NARROW = 0.25  # the width of what has one
+WIDTHS = {"deconvnet": 0.125, "fcdensenet56": 1.0, "fcdensenet67": 0.5, "fcdensenet103": 0.5, "segnet_basic": 1.0}
+
+
+def images() -> tuple[Tensor, Tensor]:
+    """Four phantom images (4, 1, 128, 128) and their masks (4, 29, 128, 128) of zeros and ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        items = index(draw(Path(folder) / "phantom", persons=2, test_persons=0, seed=0))
+        data = SegmentationData(items, CLASSES, size=(SIDE, SIDE))
+        samples = [data[i] for i in range(4)]
+    return torch.stack([s["image"] for s in samples]), torch.stack([s["target"] for s in samples]).round()
+
+
+def dice(logits: Tensor, target: Tensor) -> float:
+    """The competition's Dice of logits > 0, mean over images and classes."""
+    mask = (logits > 0).float()
+    both, either = (mask * target).sum((2, 3)), mask.sum((2, 3)) + target.sum((2, 3))
+    return ((2 * both + 1e-4) / (either + 1e-4)).mean().item()
+
+
+def settings(name: str) -> dict[str, float]:
+    """How `name` is narrowed: its width, where it has one."""
+    takes = "width" in inspect.signature(models.NETWORKS[name].build).parameters
+    return {"width": WIDTHS.get(name, NARROW)} if takes else {}
+
+
+def overfit(name: str, image: Tensor, target: Tensor, *, steps: int, lr: float) -> str:
+    """Train until the goal or the last step; the row of the table."""
+    torch.manual_seed(0)
+    narrow = settings(name)
+    model = models.create(name, classes=CLASSES, **narrow)
+    loss = losses.build("bce + dice")
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    best, taken, begin = 0.0, steps, time.perf_counter()
+    for step in range(1, steps + 1):
+        model.train()
+        optimizer.zero_grad()
+        loss(model(image), target).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0:
+            with torch.no_grad():
+                best = max(best, dice(model.eval()(image), target))
+            if best >= GOAL:
+                taken = step
+                break
+    seconds = time.perf_counter() - begin
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    width = f"width={narrow['width']}" if narrow else "-"
+    return f"| `{name}` | {width} | {millions:.1f} | {taken} | {best:.3f} | {seconds:.0f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="networks; default: all")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    given = parser.parse_args()
+    image, target = images()
+    print("| network | settings | params M | steps | Dice | seconds |\n|---|---|---:|---:|---:|---:|", flush=True)
+    for name in given.names or models.names():
+        print(overfit(name, image, target, steps=given.steps, lr=given.lr), flush=True)
+
+
+if __name__ == "__main__":
+    main()
