@@ -12,6 +12,9 @@ from torch import Tensor, nn
 LEAST = 1e-6
 """What a pixel of a window counts at least along an axis, so that an edge nobody else saw is not lost."""
 
+ROWS = 64
+"""Rows of a window that are merged at a time."""
+
 
 class Share(NamedTuple):
     """What a window counts beside those merged where it lies before it: sums of products along the two axes."""
@@ -24,10 +27,10 @@ class Share(NamedTuple):
     before: np.ndarray
     """What it and the windows left of it count along its columns."""
 
-    def of(self) -> Tensor:
-        """float64 (h, w) in (0, 1]."""
-        rows = self.rows[:, None]
-        return torch.from_numpy(rows * self.columns / (self.above[:, None] * self.every + rows * self.before))
+    def of(self, part: slice) -> Tensor:
+        """float64 (rows of the part, w) in (0, 1]."""
+        rows, above = self.rows[part, None], self.above[part, None]
+        return torch.from_numpy(rows * self.columns / (above * self.every + rows * self.before))
 
 
 class Tile(NamedTuple):
@@ -64,7 +67,7 @@ class Sliding(nn.Module):
         *,
         overlap: float = 0.5,
         sigma: float | None = 0.125,
-        batch_size: int = 2,
+        batch_size: int = 1,
     ) -> None:
         super().__init__()
         if len(window) != 2 or min(window) < 1:
@@ -182,8 +185,10 @@ def _room(tiles: list[Tile], image: Tensor, height: int) -> Tensor:
 def _merge(result: Tensor, tiles: list[Tile], top: int) -> None:
     """Take windows into a running mean: lerp leaves what is equal as it is, and a share of 1 replaces what was."""
     for left, share, out in tiles:
-        part = result[:, :, top : top + out.shape[2], left : left + out.shape[3]]
-        part.lerp_(out.to(result.dtype), share.of().to(result))
+        into = result[:, :, top : top + out.shape[2], left : left + out.shape[3]]
+        for first in range(0, out.shape[2], ROWS):  # shares and conversions are small then
+            part = slice(first, first + ROWS)
+            into[:, :, part].lerp_(out[:, :, part].to(result.dtype), share.of(part).to(result))
 
 
 def _outputs(out: object, shown: list[Tensor]) -> list[Tensor]:
