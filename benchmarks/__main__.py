@@ -11,6 +11,7 @@ DATA = os.environ.get("SEGKIT_DATA")
 CHEST = [str(Path(DATA) / "chest_xray")] if DATA else []
 
 BENCHMARKS: dict[str, list[list[str]]] = {
+    "losses": [[]],
     "networks": [[]],
     "overfit": [[]],
     "round_trip": [["--chest", *CHEST] if CHEST else []],

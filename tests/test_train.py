@@ -18,7 +18,7 @@ from segkit.augment import Augment, medium
 from segkit.averaging import average, update_bn
 from segkit.checkpoints import load_weights
 from segkit.data import SegmentationData
-from segkit.losses import WeightedSum
+from segkit.losses import WeightedSum, build
 from segkit.predict import DiceValidator
 from segkit.train import TensorBoard, fit
 from segkit.train.batches import Plan
@@ -412,6 +412,59 @@ def test_an_auxiliary_output_counts_by_its_weight(data, tmp_path):
     _, result = run(data, tmp_path / "aux", epochs=1, batch_size=4, model=Aux(), aux_weight=0.5)
     extra = 0.5 * float(torch.tensor(2.0).log())  # BCE of a logit of 0, whatever the target
     assert result.history[0]["loss"] == pytest.approx(alone.history[0]["loss"] + extra, rel=1e-5)
+
+
+def test_smaller_outputs_are_judged_at_their_size(data, tmp_path):
+    class Deep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = network(norm=False, dropout=0.0)
+
+        def forward(self, image):
+            out = self.net(image)
+            return {"out": out, "deep": [torch.zeros_like(out[..., ::2, ::2])]} if self.training else out
+
+    _, alone = run(data, tmp_path / "alone", epochs=1, batch_size=4, model=network(norm=False, dropout=0.0))
+    _, result = run(data, tmp_path / "deep", epochs=1, batch_size=4, model=Deep())
+    record = result.history[0]
+    assert record["loss/deep_1"] == pytest.approx(float(torch.tensor(2.0).log()), rel=1e-5)
+    assert record["loss"] == pytest.approx(alone.history[0]["loss"] + record["loss/deep_1"] / 2, rel=1e-5)
+
+
+def test_the_weights_of_losses_move_on_with_training_and_with_a_run_that_goes_on(data, tmp_path):
+    def loss():
+        return build("bce; 0.5: 0.5*dice")
+
+    _, whole = run(data, tmp_path / "whole", loss=loss())
+    for record in whole.history:
+        expected = record["loss/bce"] if record["epoch"] <= 2 else 0.5 * record["loss/dice"]
+        assert record["loss"] == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(Killed):
+        run(data, tmp_path / "cut", loss=loss(), validate=scores(0.1, 0.2, 0.3))
+    _, cut = run(data, tmp_path / "cut", loss=loss(), validate=scores(0.1))
+    assert [r["loss"] for r in cut.history] == [r["loss"] for r in whole.history]
+
+
+class Weighted:
+    """Noise, of which the upper half counts; below, the target is `below`."""
+
+    def __init__(self, below):
+        self.below = below
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        draw = torch.Generator().manual_seed(index)
+        image, target = torch.rand(1, 8, 8, generator=draw), torch.rand(len(CLASSES), 8, 8, generator=draw)
+        weight = torch.ones(1, 8, 8)
+        weight[:, 4:], target[:, 4:] = 0, self.below
+        return {"image": image, "target": target, "weight": weight, "index": index}
+
+
+def test_pixels_of_weight_0_teach_nothing(tmp_path):
+    models = [run(Weighted(y), tmp_path / str(y), loss=build("bce + dice"), epochs=2)[0] for y in (0.0, 1.0)]
+    assert same_weights(*models)
 
 
 def test_wrong_settings_say_so(data, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,19 +12,23 @@ from torch.nn import functional as F
 
 Output = Tensor | Mapping[str, Any] | Sequence[Tensor]
 
+WEIGHTS = {"aux": 0.4, "deep": 1.0, "cls": 0.5}  # of the outputs that networks of segkit.models have
+
 
 class DeepSupervision(nn.Module):
     """The loss of the main output plus weighted ones of the others (Lee et al., 2015; Zhao et al., 2017).
 
+    Every network of `segkit.models` is understood: `fit` wraps its loss in this.
+
     loss: any of (logits, target), or (logits, target, weight=) where weights of pixels are given. weights: what the
     other outputs count, by name. Of several outputs under one name, or of a bare sequence, each counts `falloff` times
-    the one before (nnU-Net halves); the first of a bare sequence is the main one and counts 1.
+    less for each halving of its side (nnU-Net halves); the first of a bare sequence is the main one.
 
     The module takes (output, target, weight=None); output: a tensor, a dictionary with "out" or a sequence, (N, C, h,
     w) each. For an output smaller than the target, the target is averaged down over areas, in proportion to the
-    pixels' weights: losses that take soft targets then judge it by what it can express. After a call `.terms` holds
-    those of the main output, and each other output's own loss by name. ValueError for outputs without a weight, or
-    larger than the target.
+    pixels' weights: losses that take soft targets then judge it by what it can express. An output (N, C) says whether
+    a class is there at all, and costs its cross-entropy. After a call `.terms` holds those of the main output, and
+    each other output's own loss by name. ValueError for outputs without a weight, or larger than the target.
 
     >>> from segkit.losses import BCELoss
     >>> loss = DeepSupervision(BCELoss(), weights={"aux": 0.5})
@@ -41,7 +46,7 @@ class DeepSupervision(nn.Module):
     ) -> None:
         super().__init__()
         self.loss = loss
-        self.weights = {"aux": 0.4, "deep": 0.5} if weights is None else dict(weights)
+        self.weights = dict(WEIGHTS if weights is None else weights)
         self.falloff = falloff
         if min(self.weights.values(), default=0) < 0 or falloff < 0:
             raise ValueError(f"weights and falloff must not be negative, got {self.weights} and {falloff}")
@@ -53,17 +58,20 @@ class DeepSupervision(nn.Module):
             self.loss.set_progress(share)
 
     def forward(self, output: Output, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        outputs = list(self._outputs(output))
+        outputs = list(self._outputs(output, target.shape[2]))
         total, terms = torch.zeros((), device=target.device), {}
         for name, factor, logits in reversed(outputs):  # the main one last: its terms are to stay
-            value = self.loss(logits, *_at_size(target, weight, logits, name))
+            if logits.ndim == 2:
+                value = _presence(logits, target, weight)
+            else:
+                value = self.loss(logits, *_at_size(target, weight, logits, name))
             total = total + factor * value
             terms[name] = value.detach()
         main = dict(getattr(self.loss, "terms", {}))
         self.terms = main | {name: terms[name] for name, _, _ in outputs[1:]}
         return total
 
-    def _outputs(self, output: Output) -> Iterator[tuple[str, float, Tensor]]:
+    def _outputs(self, output: Output, height: int) -> Iterator[tuple[str, float, Tensor]]:
         """Name, weight and logits of each output, the main one first."""
         if isinstance(output, Tensor):
             yield "out", 1.0, output
@@ -71,8 +79,7 @@ class DeepSupervision(nn.Module):
         if not len(output):
             raise ValueError("no output; a tensor, a dictionary with 'out' or a sequence is wanted")
         if not isinstance(output, Mapping):
-            output = {"out": output[0], "deep": output[1:]}
-            weights = {"deep": self.falloff}
+            output, weights = {"out": output[0], "deep": output[1:]}, {"deep": 1.0}
         else:
             weights = self.weights
         if "out" not in output:
@@ -83,15 +90,24 @@ class DeepSupervision(nn.Module):
                 continue
             if name not in weights:
                 raise ValueError(f"output {name!r} has no weight; pass weights={{{name!r}: ...}}, 0 to leave it out")
-            several = not isinstance(values, Tensor)
-            for level, logits in enumerate(values if several else [values]):
-                factor = weights[name] * self.falloff**level
-                if factor:
-                    yield f"{name}_{level + 1}" if several else name, factor, logits
+            if not weights[name]:
+                continue
+            if isinstance(values, Tensor):
+                yield name, weights[name], values
+                continue
+            for level, logits in enumerate(values):
+                yield f"{name}_{level + 1}", weights[name] * self.falloff ** math.log2(height / logits.shape[2]), logits
 
     def extra_repr(self) -> str:
         own = "" if isinstance(self.loss, nn.Module) else f"loss={self.loss!r}, "
         return f"{own}weights={self.weights}, falloff={self.falloff}"
+
+
+def _presence(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """The cross-entropy of each class being anywhere in an image, where pixels count."""
+    there = target > 0.5 if weight is None else (target > 0.5) & (weight > 0)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.binary_cross_entropy_with_logits(logits, there.flatten(2).any(2).to(logits.dtype))
 
 
 def _at_size(target: Tensor, weight: Tensor | None, logits: Tensor, name: str) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segkit.losses.statistics import Pixels, Statistic
 
-BLOCK = {"cpu": 1 << 17}  # pixels of a block, about what a second-level cache holds; kernels elsewhere want more
+BLOCK = {"cpu": 1 << 19}  # pixels of a block: its maps fit a cache, and threads have enough to share; GPUs want more
 LARGE_BLOCK = 1 << 24
 
 

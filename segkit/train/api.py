@@ -80,10 +80,12 @@ def fit(
     """Train `model` in place; it ends with the weights of `out`/model.safetensors.
 
     train: SegmentationData, or any dataset of {"image", "target", "index"} (image and target float, or uint8
-    as SegmentationData.raw makes them). loss: loss(logits, target) -> scalar; its `.terms` are logged where
-    it has any. A model that returns {"out", "aux"} in training adds aux_weight times the loss of "aux" (Zhao
-    et al., 2017). batch_size: images of one forward pass over all processes together, so that results do not
-    depend on how many there are; accumulate: batches to one optimizer step. optimizer: a name of
+    as SegmentationData.raw makes them), "weight" too where pixels weigh differently (0 ignores one; float (1, h, w)
+    or (C, h, w)). loss: loss(logits, target) -> scalar, with weight= for such data; its `.terms` are logged and its
+    `.set_progress` is called where it has them. Outputs beside "out" are judged as by `losses.DeepSupervision`, "aux"
+    with aux_weight; a loss that is one says itself what they count. batch_size: images of one forward pass over
+    all processes together, so that results do not depend on how many there are; accumulate: batches to one
+    optimizer step. optimizer: a name of
     segkit.optim.names(), without decay on norms and biases; encoder_lr: the encoder's rate as a share of lr;
     freeze_epochs: so many epochs the encoder keeps its weights and its norms' statistics. schedule: a name of
     segkit.schedules.NAMES, after warmup_epochs; "cosine", "poly" and "one-cycle" end at lr_floor times lr,

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from segkit import optim, schedules
 from segkit.averaging import EMA, SWA
 from segkit.checkpoints import save_weights
+from segkit.losses import DeepSupervision
+from segkit.losses.deep import WEIGHTS
 from segkit.train import checkpoint, log
 from segkit.train.batches import Plan, loader, to_device
 from segkit.train.settings import Settings
@@ -39,7 +41,12 @@ class Run:
         channels_last: bool,
         compile: bool,
     ) -> None:
-        self.s, self.data, self.loss, self.channels_last = settings, train, loss, channels_last
+        self.s, self.data, self.channels_last = settings, train, channels_last
+        self.loss = (
+            loss
+            if isinstance(loss, DeepSupervision)
+            else DeepSupervision(loss, weights=WEIGHTS | {"aux": settings.aux_weight})
+        )
         before = state or {"epoch": 0, "step": 0, "best": None, "best_epoch": 0, "soup": []}
         self.done: int = before["epoch"]
         self.step: int = before["step"]
@@ -80,8 +87,7 @@ class Run:
             self.average = EMA(model, decay=settings.ema_decay)
         elif settings.averaging == "swa":
             self.average = SWA(model)
-        if isinstance(loss, nn.Module):
-            loss.to(self.fabric.device)
+        self.loss.to(self.fabric.device)
         if state:
             optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
@@ -151,6 +157,7 @@ class Run:
         begun = perf_counter()
         for step in log.bar(self.steps, f"epoch {epoch + 1}/{self.s.epochs}", show=progress):
             group = min(self.s.accumulate, self.plan.per_epoch - step * self.s.accumulate)
+            self.loss.set_progress((self.step + step) / (self.s.epochs * self.steps))
             for part in range(group):
                 mark = perf_counter()
                 batch = next(self.batches)
@@ -159,11 +166,12 @@ class Run:
                     batch, self.fabric.device, channels_last=self.channels_last,
                     in_channels=getattr(self.data, "in_channels", 1),
                 )  # fmt: skip
+                weight = batch["weight"].to(target.device, non_blocking=True) if "weight" in batch else None
                 mark = perf_counter()
                 with self.fabric.no_backward_sync(self.model, enabled=part + 1 < group):
-                    value = self._loss(self.model(image), target)
+                    value = self.loss(self.model(image), target, weight)
                     self.fabric.backward(value / group)
-                watch.saw(value, getattr(self.loss, "terms", {}), batch["index"])
+                watch.saw(value, self.loss.terms, batch["index"])
                 stepped += perf_counter() - mark
             mark = perf_counter()
             if resting:
@@ -193,12 +201,6 @@ class Run:
             "step": self.step, "lr": lr, **means, "train_seconds": total, "wait_seconds": waited,
             "step_seconds": stepped, "overhead_share": 1 - stepped / total,
         }  # fmt: skip
-
-    def _loss(self, output: Tensor | Mapping[str, Tensor], target: Tensor) -> Tensor:
-        if isinstance(output, Tensor):
-            return self.loss(output, target)
-        aux = self.s.aux_weight * self.loss(output["aux"], target)  # first: `terms` are of the last call
-        return self.loss(output["out"], target) + aux
 
     def _averages(self, epoch: int) -> bool:
         """Whether SWA has begun by the end of this epoch; at the latest with the last."""

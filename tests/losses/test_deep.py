@@ -31,7 +31,7 @@ def test_outputs_by_name():
     apart = build("bce + dice")
     half, quarter = F.avg_pool2d(target, 2), F.avg_pool2d(target, 4)
     values = [apart(logits, target), apart(at(logits, 4), half), apart(at(logits, 2), quarter)]
-    torch.testing.assert_close(total, values[0] + (0.4 + 0.3) * values[1] + 0.15 * values[2])
+    torch.testing.assert_close(total, values[0] + (0.4 + 0.3 / 2) * values[1] + 0.3 / 4 * values[2])
     assert list(loss.terms) == ["bce", "dice", "aux", "deep_1", "deep_2"]
     torch.testing.assert_close(loss.terms["deep_2"], values[2])
     assert loss.terms["bce"] == BCELoss()(logits, target)  # the main output's
@@ -42,6 +42,30 @@ def test_a_bare_list_halves_from_output_to_output():
     total = DeepSupervision(BCELoss())([logits, at(logits, 4), at(logits, 2)], target)
     values = [BCELoss()(at(logits, 8 >> k), F.avg_pool2d(target, 1 << k)) for k in range(3)]
     torch.testing.assert_close(total, values[0] + values[1] / 2 + values[2] / 4)
+
+
+def test_heads_of_one_size_count_alike():
+    """UNet++: all heads are as large as the output."""
+    logits, target = batch()
+    total = DeepSupervision(BCELoss(), weights={"deep": 0.25})({"out": logits, "deep": [logits] * 4}, target)
+    torch.testing.assert_close(total, 2 * BCELoss()(logits, target))
+
+
+def test_whether_a_class_is_there_at_all():
+    """An output (N, C) costs its cross-entropy; what is ignored is not there."""
+    logits, target = batch()
+    target[0, 1] = 0.2
+    target[1, 2] = 0
+    target[1, 2, 0, 0] = 1
+    loss, there = DeepSupervision(BCELoss()), torch.tensor([[1.0, 0, 1], [1, 1, 1]])
+    output = {"out": logits, "cls": torch.randn(2, 3)}
+    loss(output, target)
+    torch.testing.assert_close(loss.terms["cls"], F.binary_cross_entropy_with_logits(output["cls"], there))
+    weight = torch.ones(2, 1, 8, 8)
+    weight[1, 0, 0, 0] = 0
+    there[1, 2] = 0
+    loss(output, target, weight)
+    torch.testing.assert_close(loss.terms["cls"], F.binary_cross_entropy_with_logits(output["cls"], there))
 
 
 def test_ignored_pixels_are_ignored_at_every_size():
