@@ -57,10 +57,13 @@ def scores(channels: int, classes: int) -> nn.Sequential:
 def region_vectors(pixels: Tensor, logits: Tensor) -> Tensor:
     """One vector a class: pixels (N, D, h, w) averaged with the softmax over places of logits (N, C, h, w).
 
-    -> (N, D, C, 1). Each class by itself, so it means the same for classes that overlap.
+    -> (N, D, C, 1). Each class by itself, so it means the same for classes that overlap. In float32 under AMP too: a
+    share of one in a quarter of a million pixels is nothing in float16.
     """
-    weights = logits.flatten(2).softmax(2)
-    return torch.einsum("ncp,ndp->ndc", weights, pixels.flatten(2))[..., None]
+    with torch.autocast(pixels.device.type, enabled=False):
+        weights = logits.float().flatten(2).softmax(2)
+        vectors = torch.einsum("ncp,ndp->ndc", weights, pixels.float().flatten(2))
+    return vectors[..., None].to(pixels.dtype)
 
 
 class RegionAttention(nn.Module):

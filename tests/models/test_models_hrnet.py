@@ -59,6 +59,16 @@ def test_classes_that_overlap_have_vectors_of_their_own():
     assert not torch.equal(before[:, :, 1], after[:, :, 1])
 
 
+def test_region_vectors_of_large_images_survive_half_precision():
+    """2800 px at stride 4: each of 490,000 places counts 2e-6, which float16 would round by a hundredth."""
+    pixels = torch.linspace(0, 1, 700 * 700).reshape(1, 1, 700, 700)
+    logits = torch.zeros(1, 1, 700, 700)
+    with torch.autocast("cpu", dtype=torch.float16):
+        mixed = region_vectors(pixels.half(), logits.half())
+    assert mixed.dtype == torch.float16
+    torch.testing.assert_close(mixed.float().item(), 0.5, atol=1e-3, rtol=0)
+
+
 def test_attention_over_regions_sums_to_one():
     torch.manual_seed(0)
     attention = RegionAttention().eval()
