@@ -92,7 +92,7 @@ def check_set(name: str, tag: str, known: Sequence[str]) -> None:
     """WeightsError, with neighbours, where network `name` has no set of weights called `tag`."""
     if tag not in known:
         listed = nearest(tag, known) if known else "no set of weights is published for it"
-        raise WeightsError(f"{name} has no weights {tag!r}; {listed}; or a file's path")
+        raise WeightsError(f"{name} has no weights {tag!r}; {listed}; otherwise pass None or a file's path")
 
 
 def is_file(weights: str | os.PathLike[str]) -> bool:
