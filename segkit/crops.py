@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,13 @@ class Crops(Dataset[dict[str, object]]):
     """
 
     def __init__(self, data: SegmentationData, size: tuple[int, int], *, foreground: float = 0.5) -> None:
-        if len(size) != 2 or min(size) < 1 or size[0] > data.size[0] or size[1] > data.size[1]:
+        if (
+            not isinstance(size, Sequence)
+            or len(size) != 2
+            or min(size) < 1
+            or size[0] > data.size[0]
+            or size[1] > data.size[1]
+        ):
             raise ValueError(f"a window of {size} does not lie inside images of {data.size}; take at most their size")
         if not 0 <= foreground <= 1:
             raise ValueError(f"foreground={foreground}: a share of the windows in [0, 1] is wanted")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +70,7 @@ class Sliding(nn.Module):
         batch_size: int = 1,
     ) -> None:
         super().__init__()
-        if len(window) != 2 or min(window) < 1:
+        if not isinstance(window, Sequence) or len(window) != 2 or min(window) < 1:
             raise ValueError(f"window={window}: (height, width) of at least 1 is wanted")
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap={overlap}: a share of the window in [0, 1) is wanted")

@@ -102,7 +102,12 @@ def test_workers_epochs_and_seeds(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "foreground", "says"),
-    [((41, 8), 0.5, "does not lie inside"), ((8, 0), 0.5, "window"), ((8, 8), 1.5, "foreground=1.5")],
+    [
+        (8, 0.5, "window of 8"),
+        ((41, 8), 0.5, "does not lie inside"),
+        ((8, 0), 0.5, "window"),
+        ((8, 8), 1.5, "foreground=1.5"),
+    ],
 )
 def test_mistakes_are_named(data, size, foreground, says):
     with pytest.raises(ValueError, match=says):

@@ -123,6 +123,7 @@ def test_it_is_a_module_and_half_precision_is_merged_in_float32():
     [
         ({"window": (0, 8)}, "window"),
         ({"window": (8,)}, "window"),
+        ({"window": 8}, r"window=8: \(height, width\)"),
         ({"overlap": 1.0}, "overlap"),
         ({"overlap": -0.1}, "overlap"),
         ({"sigma": 0.0}, "sigma"),

@@ -156,10 +156,12 @@ def test_inputs_come_back_untouched():
         ("scale(1)", "not 1"),
         ("scale(-2)", "above 0"),
         ("shift(0, 0)", "not both 0"),
-        ("shift(0.1)", "shift"),
+        ("shift(0.1)", r"shift\(down, right\) is wanted"),
+        ("scale(1, 2)", r"scale\(factor\) is wanted"),
+        ("", "no view ''"),
         ("shift(2, 0)", "shares"),
         ("gamma(0)", "above 0"),
-        ("multiply(x)", "x"),
+        ("multiply(x)", r"multiply\(factor\) is wanted, in numbers"),
     ],
 )
 def test_a_mistake_is_named(text, says):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -163,7 +162,7 @@ SYMMETRIES = {
     "vflip": Symmetry(True, 2),
     "antitranspose": Symmetry(True, 3),
 }
-STEPS: dict[str, Callable[..., Step]] = {
+STEPS: dict[str, type[Any]] = {
     "rotate": Rotate,
     "scale": Scale,
     "shift": Shift,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -98,10 +98,14 @@ def _step(text: str, view: str) -> Step:
         known = [*SYMMETRIES, *PRESETS, *STEPS]
         hint = f"{name} wants numbers: {name}(...)" if name in STEPS else nearest(name, known)
         raise ValueError(f"no view {view!r}: {hint}")
+    wanted = [field.name for field in fields(STEPS[name])]
     try:
-        return STEPS[name](*(float(number) for number in found[2].split(",")))
-    except TypeError as error:
-        raise ValueError(f"view {view!r}: {error}") from error
+        numbers = [float(number) for number in found[2].split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(wanted):
+        raise ValueError(f"view {view!r}: {name}({', '.join(wanted)}) is wanted, in numbers")
+    return STEPS[name](*numbers)
 
 
 def _view(steps: Sequence[Step]) -> View:
