@@ -9,7 +9,7 @@ from segkit.postprocess import Pipeline, fill_holes, keep_largest, remove_small
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks
-from segkit.thresholds import DiceCurves, curves, nested
+from segkit.thresholds import DiceCurves, curves
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 CLASSES = ("x", "y", "z")
@@ -175,45 +175,6 @@ def test_a_study_over_steps_begins_with_no_change_and_resumes(specks, tmp_path):
     assert values[1] == pytest.approx(found.dice(found.best()).mean(dtype=np.float64), abs=1e-7)
     again = objective.found.pipeline(study.best_params)
     assert objective.found.table(again).mean() == study.best_value
-
-
-def test_the_choice_is_the_one_that_gains_on_other_persons(specks):
-    store, truth, found = specks
-    objective = studies.postprocess_objective(store, truth, thresholds=found.best())
-    steps = [{**NOTHING, "keep_largest": True}, {**NOTHING, "min_area": 0.1}, {**NOTHING, "min_area": 0.1}]
-    choice = studies.choose(found, objective, PERSONS, steps, k=4)
-    assert choice.kept == "thresholds and steps"  # specks are there to be removed
-    assert choice.held_out["nothing"] == pytest.approx(found.dice(0.5).mean(dtype=np.float64), abs=1e-6)
-    assert choice.held_out["thresholds"] == pytest.approx(nested(found, PERSONS, k=4).held_out, abs=1e-6)
-    assert choice.held_out["nothing"] < choice.held_out["thresholds"] < choice.held_out["thresholds and steps"]
-    assert choice.table.shape == (8, 3)
-    assert choice.held_out[choice.kept] == pytest.approx(choice.table.mean())
-    assert choice.tuned == pytest.approx(objective.table(choice.pipeline).mean())
-    assert choice.pipeline != Pipeline()
-
-
-def test_steps_for_a_person_never_come_from_that_person(tmp_path):
-    """p0 would gain much by keep_largest, the others lose a little: p0 is scored without it."""
-    ids = ("i0", "i1", "i2", "i3")
-    truth, guess = np.zeros((2, 4, 40, 40), bool)
-    truth[0, 2:12, 2:12] = True
-    truth[1:, 2:12, 2:12] = truth[1:, 20:22, 20:23] = True
-    guess[:] = truth
-    guess[0, 20:29, 20:30] = True
-    store = PredictionStore.create(
-        tmp_path / "s.zarr", ids=ids, classes=("x",), sizes=dict.fromkeys(ids, (40, 40)), grid=(40, 40)
-    )
-    for image, mask in zip(ids, guess):
-        store[image] = np.where(mask, 9.0, -9.0)[None]
-    masks = Masks(ids, ("x",), lambda i, c: Runs.from_mask(truth[int(i[1])]))
-    objective = studies.postprocess_objective(store, masks)
-    steps = [{**NOTHING, "keep_largest": True}]
-    choice = studies.choose(curves(store, masks), objective, {i: i for i in ids}, steps, k=4)
-    assert objective.table(objective.pipeline(steps[0])).mean() > objective.table(Pipeline()).mean()
-    assert choice.held_out["thresholds and steps"] < choice.held_out["nothing"]
-    lost = [200 / 290] + [200 / 206] * 3  # p0 unmended, the others persuaded by p0
-    assert choice.held_out["thresholds and steps"] == pytest.approx(np.mean(lost), abs=1e-4)
-    assert choice.kept == "nothing"
 
 
 def test_no_gain_no_change(tmp_path):

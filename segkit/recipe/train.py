@@ -27,8 +27,7 @@ def run(line: Line) -> None:
     assign_folds(line)
     for fold in line.folds:
         folder = line.folder / f"fold{fold}"
-        begun = folder / "settings.json"
-        if begun.is_file() and read_json(begun)["data"] != line.audited["train"]:
+        if begun_with(folder).get("data", line.audited["train"]) != line.audited["train"]:
             raise ValueError(
                 f"{folder} was trained on other training images, annotations or classes than {line.data} holds now: "
                 f"name another --out, or delete {folder}"
@@ -45,17 +44,21 @@ def deciding(config: Config) -> dict[str, Any]:
     return {name: plain(getattr(config, name)) for name in DECIDES_WEIGHTS}
 
 
+def begun_with(folder: Path) -> dict[str, Any]:
+    """What a fold's training was begun with; empty where no epoch was ever done, so that nothing can be lost."""
+    there = (folder / "settings.json").is_file() and (folder / "last.safetensors").is_file()
+    return dict(read_json(folder / "settings.json")) if there else {}
+
+
 def refuse_other_settings(folder: Path, config: Config) -> None:
     """ValueError where a fold of this run folder was trained, or begun, with other settings: nothing is overwritten."""
     for fold in config.folds:
-        file = folder / f"fold{fold}" / "settings.json"
-        before = read_json(file) if file.is_file() else deciding(config)
+        place = folder / f"fold{fold}"
+        before = begun_with(place) or deciding(config)
         other = [f"{name} {before.get(name)!r}, not {now!r}" for name, now in deciding(config).items()
                  if before.get(name) != now]  # fmt: skip
         if other:
-            raise ValueError(
-                f"{file.parent} was trained with {'; '.join(other)}: name another --out, or delete {file.parent}"
-            )
+            raise ValueError(f"{place} was trained with {'; '.join(other)}: name another --out, or delete {place}")
 
 
 def assign_folds(line: Line) -> None:

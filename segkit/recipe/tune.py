@@ -7,7 +7,6 @@ import optuna
 from segkit import studies
 from segkit.files import replacing, write_json
 from segkit.predictions import PredictionStore
-from segkit.recipe.choice import choose
 from segkit.recipe.line import Line
 from segkit.thresholds import curves
 
@@ -38,7 +37,7 @@ def work(line: Line) -> None:
     persons = {line.persons[image] for image in found.ids}
     enough = len(persons) >= studies.FEWEST_PERSONS  # of fewer nothing can be checked, and nothing will be used
     studies.optimise(study, objective, trials=config.trials if enough else 1)
-    choice = choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
+    choice = studies.choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
     choice.pipeline.save(folder / "post.json")
     with replacing(folder / "oof_dice.csv") as part:
         choice.table.to_csv(part, float_format="%.6f")

@@ -1,4 +1,4 @@
-"""Thresholds and steps kept only where persons who had no part in the choice gain from them."""
+"""What of thresholds and steps is used: a study proposes, a gate keeps, and persons who had no part in it judge."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from segkit.metrics import Comparison, compare
-from segkit.postprocess import Pipeline
+from segkit.postprocess import STEPS, Gated, Pipeline, gate
 from segkit.studies.objectives import NO_STEP, postprocess_objective
-from segkit.thresholds import DiceCurves, choose_shrink, nested, person_folds
+from segkit.thresholds import DiceCurves, PerClass, choose_shrink, nested, person_folds
 
 FEWEST_PERSONS = 3
 """With fewer no choice can be checked on persons who had no part in it."""
-
 
 ROUNDING = 1e-6
 """Curves are float32: a gain below this is none."""
@@ -26,9 +25,9 @@ class Choice(NamedTuple):
 
     pipeline: Pipeline
     kept: str
-    """Which of `held_out` it is: "nothing", "thresholds" or "thresholds and steps"."""
-    table: np.ndarray
-    """(images, classes) Dice, each image scored by what the other persons chose."""
+    """Which of `held_out` it is."""
+    table: pd.DataFrame
+    """Dice image x class, each image scored by what the other persons chose."""
     tuned: float
     """Mean Dice of `pipeline` on the very images it was chosen on."""
     held_out: dict[str, float]
@@ -36,11 +35,12 @@ class Choice(NamedTuple):
     gains: dict[str, Comparison]
     """Of each choice over what was kept before it, paired and clustered by person."""
     shrink: float
-    params: dict[str, Any]
+    gated: Gated | None
+    """The steps of all persons together: None where there are too few to ask."""
 
 
 def choose(
-    dice_curves: DiceCurves,
+    curves: DiceCurves,
     objective: postprocess_objective,
     groups: Mapping[str, str],
     candidates: Sequence[Mapping[str, Any]],
@@ -49,53 +49,105 @@ def choose(
 ) -> Choice:
     """Choose thresholds and steps, with the nested, person-grouped score of the choosing beside it.
 
-    candidates: params of trials. For each fold of persons everything is chosen on the others alone: thresholds with
-    their shrink by folds among them (thresholds.choose_shrink), then the candidate whose steps score best. What
-    does not gain on persons held out is not used: the lower end of the gain's 95 % interval, paired and clustered by
-    person, must be above 0. No gain, no change; with fewer than 3 persons nothing can be checked, and nothing is used.
+    candidates: params of a study's trials. Thresholds are the exact ones with their shrink (thresholds.nested). Of the
+    candidates' steps each class is offered those that score best for it, and a gate keeps them where their gain is sure
+    and no class falls. For each fold of persons all that is done on the others alone: that is `table`. Thresholds, then
+    steps, are used only where the 95 % interval of what choosing them so gains on the persons held out, paired and
+    clustered by person, is above 0; no class keeps a step that falls there. With fewer than 3 persons nothing is used.
     groups: {id: person}.
     """
-    ids, steps = dice_curves.ids, _distinct_steps(candidates)
+    ids, classes = curves.ids, curves.classes
     plain = objective.table(Pipeline(), ids)
     if len({groups[i] for i in ids}) < FEWEST_PERSONS:
-        score = float(plain.mean())
-        return Choice(Pipeline(), "nothing", plain, score, {"nothing": score}, {}, 1.0, {})
-    thresholded = nested(dice_curves, groups, k=k)
-    table = np.empty_like(thresholded.table)
+        nothing, score = Pipeline(classes=classes), float(plain.mean())
+        return Choice(nothing, "nothing", _frame(plain, curves), score, {"nothing": score}, {}, 1.0, None)
+    thresholded = nested(curves, groups, k=k)
+    gains = {"thresholds": _gain(curves.dice(0.5), thresholded.table, curves, groups)}
+    tuned = gains["thresholds"].low > ROUNDING
+    name = "thresholds and steps" if tuned else "steps"
+    before, after = np.empty_like(plain), np.empty_like(plain)
     for held, kept in person_folds(ids, groups, k):
-        inner = dice_curves.subset([ids[i] for i in kept])
-        chosen = inner.best(choose_shrink(inner, groups, k=k))
-        there = objective.on(inner.ids, chosen)
-        params = max(steps, key=lambda p, there=there: float(there.table(there.pipeline(p)).mean()))  # type: ignore[misc]
-        table[held] = there.table(there.pipeline(params), [ids[i] for i in held])
-    here = objective.on(ids, dice_curves.best(thresholded.shrink))
-    params = max(steps, key=lambda p: float(here.table(here.pipeline(p)).mean()))
+        inner, there = curves.subset([ids[i] for i in kept]), [ids[i] for i in held]
+        thresholds: PerClass = inner.best(choose_shrink(inner, groups, k=k)) if tuned else 0.5
+        gated = _steps(objective.on(inner.ids, thresholds), groups, candidates, k)
+        before[held] = objective.table(Pipeline(thresholds=gated.pipeline.thresholds), there)
+        after[held] = objective.table(gated.pipeline, there)
+    gains[name] = _gain(before, after, curves, groups)
+    gated = _steps(objective.on(ids, curves.best(thresholded.shrink) if tuned else 0.5), groups, candidates, k)
+    falls = [cls for cls, fell in zip(classes, after.mean(axis=0) < before.mean(axis=0)) if fell]
+    stepped = _without(gated.pipeline, falls)
     options = {
-        "nothing": (plain, Pipeline()),
-        "thresholds": (thresholded.table, Pipeline(thresholds=here.best)),
-        "thresholds and steps": (table, here.pipeline(params)),
+        "nothing": (plain, Pipeline(classes=classes)),
+        "thresholds": (
+            before if tuned else thresholded.table,
+            Pipeline(thresholds=gated.pipeline.thresholds, classes=classes),
+        ),
+        name: (after, stepped),
     }
-    held_out = {name: float(scores.mean(dtype=np.float64)) for name, (scores, _) in options.items()}
-    best, gains = "nothing", {}
-    for name in list(options)[1:]:
-        before, after = (_table(options[option][0], dice_curves) for option in (best, name))
-        gains[name] = compare(before, after, groups)
-        if gains[name].low > ROUNDING:
-            best = name
-    scores, pipeline = options[best]
-    tuned = float(objective.table(pipeline, ids).mean())
-    return Choice(pipeline, best, scores, tuned, held_out, gains, thresholded.shrink, dict(params))
+    best = name if gains[name].low > ROUNDING and stepped.steps else "thresholds" if tuned else "nothing"
+    table, pipeline = options[best]
+    held_out = {option: float(scores.mean(dtype=np.float64)) for option, (scores, _) in options.items()}
+    score = float(objective.table(pipeline, ids).mean())
+    return Choice(pipeline, best, _frame(table, curves), score, held_out, gains, thresholded.shrink, gated)
 
 
-def _table(scores: np.ndarray, dice_curves: DiceCurves) -> pd.DataFrame:
-    return pd.DataFrame(scores, index=list(dice_curves.ids), columns=list(dice_curves.classes))
+def _steps(
+    objective: postprocess_objective, groups: Mapping[str, str], candidates: Sequence[Mapping[str, Any]], k: int
+) -> Gated:
+    """The steps that a gate keeps of those that score best for each class, at the objective's thresholds."""
+    offered: list[Pipeline] = [objective.pipeline(params) for params in _distinct(candidates)]
+    scores = np.stack([objective.table(pipeline).mean(axis=0) for pipeline in offered])
+    best = {cls: offered[k] for cls, k in zip(objective.classes, scores.argmax(axis=0))}
+    candidate = _merged(best, offered[0].thresholds)
+    base = Pipeline(thresholds=offered[0].thresholds)
+    return gate(
+        candidate, base, store=objective.store, truth=objective.truth, groups=groups, k=k, ids=objective.ids,
+        dice=objective.table,
+    )  # fmt: skip
 
 
-def _distinct_steps(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The candidates' steps with the full weight of the thresholds, each once, "no step" first."""
+def _distinct(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Their steps at the objective's own thresholds, each once, "no step" first: of equals it is taken."""
     out: list[dict[str, Any]] = [{"threshold_weight": 1.0, **NO_STEP}]
     for params in candidates:
-        step = {"threshold_weight": 1.0, **{name: params[name] for name in NO_STEP}}
-        if step not in out:
-            out.append(step)
+        steps = {"threshold_weight": 1.0, **{k: v for k, v in params.items() if not k.startswith("threshold")}}
+        if steps not in out:
+            out.append(steps)
     return out
+
+
+def _merged(best: Mapping[str, Pipeline], thresholds: PerClass) -> Pipeline:
+    """One Pipeline that does to each class what its own does."""
+    steps: list[tuple[str, dict[str, Any]]] = []
+    for name in STEPS:
+        merged: dict[str, dict[str, Any]] = {}
+        active = []
+        for cls, pipeline in best.items():
+            for place, (step, settings) in enumerate(pipeline.steps):
+                if step == name and pipeline.active(place, cls):
+                    active.append(cls)
+                    for key, value in settings.items():
+                        if key not in ("skip", "only"):
+                            own = value.get(cls, value.get("*")) if isinstance(value, Mapping) else value
+                            merged.setdefault(key, {})[cls] = own
+        if active:
+            steps.append((name, {**merged, "only": active}))
+    return Pipeline(steps, thresholds=thresholds)
+
+
+def _without(pipeline: Pipeline, classes: Sequence[str]) -> Pipeline:
+    """A gated Pipeline whose steps leave these classes alone."""
+    steps = []
+    for name, settings in pipeline.steps:
+        only = [cls for cls in settings["only"] if cls not in classes]
+        if only:
+            steps.append((name, {**settings, "only": only}))
+    return Pipeline(steps, thresholds=pipeline.thresholds, classes=pipeline.classes)
+
+
+def _gain(before: np.ndarray, after: np.ndarray, curves: DiceCurves, groups: Mapping[str, str]) -> Comparison:
+    return compare(_frame(before, curves), _frame(after, curves), groups)
+
+
+def _frame(scores: np.ndarray, curves: DiceCurves) -> pd.DataFrame:
+    return pd.DataFrame(scores, index=pd.Index(curves.ids, name="image_name"), columns=list(curves.classes))

@@ -139,6 +139,14 @@ def test_other_settings_do_not_overwrite_a_training(run, capsys):
     assert main(RECIPE, ["train", "predict", "--out", str(out)]) == 0
 
 
+def test_a_training_that_never_began_refuses_nothing(tmp_path, capsys):
+    data, out = draw(tmp_path / "data", train=6, test=1), tmp_path / "run"
+    flags = ["audit", "train", "--data", str(data), "--out", str(out), "--epochs", "1"]
+    assert main(RECIPE, [*flags, "--optimizer", "adamv"]) == 2
+    assert "did you mean adam" in capsys.readouterr().err
+    assert main(RECIPE, [*flags, "--optimizer", "adam"]) == 0
+
+
 def test_changed_data_is_not_mixed_with_a_training_and_moved_data_is_the_same(tmp_path, capsys):
     data, out = draw(tmp_path / "data", train=6, test=1), tmp_path / "run"
     flags = ["audit", "train", "--out", str(out), "--epochs", "1"]

@@ -10,10 +10,8 @@ from segkit.metrics import dice_table
 from segkit.polygons import rasterize
 from segkit.postprocess import Pipeline, keep_largest
 from segkit.predictions import PredictionStore
-from segkit.recipe import choice as choosing
-from segkit.recipe.choice import choose
 from segkit.rle import Runs
-from segkit.studies import postprocess_objective
+from segkit.studies import choose, choosing, postprocess_objective
 from segkit.submission import Masks
 from segkit.thresholds import curves, person_folds
 
