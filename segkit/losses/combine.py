@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -60,7 +61,7 @@ class WeightedSum(Loss):
             raise ValueError(f"progress is a share of training between 0 and 1, got {share}")
         for name, schedule in self.schedules.items():
             self.weights[name] = _at(schedule, share)
-        if min(self.weights.values(), default=0) < 0 or not max(self.weights.values(), default=0) > 0:
+        if not all(0 <= w < math.inf for w in self.weights.values()) or not any(self.weights.values()):
             raise ValueError(f"weights must be positive or zero, and one of them positive, got {self.weights}")
 
     def statistics(self) -> tuple[Statistic, ...]:

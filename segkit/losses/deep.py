@@ -45,6 +45,8 @@ class DeepSupervision(nn.Module):
         falloff: float = 0.5,
     ) -> None:
         super().__init__()
+        if not callable(loss):
+            raise ValueError(f"a loss is a module or a function of (logits, target), got {loss!r}; see losses.build")
         self.loss = loss
         self.weights = dict(WEIGHTS if weights is None else weights)
         self.falloff = falloff

@@ -30,6 +30,9 @@ class Pair(Pixels):
     """
 
     def __init__(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
+        for name, given in (("logits", logits), ("target", target), ("weight", weight)):
+            if not isinstance(given, Tensor) and not (name == "weight" and given is None):
+                raise ValueError(f"{name} is a {type(given).__name__}; a tensor is wanted")
         if logits.ndim != 4 or logits.shape != target.shape:
             raise ValueError(
                 f"logits are {tuple(logits.shape)} and target is {tuple(target.shape)}; both must be (N, C, H, W), "
@@ -100,7 +103,10 @@ class Loss(nn.Module):
     def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
         if class_weights is not None:
-            values = torch.as_tensor(class_weights, dtype=torch.float64)
+            try:
+                values = torch.as_tensor(class_weights, dtype=torch.float64)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(f"class_weights must be one number a class, got {class_weights}") from error
             if values.ndim != 1 or not (values >= 0).all() or not (values > 0).any():
                 raise ValueError(f"class_weights must be one number a class, none negative, got {class_weights}")
             self.class_weights = tuple(values.tolist())

@@ -41,9 +41,9 @@ class Pixels:
         """-y log p - (1 - y) log(1 - p) of every pixel, (N, C, H, W), finite for any finite logit."""
         if torch.is_grad_enabled():
             return F.binary_cross_entropy_with_logits(self.logits, self.target, reduction="none")
-        small = self.logits.abs().neg_().exp_()  # log(1 + small) = 2 artanh(small / (2 + small)), 5 times as fast
-        log = small.div_(small + 2).atanh_().mul_(2)
-        return self.logits.relu().addcmul_(self.logits, self.target, value=-1).add_(log)
+        small = self.logits.abs().neg_().sigmoid_()  # -log(1 - small) = 2 artanh(small / (2 - small)), in less time
+        log = small.div_(2 - small).atanh_()
+        return self.logits.relu().addcmul_(self.logits, self.target, value=-1).add_(log, alpha=2)
 
     @cached_property
     def excess(self) -> Tensor:
@@ -114,14 +114,15 @@ class Focal(Statistic):
         return value if self.alpha is None else value * (1 - self.alpha + (2 * self.alpha - 1) * px.target)
 
     def value(self, px: Pixels) -> Tensor:
-        return self._balanced(px.excess.abs().pow(self.gamma) * px.cross_entropy, px)
+        power = px.excess.square() if self.gamma == 2 else px.excess.abs().pow(self.gamma)
+        return self._balanced(power * px.cross_entropy, px)
 
     def slope(self, px: Pixels) -> Tensor:
         d = px.excess
         if self.gamma == 0:
             return self._balanced(d, px)
         power = d if self.gamma == 2 else d.sign() * d.abs().pow(self.gamma - 1)  # of |d|, one lower, with d's sign
-        return self._balanced(power * (self.gamma * px.steepness * px.cross_entropy + d.square()), px)
+        return self._balanced(power * d.square().addcmul_(px.steepness, px.cross_entropy, value=self.gamma), px)
 
 
 @dataclass(frozen=True)

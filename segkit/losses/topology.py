@@ -38,11 +38,11 @@ class ClDiceLoss(Loss):
         self, *, iterations: int = 5, smooth: float = 1.0, class_weights: Sequence[float] | None = None
     ) -> None:
         super().__init__(class_weights=class_weights)
-        if iterations < 1:
-            raise ValueError(f"iterations must be at least 1, got {iterations}")
+        if iterations < 1 or iterations != int(iterations):
+            raise ValueError(f"iterations must be a whole number, at least 1, got {iterations}")
         if smooth < 0:
             raise ValueError(f"smooth must not be negative, got {smooth}")
-        self.iterations = iterations
+        self.iterations = int(iterations)
         self.smooth = smooth
 
     def statistics(self) -> tuple[Statistic, ...]:

@@ -173,6 +173,8 @@ def test_build_reads_single_losses_and_settings():
         ("bce; 1: dice", "below 1"),
         ("bce; half: dice", "cannot read the stage"),
         ("bce; 0.5: 0*bce", "weights must be"),
+        ({"bce": float("nan")}, "weights must be"),
+        ("1e400*bce", "weights must be"),
         ({"bce": {0.5: 1}}, "the first at 0"),
         ({"bce": {0: 1, 1.5: 2}}, "the first at 0"),
         ({"bce": {0: 1, 0.5: -2}}, "weights must be"),

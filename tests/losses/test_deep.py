@@ -128,6 +128,11 @@ def test_wrong_outputs_are_refused(output, says):
         DeepSupervision(BCELoss())(output, torch.zeros(1, 1, 4, 4))
 
 
+def test_a_name_is_no_loss():
+    with pytest.raises(ValueError, match=r"see losses\.build"):
+        DeepSupervision("dice")
+
+
 def test_wrong_weights_are_refused():
     with pytest.raises(ValueError, match="must not be negative"):
         DeepSupervision(BCELoss(), weights={"aux": -1})
