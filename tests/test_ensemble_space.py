@@ -148,6 +148,18 @@ def test_empty_full_and_saturated_planes(tmp_path):
     assert nothing_open.dice(None, 0.6).tolist() == [[1.0, 1.0, 1e-4 / (1 + 1e-4)]]
 
 
+@pytest.mark.parametrize("domain", ["logits", "probs"])
+def test_a_sweep_is_the_dice_at_each_threshold(made, domain):
+    _, _, spaces = made
+    thresholds, weights = [0.5, 0.2, 0.8, 0.5, 0.31], {"x": (1, 2, 3), "*": (1, 0, 0)}
+    found = spaces[domain].sweep(weights, thresholds=thresholds)
+    assert found.shape == (len(SIZES), len(CLASSES), len(thresholds))
+    for at, threshold in enumerate(thresholds):
+        assert np.array_equal(found[:, :, at], spaces[domain].dice(weights, threshold))
+    with pytest.raises(ValueError, match=r"threshold 0\.9 is outside"):
+        spaces[domain].sweep(thresholds=[0.5, 0.9])
+
+
 def test_strips_change_nothing(made, monkeypatch):
     stores, truth, spaces = made
     monkeypatch.setattr(band, "STRIP", 50)
