@@ -88,12 +88,12 @@ def step(model: torch.nn.Module, image: Tensor, target: Tensor) -> None:
     F.binary_cross_entropy_with_logits(model(image), target).backward()
 
 
-def training_bytes(model: torch.nn.Module, size: int = SIZE) -> int:
+def training_bytes(model: torch.nn.Module, *, in_channels: int = 3, classes: int = CLASSES, size: int = SIZE) -> int:
     """The computed peak of a training step on one image, of a model on the meta device."""
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    image = torch.zeros(1, model.in_channels, size, size, device="meta")
-    target = torch.zeros(1, model.classes, size, size, device="meta")
+    image = torch.zeros(1, in_channels, size, size, device="meta")
+    target = torch.zeros(1, classes, size, size, device="meta")
     with Peak() as peak:
         for tensor in (image, target):
             peak.hold(tensor)

@@ -14,6 +14,7 @@ import inspect
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def images() -> tuple[Tensor, Tensor]:
     with tempfile.TemporaryDirectory() as folder:
         items = index(draw(Path(folder) / "phantom", persons=2, test_persons=0, seed=0))
         data = SegmentationData(items, CLASSES, size=(SIDE, SIDE))
-        samples = [data[i] for i in range(4)]
+        samples: list[dict[str, Any]] = [data[i] for i in range(4)]
     return torch.stack([s["image"] for s in samples]), torch.stack([s["target"] for s in samples]).round()
 
 
@@ -46,7 +47,7 @@ def dice(logits: Tensor, target: Tensor) -> float:
     return ((2 * both + 1e-4) / (either + 1e-4)).mean().item()
 
 
-def settings(name: str) -> dict[str, float]:
+def settings(name: str) -> dict[str, Any]:
     """How `name` is narrowed: its width, where it has one."""
     takes = "width" in inspect.signature(models.NETWORKS[name].build).parameters
     return {"width": WIDTHS.get(name, NARROW)} if takes else {}

@@ -62,14 +62,10 @@ def test_memory_is_counted_by_hand():
 
 def test_a_step_s_memory_is_counted_by_hand():
     """Two 1x1 convolutions 1 -> 4 -> 1 and ReLU on 8 x 8: what must be there at the turn from forward to backward."""
-
-    class Net(nn.Sequential):
-        in_channels = classes = 1
-
     with torch.device("meta"):
-        net = Net(nn.Conv2d(1, 4, 1, bias=False), nn.ReLU(inplace=True), nn.Conv2d(4, 1, 1, bias=False))
+        net = nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.ReLU(inplace=True), nn.Conv2d(4, 1, 1, bias=False))
     plane, weights = 8 * 8 * 4, 8 * 4
-    found = networks.training_bytes(net, size=8)
+    found = networks.training_bytes(net, in_channels=1, classes=1, size=8)
     kept = 2 * plane + 4 * plane + plane  # image and target; the activation in place; the logits
     assert 3 * weights + kept < found < 3 * weights + kept + 8 * plane  # + gradients of maps
 
