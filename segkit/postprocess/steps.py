@@ -26,11 +26,8 @@ def keep_largest(mask: Mask, *, k: int = 1) -> Mask:
         raise ValueError(f"k={k}: at least 1 component is to be kept")
 
     def step(runs: Runs) -> Runs:
-        parts = runs.components()
-        if len(parts) <= k:
-            return runs
-        parts.sort(key=lambda part: (-part.area, int(part.array[0, 0])))
-        return joined(parts[:k])
+        parts = runs.components(keep=lambda areas: areas >= np.sort(areas)[-k:][0])  # more than k where areas are equal
+        return joined(sorted(parts, key=lambda part: -part.area)[:k], runs.shape)
 
     return _on_runs(mask, step)
 
@@ -45,11 +42,7 @@ def remove_small(mask: Mask, *, min_area: float) -> Mask:
         raise ValueError(f"min_area={min_area}: pixels, 0 or more, are wanted")
 
     def step(runs: Runs) -> Runs:
-        parts = runs.components()
-        kept = [part for part in parts if part.area >= min_area]
-        if len(kept) == len(parts):
-            return runs
-        return joined(kept, runs.shape)
+        return joined(runs.components(keep=lambda areas: areas >= min_area), runs.shape)
 
     return _on_runs(mask, step)
 
@@ -64,8 +57,7 @@ def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
         raise ValueError(f"max_area={max_area}: pixels, 0 or more, or None are wanted")
 
     def step(runs: Runs) -> Runs:
-        holes: list[Runs] = [hole for hole in runs.holes() if max_area is None or hole.area <= max_area]
-        return joined([runs, *holes]) if holes else runs
+        return joined([runs, *runs.holes(max_area=max_area)])
 
     return _on_runs(mask, step)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -168,7 +168,7 @@ class Runs:
         """rlemasklib's column-major mask of the transposed image."""
         height, width = shape
         counts = np.diff(between(self.array, height * width)).astype(np.uint32)
-        return RLEMask.from_counts(counts, shape=(width, height))
+        return RLEMask.from_counts(counts, shape=(width, height), validate_sum=False)
 
     # -- algebra -------------------------------------------------------------------------------------------------
     @property
@@ -213,8 +213,13 @@ class Runs:
         return hash(self.array.tobytes())
 
     # -- connected parts -----------------------------------------------------------------------------------------
-    def components(self, *, connectivity: int = 8) -> list[Runs]:
-        """Connected parts. connectivity: 8 (corners connect) or 4. ValueError without a shape.
+    def components(
+        self, *, connectivity: int = 8, keep: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> list[Runs]:
+        """Connected parts, in the order of their first pixels. ValueError without a shape.
+
+        connectivity: 8 (corners connect) or 4. keep: of the areas, (n,) pixels, which parts are wanted, (n,) bool: the
+        others are not made.
 
         >>> [part.area for part in Runs([[0, 2], [3, 4], [6, 7]], (2, 4)).components(connectivity=4)]
         [2, 1, 1]
@@ -222,11 +227,15 @@ class Runs:
         if connectivity not in (4, 8):
             raise ValueError(f"connectivity={connectivity!r}: 4 or 8 is wanted")
         shape = _known_shape(self, "components()")
-        masks = self._rlemask(shape).connected_components(connectivity=connectivity) if self else []
-        return _parts(masks, shape)
+        if not self:
+            return []
+        wanted = None if keep is None else lambda areas, boxes, centroids: keep(areas)
+        return _parts(self._rlemask(shape), connectivity, wanted, shape)
 
-    def holes(self) -> list[Runs]:
-        """4-connected parts of the background that do not touch the image's edge. ValueError without a shape.
+    def holes(self, *, max_area: float | None = None) -> list[Runs]:
+        """4-connected parts of the background that do not touch the image's edge, up to max_area pixels (None: all).
+
+        ValueError without a shape.
 
         >>> [hole.array.tolist() for hole in Runs([[0, 4], [5, 9]], (3, 3)).holes()]
         [[[4, 5]]]
@@ -237,10 +246,10 @@ class Runs:
 
         def inside(areas: np.ndarray, boxes: np.ndarray, centroids: np.ndarray) -> np.ndarray:
             low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]  # (row, column): the mask is the transposed image's
-            return ((low > 0) & (high < [height, width])).all(axis=1)
+            found = (low > 0).all(axis=1) & (high < [height, width]).all(axis=1)
+            return found if max_area is None else found & (areas <= max_area)
 
-        masks = (~self)._rlemask(shape).connected_components(connectivity=4, filter_fn=inside)
-        return _parts(masks, shape)
+        return _parts(self._rlemask(shape).complement(inplace=True), 4, inside, shape)
 
     def __bool__(self) -> bool:
         return len(self.array) > 0
@@ -259,6 +268,8 @@ def joined(parts: Sequence[Runs], shape: tuple[int, int] | None = None) -> Runs:
     >>> joined([Runs([[4, 5]]), Runs([[0, 2]])]).array.tolist()
     [[0, 2], [4, 5]]
     """
+    if len(parts) == 1:
+        return parts[0]
     shape = _same_shape(*parts) or shape
     return Runs._trusted(together([part.array for part in parts]) if parts else NO_RUNS.copy(), shape)
 
@@ -310,7 +321,10 @@ def _known_shape(runs: Runs, what: str) -> tuple[int, int]:
     return runs.shape
 
 
-def _parts(masks: Sequence[RLEMask], shape: tuple[int, int]) -> list[Runs]:
-    """Runs of each, in the order of their first pixels."""
-    parts = [Runs._trusted(from_counts(mask.counts_view), shape) for mask in masks]
-    return sorted(parts, key=lambda part: int(part.array[0, 0]))
+def _parts(
+    mask: RLEMask, connectivity: int, wanted: Callable[..., np.ndarray] | None, shape: tuple[int, int]
+) -> list[Runs]:
+    """Runs of the parts wanted, by (areas, boxes, centroids), in the order of their first pixels."""
+    found = mask.connected_components(connectivity=connectivity, filter_fn=wanted)
+    parts = [Runs._trusted(from_counts(part.counts_view), shape) for part in found]
+    return sorted(parts, key=lambda part: int(part.array[0, 0])) if len(parts) > 1 else parts
