@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,11 @@ class PredictionStore:
             raise KeyError(f"{self.path} has no class {cls!r}; it has {', '.join(self.classes)}")
         row = self._written(image)
         return np.asarray(self._logits[row, self._channel[cls]]).astype(np.float32) * np.float32(self.scale)
+
+    def planes(self, image: str) -> Iterator[tuple[str, np.ndarray]]:
+        """(class, float32 (h, w) logits) one after the other: store[image] without all of it at once."""
+        levels = self.levels(image)
+        return ((cls, level.astype(np.float32) * np.float32(self.scale)) for cls, level in zip(self.classes, levels))
 
     def levels(self, image: str) -> np.ndarray:
         """int8 (C, h, w) as stored: logit = level * scale."""

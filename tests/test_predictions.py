@@ -43,6 +43,9 @@ def test_round_trip_within_half_a_step_saturated_at_127(tmp_path_factory, values
     assert np.array_equal(store.levels("a.png") * np.float32(scale), back)
     for k, cls in enumerate(CLASSES):
         assert np.array_equal(store.plane("a.png", cls), back[k])
+    for (cls, plane), name, wanted in zip(store.planes("a.png"), CLASSES, back, strict=True):
+        assert cls == name
+        assert np.array_equal(plane, wanted)
     store["a.png"] = back  # levels come back as themselves
     assert np.array_equal(store["a.png"], back)
 

@@ -38,9 +38,9 @@ def rows(
     workers = os.cpu_count() or 1 if workers is None else workers
 
     def one(image: str) -> Rows:
-        logits, size = store[image], store.sizes[image]
+        planes, size = store.planes(image), store.sizes[image]
         out = []
-        for cls, plane in zip(store.classes, logits):
+        for cls, plane in planes:
             try:
                 out.append((image, cls, pipeline.mask(plane, size, cls).text()))
             except ValueError as error:
