@@ -110,7 +110,8 @@ def test_a_command_line_is_understood(words: list[str], tmp_path: Path, monkeypa
         makefile = (snippets.ROOT / "Makefile").read_text()
         assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE)
     elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
-        source = (snippets.ROOT / f"{words[2].replace('.', '/')}.py").read_text()
+        place = snippets.ROOT / words[2].replace(".", "/")
+        source = (place / "__main__.py" if place.is_dir() else place.with_suffix(".py")).read_text()
         assert all(f'"{word}"' in source for word in words[3:] if word.startswith("--"))
     elif words[0] in ("tensorboard", "optuna-dashboard"):
         assert f'"{words[0]}>=' in (snippets.ROOT / "pyproject.toml").read_text()
