@@ -10,9 +10,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "annotations", "augment", "averaging", "checkpoints", "crops", "data", "doors", "ensemble", "folds", "grid", "losses",
-    "metrics", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe", "report", "rle", "schedules", "sliding",
-    "studies", "submission", "thresholds", "train", "tta",
+    "annotations", "augment", "averaging", "checkpoints", "crops", "data", "doors", "ensemble", "folds", "grid",
+    "losses", "metrics", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe",
+    "report", "rle", "schedules", "sliding", "studies", "submission", "thresholds", "train", "tta",
 ]  # fmt: skip
 
 

@@ -155,9 +155,7 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
     each of `workers` threads (default: one a core). ValueError where no image or a class is missing in the truth.
     """
     truth = as_masks(truth)
-    ids = [i for i in store.ids if i in truth]
-    if not ids:
-        raise ValueError(f"{store.path}: none of its {len(store)} images is in the truth")
+    ids = images_of_both(store, truth)
     lacking = [c for c in store.classes if c not in truth.classes]
     if lacking:
         raise ValueError(f"the truth has no class {', '.join(lacking)}")
@@ -176,6 +174,17 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
         table = np.stack(list(pool.map(one, ids)))
     cuts = np.arange(-LEVELS, LEVELS + 1) * store.scale
     return DiceCurves(ids, store.classes, grid.sigmoid(cuts), table)
+
+
+def images_of_both(store: PredictionStore, truth: Masks) -> list[str]:
+    """The images of `store`, in its order, that `truth` has. ValueError where there are none: it shows both names."""
+    ids = [i for i in store.ids if i in truth]
+    if not ids:
+        raise ValueError(
+            f"{store.path}: none of its {len(store)} images ({store.ids[0]}, ...) is in the truth "
+            f"({next(iter(truth), 'which is empty')}, ...); names must be equal, endings too"
+        )
+    return ids
 
 
 def _curve(levels: np.ndarray, size: tuple[int, int], target: Runs) -> np.ndarray:

@@ -28,7 +28,7 @@ from segkit.ensemble.blending import (
 from segkit.predictions import PredictionStore
 from segkit.rle import EPSILON, Runs
 from segkit.submission import Masks, as_masks
-from segkit.thresholds import PerClass, per_class
+from segkit.thresholds import PerClass, images_of_both, per_class
 
 
 class BlendSpace:
@@ -184,11 +184,11 @@ class BlendSpace:
 def _ids(first: PredictionStore, truth: Masks, ids: Sequence[str] | None) -> tuple[str, ...]:
     if lacking := [c for c in first.classes if c not in truth.classes]:
         raise ValueError(f"the truth has no class {', '.join(lacking)}")
-    chosen = tuple(i for i in first.ids if i in truth) if ids is None else tuple(ids)
+    chosen = tuple(images_of_both(first, truth) if ids is None else ids)
     if unknown := [i for i in chosen if i not in truth]:
         raise ValueError(f"the truth has no image {', '.join(unknown[:3])}")
     if not chosen:
-        raise ValueError(f"{first.path}: none of its {len(first)} images is in the truth")
+        raise ValueError("ids is empty: name the images, or leave it out for all that the truth has")
     return chosen
 
 

@@ -106,7 +106,8 @@ class Pipeline:
             steps = [(name, settings) for name, settings in content["steps"]]
             return cls(steps, thresholds=content["thresholds"], classes=content.get("classes"))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a saved Pipeline: {error}") from error
+            what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{path} is not a saved Pipeline: {what}") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Pipeline) and (self.steps, self.thresholds) == (

@@ -15,7 +15,7 @@ from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks, as_masks
-from segkit.thresholds import DiceCurves, PerClass, per_class
+from segkit.thresholds import DiceCurves, PerClass, images_of_both, per_class
 
 NO_STEP: dict[str, Any] = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
 """The params of a trial that changes no mask."""
@@ -67,7 +67,7 @@ class postprocess_objective:
         ids: Sequence[str] | None = None,
     ) -> None:
         self.store, self.truth = store, as_masks(truth)
-        self.ids = tuple(i for i in store.ids if i in self.truth) if ids is None else tuple(ids)
+        self.ids = tuple(images_of_both(store, self.truth) if ids is None else ids)
         self.classes = store.classes
         self.curves = thresholds if isinstance(thresholds, DiceCurves) else None
         best = thresholds.best() if isinstance(thresholds, DiceCurves) else thresholds
