@@ -1,0 +1,97 @@
+"""What each loss of a sum should weigh: short runs, the hopeless ones stopped early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+from optuna.pruners import SuccessiveHalvingPruner
+from optuna.trial import TrialState
+
+Report = Callable[[int, float], None]
+FitFn = Callable[[Mapping[str, float], Report], float]
+
+
+class loss_weight_objective:
+    """objective(trial) over the shares of a sum of losses: trial.suggest_float("dice/bce", low, 1 / low, log=True).
+
+    fit_fn(weights, report) -> score: trains a short run with {loss: weight} and scores it on persons that it did not
+    see, higher is better; it calls report(epoch, score) along the way, epochs counted from 1, and lets the exception
+    pass that report raises where the run is hopeless. losses: texts of segkit.losses.build, or any names that fit_fn
+    knows.
+
+    Only shares are searched: Adam and its relatives divide by the gradient's size, so that a factor before the whole
+    sum changes nothing (but how often a clipped gradient is clipped). Each loss but the first has a ratio to the first,
+    in logarithms, between `low` and 1 / low; weights add up to the number of losses, so that equal ones are 1 each.
+    A run goes on where its score is among the best 1 / reduction at epochs first, first * reduction, ...: asynchronous
+    successive halving (Li et al. 2020), whatever pruner the study has. All runs should start from the same weights:
+    what differs is then the loss, and a few epochs show it. enqueue(study) puts equal weights first, which are never
+    stopped. ValueError for fewer than two losses, or one twice.
+
+    >>> study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    >>> objective = loss_weight_objective(lambda weights, report: -abs(weights["dice"] - 1.2))
+    >>> objective.enqueue(study)
+    >>> study.optimize(objective, n_trials=3)
+    >>> study.trials[0].params, objective.weights(study.trials[0].params)
+    ({'dice/bce': 1.0}, {'bce': 1.0, 'dice': 1.0})
+    >>> objective.text({"bce": 0.5, "dice": 1.5})
+    '0.5*bce + 1.5*dice'
+    """
+
+    def __init__(
+        self,
+        fit_fn: FitFn,
+        losses: Sequence[str] = ("bce", "dice"),
+        *,
+        low: float = 0.05,
+        reduction: int = 3,
+        first: int = 1,
+    ) -> None:
+        if isinstance(losses, str) or len(losses) < 2 or len(set(losses)) < len(losses):
+            raise ValueError(f"losses={losses!r}: two or more different ones are wanted, such as ('bce', 'dice')")
+        if not 0 < low < 1:
+            raise ValueError(f"low={low}: the smallest ratio to {losses[0]}, between 0 and 1, is wanted")
+        if reduction < 2 or first < 1:
+            raise ValueError(f"reduction={reduction}, first={first}: at least 2, and at least epoch 1, are wanted")
+        self.fit_fn, self.losses, self.low = fit_fn, tuple(losses), low
+        self.pruner = SuccessiveHalvingPruner(min_resource=first, reduction_factor=reduction)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        study = trial.study
+        if study.direction != optuna.study.StudyDirection.MAXIMIZE:
+            raise ValueError(f"study {study.study_name} minimises; scores are maximised: direction='maximize'")
+
+        def report(epoch: int, score: float) -> None:
+            trial.report(score, epoch)
+            if self.pruner.prune(study, study.get_trials(deepcopy=False)[trial.number]):
+                raise optuna.TrialPruned(f"{score:.4f} after epoch {epoch} is not among the best")
+
+        params = {name: trial.suggest_float(name, self.low, 1 / self.low, log=True) for name in self._names()}
+        return float(self.fit_fn(self.weights(params), report))
+
+    def enqueue(self, study: optuna.Study) -> None:
+        """Make equal weights the first trial."""
+        study.enqueue_trial(dict.fromkeys(self._names(), 1.0), skip_if_exists=True)
+
+    def weights(self, params: Mapping[str, float]) -> dict[str, float]:
+        """The {loss: weight} that a trial's params stand for."""
+        ratios = [1.0, *(float(params[name]) for name in self._names())]
+        scale = len(ratios) / sum(ratios)
+        return {loss: round(ratio * scale, 4) for loss, ratio in zip(self.losses, ratios)}
+
+    def text(self, weights: Mapping[str, float]) -> str:
+        """Weights as segkit.losses.build and a recipe's --loss read them."""
+        return " + ".join(f"{weights[loss]:g}*{loss}" for loss in self.losses)
+
+    def finalists(self, study: optuna.Study, count: int = 2) -> list[dict[str, float]]:
+        """The weights of the best runs that were not stopped, the best first, each once; equal weights are none."""
+        done = sorted(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), key=lambda t: -(t.value or 0.0))
+        found: list[dict[str, float]] = []
+        for trial in done:
+            weights = self.weights(trial.params)
+            if weights not in found and any(weight != 1 for weight in weights.values()):
+                found.append(weights)
+        return found[:count]
+
+    def _names(self) -> list[str]:
+        return [f"{loss}/{self.losses[0]}" for loss in self.losses[1:]]
