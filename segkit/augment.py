@@ -1,8 +1,8 @@
-"""Augmentation for radiographs: frozen numbers in, albumentations inside, one generator per sample.
+"""Augmentation for radiographs: frozen numbers in, one generator per sample, geometry by `segkit.warp`.
 
-Left and right differ in a radiograph, so the mirror flip is done here and not by albumentations: only who
-knows that a flip happened can swap left-lung with right-lung. There is no vertical flip: nobody is X-rayed
-upside down.
+Left and right differ in a radiograph, so the mirror flip is done here: only who knows that a flip happened can swap
+left-lung with right-lung. There is no vertical flip: nobody is X-rayed upside down. Tone, noise and blur are
+albumentations'.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from segkit.warp import Warp, warp
+
 Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator, Sequence[int]], tuple[np.ndarray, np.ndarray]]
 """(image, target, generator, mirrored channel order) -> (image, target): as a dataset takes it."""
 
@@ -25,15 +27,17 @@ class Augment:
     """What happens to one sample; `dataclasses.replace(medium(), rotate=45)` makes a variant.
 
     hflip: probability of a mirror flip, channels swapped with it. rotate: degrees to either side. scale: to 1
-    +- scale. shift: share of the side, to either side. bend: share of a cell by which the lines of a 5 x 5
-    grid move. tone: brightness and contrast by +- tone, gamma in 1 / (1 + 2 tone) to 1 + 2 tone. noise:
-    standard deviation as a share of white, at most. blur: Gaussian sigma in pixels of the grid, at most.
-    extra: albumentations transforms that come last. 0 leaves a step out. rotate, scale and shift happen
-    together, in 4 of 5 samples; bend in 1 of 3; tone in 3 of 4; noise and blur in 1 of 4.
+    +- scale. shift: share of the side, to either side. bend: by what share lengths change at most, locally, in a
+    smooth random field. tone: brightness and contrast by +- tone, gamma in 1 / (1 + 2 tone) to 1 + 2 tone. clahe:
+    clip limit of a local equalisation, 1 to this. noise: standard deviation as a share of white, at most. blur:
+    Gaussian sigma in pixels of the grid, at most. extra: albumentations transforms that come last. 0 leaves a step
+    out. rotate, scale and shift happen together, in 4 of 5 samples; bend in 1 of 3; tone in 3 of 4; clahe, noise and
+    blur in 1 of 4. ValueError for a number outside its range.
 
     Called with (image uint8 (h, w), target uint8 (C, h, w) of coverage 0..255, generator, mirrored) -> new
     arrays of the same shapes. Everything random is drawn from the generator. `mirrored` is the channel order
-    after a flip.
+    after a flip. Where the rings of an annotation are at hand, `geometry` and `finish` are the two halves of it, and
+    the target is drawn in between, under the warp, instead of being resampled: SegmentationData does so.
     """
 
     hflip: float = 0.0
@@ -42,54 +46,86 @@ class Augment:
     shift: float = 0.0
     bend: float = 0.0
     tone: float = 0.0
+    clahe: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
     extra: tuple[Any, ...] = ()
 
+    def __post_init__(self) -> None:
+        most = {"hflip": 1, "rotate": 180, "scale": 0.9, "bend": 0.8, "tone": 1, "noise": 1}
+        for name in ("hflip", "rotate", "scale", "shift", "bend", "tone", "clahe", "noise", "blur"):
+            if not 0 <= getattr(self, name) <= most.get(name, np.inf):
+                upper = f" to {most[name]}" if name in most else " or more"
+                raise ValueError(f"{name}={getattr(self, name)}: 0{upper} is wanted")
+        if 0 < self.clahe < 1:
+            raise ValueError(f"clahe={self.clahe}: a clip limit of at least 1, or 0 for none, is wanted")
+
     def __call__(
         self, image: np.ndarray, target: np.ndarray, generator: np.random.Generator, mirrored: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
+        moved = self.geometry(image.shape, generator)
+        if moved is not None:
+            image, target = moved.image(image), moved.masks(target)
+        return self.finish(image, target, generator, mirrored)
+
+    def geometry(
+        self, size: tuple[int, ...], generator: np.random.Generator, *, shape: tuple[int, int] | None = None
+    ) -> Warp | None:
+        """The warp of one sample on a grid `size` over an image of `shape`; None where it stays as it is."""
+        size, draw = (size[0], size[1]), generator.uniform
+        moves = generator.random() < 0.8 and bool(self.rotate or self.scale or self.shift)
+        bends = generator.random() < 1 / 3 and bool(self.bend)
+        if not moves and not bends:
+            return None
+        placed: dict[str, Any] = {}
+        if moves:
+            placed = {
+                "rotate": draw(-self.rotate, self.rotate),
+                "scale": draw(1 - self.scale, 1 + self.scale),
+                "shift": tuple(draw(-self.shift, self.shift, 2)),
+            }
+        bend = draw(0, self.bend) if bends else 0.0
+        return warp(size, shape=shape, bend=bend, generator=generator, **placed)
+
+    def finish(
+        self, image: np.ndarray, target: np.ndarray, generator: np.random.Generator, mirrored: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What comes after the geometry: flip, tone, noise, blur, extra. -> new arrays."""
         if generator.random() < self.hflip:
             image, target = image[:, ::-1], target[list(mirrored), :, ::-1]
-        # An empty plane stays empty under every transform here: only the others are warped.
-        present = [plane for plane in range(len(target)) if target[plane].any()]
-        sample: dict[str, Any] = {"image": np.ascontiguousarray(image)}
-        if present:
-            sample["masks"] = [np.ascontiguousarray(target[plane]) for plane in present]
+        image = np.array(image)
+        if self.extra:  # these may move things: the masks go with them, empty ones excepted, which stay empty
+            present = [plane for plane in range(len(target)) if target[plane].any()]
+            sample: dict[str, Any] = {"image": image}
+            if present:
+                sample["masks"] = [np.ascontiguousarray(target[plane]) for plane in present]
+            sample = self._drawn(generator)(**sample)
+            out = np.zeros_like(target)
+            for plane, mask in zip(present, sample.get("masks", ())):
+                out[plane] = mask
+            return sample["image"], out
+        if self.tone or self.clahe or self.noise or self.blur:
+            image = self._drawn(generator)(image=image)["image"]
+        return image, np.array(target)
+
+    def _drawn(self, generator: np.random.Generator) -> Any:
         # Not set_random_seed: it gives every transform a generator of its own with the same seed, and then
         # blur happens exactly where noise does, in amounts that move together.
         self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
-        sample = self._compose(**sample)
-        out = np.zeros_like(target)
-        for plane, mask in zip(present, sample.get("masks", ())):
-            out[plane] = mask
-        return sample["image"], out
+        return self._compose
 
     @cached_property
     def _compose(self) -> Any:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network
-        import albumentations as A  # 3.5 s, so only where augmentation happens, once per worker
-        import cv2
+        import albumentations as A  # 3.5 s, so only where it is needed, once per worker
 
-        linear = cv2.INTER_LINEAR  # the default is nearest, for soft masks too
         steps: list[Any] = []
-        if self.rotate or self.scale or self.shift:
-            affine = A.Affine(
-                rotate=(-self.rotate, self.rotate),
-                scale=(1 - self.scale, 1 + self.scale),
-                translate_percent=(-self.shift, self.shift),
-                interpolation=linear,
-                mask_interpolation=linear,
-                p=0.8,
-            )
-            steps.append(affine)
-        if self.bend:
-            limit = (-self.bend, self.bend)
-            steps.append(A.GridDistortion(distort_limit=limit, mask_interpolation=linear, p=1 / 3))
         if self.tone:
             limit, gamma = (-self.tone, self.tone), 1 + 2 * self.tone
             steps.append(A.RandomBrightnessContrast(limit, limit, p=0.75))
             steps.append(A.RandomGamma((100 / gamma, 100 * gamma), p=0.75))
+        if self.clahe:
+            steps.append(A.CLAHE((1, self.clahe), (8, 8), p=0.25))
         if self.noise:
             steps.append(A.GaussNoise(std_range=(0.0, self.noise), p=0.25))
         if self.blur:

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from segkit import files, grid, polygons
 from segkit.annotations import Fix, Item, image_size, load, read_image
 from segkit.augment import Augment, Augmentation, light, medium, strong
+from segkit.warp import Warp
 
 __all__ = [
     "Augment", "Images", "SegmentationData", "Targets", "light", "medium", "mirrored_channels", "normalise",
@@ -110,7 +111,8 @@ class SegmentationData(Dataset[dict[str, object]]):
     each cell that the mask covers, in 1/255; "nearest" (OpenCV's, shifted by half a pixel) and
     "nearest-exact" are there to be compared with. augment: light(), medium(), strong() or any callable of
     their kind (segkit.augment.Augmentation), seeded by (seed, epoch, index) alone: any number of workers
-    gives the same samples, epochs differ. class_swaps: pairs of classes that a mirror flip exchanges. cache:
+    gives the same samples, epochs differ. What an Augment moves is drawn from its moved rings; another callable gets
+    arrays. class_swaps: pairs of classes that a mirror flip exchanges. cache:
     see Images. labels: what annotations.load gave, where it was called already (items that it excludes are
     left out); else it is called here with `fixes`.
 
@@ -172,10 +174,16 @@ class SegmentationData(Dataset[dict[str, object]]):
 
     def raw(self, index: int) -> dict[str, object]:
         """One sample in uint8: image (1, h, w), target (C, h, w) of 0..255, index."""
-        image, target = self.images.grey(index), self.target(index)
-        if self.augment is not None:
-            generator = np.random.default_rng([self.seed, self.epoch, index])
-            image, target = self.augment(image, target, generator, self._mirrored)
+        image, augment = self.images.grey(index), self.augment
+        generator = np.random.default_rng([self.seed, self.epoch, index])
+        if isinstance(augment, Augment):
+            warp = augment.geometry(self.size, generator, shape=self._shapes[index])
+            image = image if warp is None else warp.image(image)
+            image, target = augment.finish(image, self.target(index, warp=warp), generator, self._mirrored)
+        elif augment is not None:
+            image, target = augment(image, self.target(index), generator, self._mirrored)
+        else:
+            target = self.target(index)
         return {"image": torch.from_numpy(image[None]), "target": torch.from_numpy(target), "index": index}
 
     def __getitem__(self, index: int) -> dict[str, object]:
@@ -185,13 +193,15 @@ class SegmentationData(Dataset[dict[str, object]]):
         assert isinstance(target, Tensor)
         return raw | {"image": normalise(image[None], self.in_channels)[0], "target": target / 255}
 
-    def target(self, index: int) -> np.ndarray:
-        """uint8 (C, h, w) of 0..255, before augmentation. Never more than one full-size mask is held."""
+    def target(self, index: int, *, warp: Warp | None = None) -> np.ndarray:
+        """uint8 (C, h, w) of 0..255, without augmentation or under a warp. One full-size mask is held at a time."""
         shape, (h, w) = self._shapes[index], self.size
         out = np.zeros((len(self.classes), h, w), np.uint8)
         for plane, rings in zip(out, self._rings[index]):
             if not rings:
                 continue
+            if warp is not None:
+                rings = warp.rings(rings, shape)
             if self.targets == "soft":
                 share = polygons.rasterize(rings, shape, size=(h, w), soft=True)
                 share *= 255
