@@ -31,6 +31,10 @@ BROKEN = ("unreadable-image", "unreadable-json", "missing-json", "unlabelled")
 """Kinds of problems that keep an image out of training."""
 
 
+def _no_strata(truth: Masks) -> Mapping[str, Mapping[str, str]]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What one competition knows, and others do not.
@@ -50,7 +54,7 @@ class Recipe:
     fixes: Sequence[Fix] = ()
     class_swaps: Sequence[tuple[str, str]] = ()
     multipart: Sequence[str] = ()
-    strata: Callable[[Masks], Mapping[str, Mapping[str, str]]] = field(default=lambda truth: {})
+    strata: Callable[[Masks], Mapping[str, Mapping[str, str]]] = field(default=_no_strata)
 
 
 class Line:
@@ -60,6 +64,11 @@ class Line:
         self.recipe, self.config = recipe, config
         self.folder = RunFolder(config.out or Path("runs") / recipe.name)
         self.console = Console(highlight=False, soft_wrap=True)
+
+    @cached_property
+    def cache(self) -> Path:
+        """Where images at the grid's size are kept."""
+        return self.folder / "cache"
 
     def say(self, text: str) -> None:
         self.console.print(text)
@@ -206,7 +215,9 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> int:
         line.write_config()
         for stage in stages:
             line.say(f"[bold]{stage}[/bold]")
-            importlib.import_module(f"segkit.recipe.{stage}").run(line)  # none pays for what another imports
+            importlib.import_module(f"segkit.recipe.{stage.replace('-', '_')}").run(
+                line
+            )  # none pays for what another imports
     except (ValueError, KeyError, FileNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"error: {message}", file=sys.stderr)

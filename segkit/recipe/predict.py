@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segkit.annotations import Item, image_size
 from segkit.predictions import PredictionStore
@@ -13,6 +13,15 @@ from segkit.recipe.line import Line
 
 def run(line: Line) -> None:
     """Fill oof.zarr and test.zarr; a killed run goes on, other weights or views begin anew."""
+    for name in ("oof", "test"):
+        store, ran = filled(line, name)
+        size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()) / 2**20
+        line.say(f"  {name}.zarr: {len(store)} images, {size:.1f} MB{'' if ran else ' (as before)'}")
+
+
+def filled(line: Line, name: Literal["oof", "test"]) -> tuple[PredictionStore, bool]:
+    """The store of the held-out images, each by the network that did not see it, or of the test images; and whether it
+    was filled now. ValueError where a fold is not trained."""
     made_by = {
         "weights": [line.folder.key(f"train.fold{fold}") for fold in line.folds],
         "folds": line.folds,
@@ -35,11 +44,9 @@ def run(line: Line) -> None:
         store = _open(line, "test.zarr", line.test_items, made_by)
         _fill(line, list(line.folds), line.test_items, store)
 
-    for name, work in (("oof", oof), ("test", test)):
-        ran = line.folder.run(f"predict.{name}", made_by, [line.folder / f"{name}.zarr"], work)
-        store = PredictionStore.open(line.folder / f"{name}.zarr")
-        size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()) / 2**20
-        line.say(f"  {name}.zarr: {len(store)} images, {size:.1f} MB{'' if ran else ' (as before)'}")
+    place = line.folder / f"{name}.zarr"
+    ran = line.folder.run(f"predict.{name}", made_by, [place], oof if name == "oof" else test)
+    return PredictionStore.open(place), ran
 
 
 def _open(line: Line, name: str, items: list[Item], made_by: dict[str, Any]) -> PredictionStore:
@@ -85,5 +92,5 @@ def _fill(line: Line, folds: list[int], items: list[Item], store: PredictionStor
         device=None if config.accelerator == "auto" else config.accelerator,
         precision=config.precision,
         in_channels=config.in_channels,
-        cache=line.folder / "cache",
+        cache=line.cache,
     )

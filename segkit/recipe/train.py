@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,6 +13,9 @@ from segkit import folds as folding
 from segkit.files import nearest, plain, read_json, write_json
 from segkit.recipe.config import Config
 from segkit.recipe.line import Line
+
+if TYPE_CHECKING:
+    from segkit.train import FitResult
 
 DECIDES_WEIGHTS = (
     "seed", "limit", "n_folds", "stratify", "label_fixes", "model", "encoder", "weights", "model_options",
@@ -23,8 +27,13 @@ DECIDES_WEIGHTS = (
 
 def run(line: Line) -> None:
     """Assign folds, train those of --folds into fold0, fold1, ...: what is done is skipped, what was killed resumes."""
-    settings = deciding(line.config)
     assign_folds(line)
+    train_folds(line)
+
+
+def train_folds(line: Line) -> None:
+    """Train those of --folds, under the folds that folds.csv has."""
+    settings = deciding(line.config)
     for fold in line.folds:
         folder = line.folder / f"fold{fold}"
         if begun_with(folder).get("data", line.audited["train"]) != line.audited["train"]:
@@ -105,8 +114,8 @@ def create_model(config: Config, classes: tuple[str, ...], *, weights: str | Non
     )
 
 
-def fit_fold(line: Line, fold: int) -> None:
-    """Train on the other folds, validate on this one at full resolution."""
+def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bool = True) -> FitResult:
+    """Train on the other folds, validate on this one at full resolution. loggers: of fit(), beside TensorBoard."""
     import torch
 
     from segkit import augment, losses
@@ -117,7 +126,6 @@ def fit_fold(line: Line, fold: int) -> None:
     from segkit.tta import as_views
 
     config, size = line.config, (line.config.size, line.config.size)
-    cache = line.folder / "cache"
     as_views(config.views)  # a misspelt one is better known now than after the training
     torch.manual_seed(config.seed)
     model = create_model(config, line.classes, weights=config.weights)
@@ -132,7 +140,7 @@ def fit_fold(line: Line, fold: int) -> None:
         targets=config.targets,
         augment=None if config.augment == "none" else getattr(augment, config.augment)(),
         seed=config.seed,
-        cache=cache,
+        cache=line.cache,
         labels=line.labels,
         in_channels=config.in_channels,
         class_swaps=line.recipe.class_swaps,
@@ -146,7 +154,7 @@ def fit_fold(line: Line, fold: int) -> None:
         window=config.window,
         batch_size=config.predict_batch,
         in_channels=config.in_channels,
-        cache=cache,
+        cache=line.cache,
     )
     write_json(line.folder / f"fold{fold}" / "settings.json", {**deciding(config), "data": line.audited["train"]})
     result = fit(
@@ -178,7 +186,8 @@ def fit_fold(line: Line, fold: int) -> None:
         seed=config.seed,
         validate=validate,
         validate_every=config.validate_every,
-        loggers=[TensorBoard(line.folder / f"fold{fold}")],
+        loggers=[TensorBoard(line.folder / f"fold{fold}"), *loggers],
+        progress=progress,
     )
     line.say(
         f"  fold {fold}: Dice {result.best or 0:.4f} at full resolution after epoch {result.best_epoch}, "
@@ -188,3 +197,4 @@ def fit_fold(line: Line, fold: int) -> None:
     if result.averaging:
         scores = ", ".join(f"{name} {dice:.4f}" for name, dice in result.averaging["scores"].items())
         line.say(f"  fold {fold}: of {scores} the weights {result.averaging['kept']} are kept")
+    return result
