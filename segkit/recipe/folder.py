@@ -35,7 +35,7 @@ class RunFolder:
         """The key of a finished stage, for those that build on it."""
         return str(self.stamp(stage).get("key", ""))
 
-    def run(self, stage: str, settings: Any, outputs: list[Path], work: Callable[[], None]) -> bool:
+    def run(self, stage: str, settings: Any, outputs: list[Path], work: Callable[[], object]) -> bool:
         """Run `work` unless it was done with the same settings and its outputs are there. -> whether it ran."""
         key = digest(settings)
         stamp = self.stamp(stage)

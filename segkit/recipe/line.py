@@ -215,9 +215,8 @@ def main(recipe: Recipe, arguments: Sequence[str] | None = None) -> int:
         line.write_config()
         for stage in stages:
             line.say(f"[bold]{stage}[/bold]")
-            importlib.import_module(f"segkit.recipe.{stage.replace('-', '_')}").run(
-                line
-            )  # none pays for what another imports
+            module = f"segkit.recipe.{stage.replace('-', '_')}"
+            importlib.import_module(module).run(line)  # none pays for what another imports
     except (ValueError, KeyError, FileNotFoundError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"error: {message}", file=sys.stderr)
