@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "annotations", "augment", "averaging", "checkpoints", "crops", "data", "doors", "ensemble", "folds", "grid",
-    "losses", "metrics", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe",
+    "losses", "metrics", "mixing", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe",
     "report", "rle", "schedules", "sliding", "studies", "submission", "thresholds", "train", "tta", "warp",
 ]  # fmt: skip
 

@@ -65,6 +65,10 @@ class Config:
     """How a mask is brought to the grid: soft is the share of each cell that it covers."""
     augment: Literal["none", "light", "medium", "strong"] = "medium"
     """Augmentation preset of segkit.data."""
+    mix: Literal["none", "mixup", "cutmix", "copypaste"] = "none"
+    """Samples made of two (see segkit.mixing)."""
+    mix_share: float = 0.5
+    """With --mix: the share of the samples that are."""
     loss: str = "bce + dice"
     """A sum of losses, such as "0.3*bce + 0.7*dice"."""
     epochs: int = 30

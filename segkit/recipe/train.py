@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 DECIDES_WEIGHTS = (
     "seed", "limit", "n_folds", "stratify", "label_fixes", "model", "encoder", "weights", "model_options",
-    "in_channels", "size", "crop", "foreground", "targets", "augment", "loss", "epochs", "batch_size", "accumulate",
-    "lr", "weight_decay", "optimizer", "encoder_lr", "freeze_epochs", "schedule", "warmup_epochs", "clip", "averaging",
-    "ema_decay", "swa_start", "swa_lr", "soup_size", "precision", "validate_every",
+    "in_channels", "size", "crop", "foreground", "targets", "augment", "mix", "mix_share", "loss", "epochs",
+    "batch_size", "accumulate", "lr", "weight_decay", "optimizer", "encoder_lr", "freeze_epochs", "schedule",
+    "warmup_epochs", "clip", "averaging", "ema_decay", "swa_start", "swa_lr", "soup_size", "precision",
+    "validate_every",
 )  # fmt: skip
 
 
@@ -121,6 +122,7 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
     from segkit import augment, losses
     from segkit.crops import Crops
     from segkit.data import SegmentationData
+    from segkit.mixing import Mixed
     from segkit.predict import DiceValidator
     from segkit.train import TensorBoard, fit
     from segkit.tta import as_views
@@ -145,7 +147,9 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
         in_channels=config.in_channels,
         class_swaps=line.recipe.class_swaps,
     )
-    seen = Crops(data, config.window, foreground=config.foreground) if config.window else data
+    seen: Any = Crops(data, config.window, foreground=config.foreground) if config.window else data
+    if config.mix != "none":
+        seen = Mixed(seen, config.mix, share=config.mix_share, seed=config.seed)
     validate = DiceValidator(
         held_out,
         line.truth,
