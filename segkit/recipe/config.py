@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ import yaml
 
 from segkit.files import nearest, read_json
 
-Stage = Literal["audit", "train", "predict", "tune", "submit", "report"]
+Stage = Literal["audit", "train", "predict", "tune", "submit", "report", "tune-loss", "ablate"]
 STAGES: tuple[Stage, ...] = ("audit", "train", "predict", "tune", "submit", "report")
+ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate")
+"""Stages beside the line: only where they are named."""
 Preset = Literal["demo", "baseline", "strong"]
 
 
@@ -125,6 +128,21 @@ class Config:
     trials: int = 20
     """Trials of the study over thresholds and post-processing."""
 
+    losses: tuple[str, ...] = ("bce", "dice")
+    """Stage tune-loss: the losses of the sum whose shares are searched."""
+    loss_trials: int = 24
+    """Stage tune-loss: short runs, most of them stopped early."""
+    loss_epochs: int | None = None
+    """Stage tune-loss: epochs of a short run and of the warm start before; none: a fifth of --epochs, at least 3."""
+    loss_finalists: int = 2
+    """Stage tune-loss: sums that are trained at full length, beside --loss."""
+    loss_workers: int = 1
+    """Stage tune-loss: processes that share the short runs."""
+    ablations: tuple[str, ...] = ()
+    """Stage ablate: what is switched on and off; the words after `ablate`."""
+    seeds: tuple[int, ...] = (0,)
+    """Stage ablate: each variant is trained with each of them, on the same folds."""
+
     @property
     def window(self) -> tuple[int, int] | None:
         """What --crop says, as (height, width)."""
@@ -211,7 +229,7 @@ def parse(
     Defaults come from --config FILE, else from the run folder's own config.json when neither --preset nor --config
     is given (so that `run.py tune --out DIR` goes on with what DIR was trained with), else from the preset.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = _spelt_out(list(sys.argv[1:] if arguments is None else arguments))
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ("--preset", "--config", "--out"):
         early.add_argument(option)
@@ -236,4 +254,15 @@ def parse(
         args=arguments,
     )
     wanted = set(parsed.stages)
-    return [stage for stage in STAGES if not wanted or stage in wanted], parsed.settings
+    return [stage for stage in (*STAGES, *ASIDE) if stage in wanted] or list(STAGES), parsed.settings
+
+
+def _spelt_out(arguments: list[str]) -> list[str]:
+    """`ablate losses tta ...` as `ablate --ablations losses tta ...`."""
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+    if "ablate" not in words:
+        return arguments
+    after = words.index("ablate") + 1
+    names = list(itertools.takewhile(lambda word: word not in (*STAGES, *ASIDE), words[after:]))
+    rest = arguments[:after] + arguments[after + len(names) :]
+    return [*rest, "--ablations", *names] if names else arguments

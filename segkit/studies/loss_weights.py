@@ -79,17 +79,18 @@ class loss_weight_objective:
         scale = len(ratios) / sum(ratios)
         return {loss: round(ratio * scale, 4) for loss, ratio in zip(self.losses, ratios)}
 
-    def text(self, weights: Mapping[str, float]) -> str:
+    @staticmethod
+    def text(weights: Mapping[str, float]) -> str:
         """Weights as segkit.losses.build and a recipe's --loss read them."""
-        return " + ".join(f"{weights[loss]:g}*{loss}" for loss in self.losses)
+        return " + ".join(f"{weight:g}*{loss}" for loss, weight in weights.items())
 
     def finalists(self, study: optuna.Study, count: int = 2) -> list[dict[str, float]]:
-        """The weights of the best runs that were not stopped, the best first, each once; equal weights are none."""
+        """The weights of the best runs that were not stopped, the best first, each once."""
         done = sorted(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), key=lambda t: -(t.value or 0.0))
         found: list[dict[str, float]] = []
         for trial in done:
             weights = self.weights(trial.params)
-            if weights not in found and any(weight != 1 for weight in weights.values()):
+            if weights not in found:
                 found.append(weights)
         return found[:count]
 
