@@ -13,12 +13,14 @@ CHEST = [str(Path(DATA) / "chest_xray")] if DATA else []
 BENCHMARKS: dict[str, list[list[str]]] = {
     "last_mile": [[]],
     "losses": [[]],
+    "augmentation": [[], ["--size", "512"]],
     "networks": [[]],
     "overfit": [[]],
     "round_trip": [["--chest", *CHEST] if CHEST else []],
     "study_budget": [[]],
     "memory": [[]],
     "training_overhead": [["--size", "224", "--batch", "4", "--persons", "24"]],
+    "weak_supervision": [["--seed", "0", "1", "2"]],
     "targets": [["--data", "phantom"], *([["--data", *CHEST]] if CHEST else [])],
 }
 

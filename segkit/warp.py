@@ -158,7 +158,11 @@ def _drawn(size: Size, bend: float, generator: np.random.Generator) -> np.ndarra
 
 def _waves(at: np.ndarray, side: int) -> np.ndarray:
     """float64 (n, WAVES): the half waves at n places along a side; 0 at its ends."""
-    return np.sin(np.pi / side * at[:, None] * np.arange(1, WAVES + 1))
+    angle = np.pi / side * at
+    waves, twice = [np.zeros_like(angle), np.sin(angle)], 2 * np.cos(angle)
+    while len(waves) <= WAVES:  # sin((k + 1) x) = 2 cos(x) sin(k x) - sin((k - 1) x): one sine and one cosine for all
+        waves.append(twice * waves[-1] - waves[-2])
+    return np.stack(waves[1:], axis=1)
 
 
 def _subdivided(ring: np.ndarray, longest: float) -> np.ndarray:

@@ -7,11 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, SWAPS, draw
+from tiny import CLASSES, SWAPS, draw, network
 
+from segkit.checkpoints import load_weights
 from segkit.crops import Crops
 from segkit.data import SegmentationData, strong
 from segkit.mixing import MIXES, Mixed, copy_paste, cutmix, mixup
+from segkit.train import fit
 from segkit.train.batches import Plan, loader
 
 SIZE = (24, 33)
@@ -225,3 +227,37 @@ def test_wrong_settings_say_so(data):
         Mixed(data, "mixup", share=2)
     with pytest.raises(ValueError, match="1 samples"):
         Mixed([data[0]], "mixup")
+
+
+def test_two_processes_see_between_them_what_one_sees(data):
+    def batches(rank, world):
+        plan = Plan(4, batch_size=4, epochs=range(2), seed=1, rank=rank, world=world)
+        return list(loader(Mixed(data, "mixup", share=1.0), plan, workers=0, pin_memory=False))
+
+    for whole, first, second in zip(batches(0, 1), batches(0, 2), batches(1, 2)):
+        for name in ("image", "target", "index"):
+            assert torch.equal(whole[name], torch.cat([first[name], second[name]]))
+
+
+def test_a_killed_run_on_mixed_samples_ends_at_the_same_weights(data, tmp_path):
+    plain = SegmentationData(data.items, CLASSES, size=(32, 32), augment=strong(), class_swaps=SWAPS)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+
+    def run(out, *, lives):
+        def validate(model):
+            if not left:
+                raise InterruptedError
+            return {"dice": left.pop()}
+
+        left, model = [0.5] * lives, network()
+        fit(
+            model, Mixed(plain, "copypaste", share=0.7, seed=2), loss=bce, out=tmp_path / out, epochs=3, batch_size=2,
+            accelerator="cpu", progress=False, validate=validate,
+        )  # fmt: skip
+        return load_weights(tmp_path / out / "last.safetensors")
+
+    whole = run("whole", lives=3)
+    with pytest.raises(InterruptedError):
+        run("cut", lives=1)
+    resumed = run("cut", lives=2)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
