@@ -100,7 +100,7 @@ def markdown(name: str, records: list[dict[str, Any]]) -> str:
     for r in records:
         gain = [""] * 4
         if "gain" in r:
-            gain = [_gain(r, ""), " ".join(f"{g:+.4f}" for g in r["seed_gains"]), _gain(r, "_present"),
+            gain = [_gain(r, ""), " ".join(f"{g:+z.4f}" for g in r["seed_gains"]), _gain(r, "_present"),
                     _number(r["resolvable"])]  # fmt: skip
         dice = f"{r['dice']:.4f}"
         cost = [f"{r['train_seconds']:.0f}", f"{r['predict_seconds']:.1f}", f"{r['memory_mb']:.0f}"]
@@ -109,8 +109,9 @@ def markdown(name: str, records: list[dict[str, Any]]) -> str:
 
 
 def _gain(r: dict[str, Any], end: str) -> str:
-    interval = f"{r[f'low{end}']:+.4f} to {r[f'high{end}']:+.4f}" if r[f"low{end}"] == r[f"low{end}"] else "no interval"
-    return f"{r[f'gain{end}']:+.4f} ({interval})"
+    gain, low, high = (r[f"{name}{end}"] for name in ("gain", "low", "high"))
+    interval = f"{low:+z.4f} to {high:+z.4f}" if low == low else "no interval"
+    return f"{gain:+z.4f} ({interval})"
 
 
 def _number(value: float) -> str:

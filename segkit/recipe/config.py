@@ -249,7 +249,7 @@ def parse(
     parsed = tyro.cli(
         _Arguments,
         prog=f"competitions/{name}/run.py",
-        description=f"The {name} line: {' -> '.join(STAGES)}.",
+        description=f"The {name} line: {' -> '.join(STAGES)}; where they are named: {', '.join(ASIDE)}.",
         default=_Arguments((), Path(known.config) if known.config else None, config),
         args=arguments,
     )
