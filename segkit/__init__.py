@@ -10,9 +10,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "annotations", "augment", "averaging", "checkpoints", "crops", "data", "doors", "ensemble", "folds", "grid",
-    "losses", "metrics", "mixing", "models", "optim", "polygons", "postprocess", "predict", "predictions", "recipe",
-    "report", "rle", "schedules", "sliding", "studies", "submission", "thresholds", "train", "tta", "warp",
+    "annotations", "augment", "averaging", "cam", "checkpoints", "crops", "data", "doors", "ensemble", "folds", "grid",
+    "losses", "metrics", "mixing", "models", "optim", "polygons", "postprocess", "predict", "predictions", "pseudo",
+    "pseudo_data", "recipe", "report", "rle", "schedules", "sliding", "studies", "submission", "thresholds", "train",
+    "tta", "warp",
 ]  # fmt: skip
 
 

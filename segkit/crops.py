@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from segkit.data import SegmentationData, normalise
+from segkit.data import normalise
 
 
 class Crops(Dataset[dict[str, object]]):
     """One window of each image of `data` an epoch, in the data's augmentation.
 
-    data: SegmentationData at the size that `Sliding` will see; size: (h, w) of the window, no larger than that.
+    data: SegmentationData at the size that `Sliding` will see, or Joined of it, whose weights are cut too; size: (h, w)
+    of the window, no larger than that.
     foreground: of how many windows, 0 to 1, a class is made sure of: one of the image's own classes, each as likely as
     the others however small it is, then one of its pixels, anywhere in the window. The rest lie anywhere.
 
@@ -26,7 +27,7 @@ class Crops(Dataset[dict[str, object]]):
     not fit, or foreground outside [0, 1].
     """
 
-    def __init__(self, data: SegmentationData, size: tuple[int, int], *, foreground: float = 0.5) -> None:
+    def __init__(self, data: Any, size: tuple[int, int], *, foreground: float = 0.5) -> None:
         if (
             not isinstance(size, Sequence)
             or len(size) != 2
@@ -59,7 +60,10 @@ class Crops(Dataset[dict[str, object]]):
         top, left = self._place(sample["target"].numpy(), generator)
         part = (..., slice(top, top + self.size[0]), slice(left, left + self.size[1]))
         image = normalise(sample["image"][None], self.in_channels)[0]
-        return {"image": image[part].clone(), "target": sample["target"][part].clone(), "index": index}
+        planes: dict[str, object] = {
+            name: sample[name][part].clone() for name in ("target", "weight") if name in sample
+        }
+        return {"image": image[part].clone(), **planes, "index": sample["index"]}
 
     def __getitem__(self, index: int) -> dict[str, object]:
         raw = self.raw(index)
