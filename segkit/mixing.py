@@ -172,6 +172,10 @@ def _beta(alpha: float, count: int, generator: np.random.Generator) -> np.ndarra
 
 def _other(batch: Batch, other: Batch | None) -> Batch:
     """The partners of a batch, checked."""
+    if missing := {"image", "target"} - set(batch):
+        raise ValueError(
+            f"the batch has {', '.join(batch) or 'nothing'}; {' and '.join(sorted(missing))} are wanted too"
+        )
     image, target = batch["image"], batch["target"]
     if image.ndim != 4 or target.ndim != 4 or len(image) != len(target) or image.shape[-2:] != target.shape[-2:]:
         got = f"{(*image.shape,)} and {(*target.shape,)}"

@@ -63,7 +63,7 @@ class Warp:
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """Where points (n, 2) of (x, y) in cells go: float64 (n, 2), a thousandth of a cell right where it bends."""
-        there = np.asarray(points, np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
+        there = _as_points(points) @ self.matrix[:, :2].T + self.matrix[:, 2]
         return there if self.waves is None else self._bent(there)
 
     def rings(self, rings: Sequence[np.ndarray], shape: Size) -> list[np.ndarray]:
@@ -75,7 +75,7 @@ class Warp:
         if not rings:
             return []
         cells = np.array([self.size[1] / shape[1], self.size[0] / shape[0]])
-        moved = [(np.asarray(ring) + 0.5) * cells @ self.matrix[:, :2].T + self.matrix[:, 2] for ring in rings]
+        moved = [(_as_points(ring) + 0.5) * cells @ self.matrix[:, :2].T + self.matrix[:, 2] for ring in rings]
         if self.waves is not None:
             moved = [_subdivided(ring, self._longest) for ring in moved]
             ends = np.cumsum([len(ring) for ring in moved])[:-1]
@@ -143,6 +143,13 @@ def warp(
     matrix = np.column_stack([turn, centre - turn @ centre + np.multiply(shift, [width, height])])
     waves = None if not bend or generator is None else _drawn((height, width), bend, generator)
     return Warp((height, width), matrix, waves, bend)
+
+
+def _as_points(points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"points (x, y) of shape (points, 2) are wanted, got {points.shape}")
+    return points
 
 
 def _drawn(size: Size, bend: float, generator: np.random.Generator) -> np.ndarray:

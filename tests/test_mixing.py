@@ -151,6 +151,8 @@ def test_one_pixel_and_empty_targets(mix):
 def test_batches_that_do_not_fit_say_so(mix):
     batch = traced()
     one = {name: value[:1] for name, value in batch.items()}
+    with pytest.raises(ValueError, match="has image, index; target"):
+        mix({"image": batch["image"], "index": 0}, generator=rng())
     with pytest.raises(ValueError, match="batch of one"):
         mix(one, generator=rng())
     assert mix(one, one, generator=rng())["target"].equal(one["target"]) or mix is copy_paste

@@ -165,5 +165,7 @@ def test_wrong_numbers_say_so():
             warp(SIZE, **settings_)
     with pytest.raises(ValueError, match=r"scale above 0"):
         warp((0, 4))
+    with pytest.raises(ValueError, match=r"\(points, 2\) are wanted, got \(4,\)"):
+        warp(SIZE).rings([np.array([1, 2, 3, 4])], SIZE)
     with pytest.raises(ValueError, match=r"\(40, 56\) got an image \(4, 4\)"):
         warp(SIZE).image(np.zeros((4, 4), np.uint8))
