@@ -154,6 +154,18 @@ def test_in_any_mode_and_of_frozen_weights(name: str, around: type) -> None:
         torch.testing.assert_close(METHODS[name](net, x.clone()), expected)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_half_precision_networks_have_maps_in_full(name: str) -> None:
+    net, x = gap_net(), image()
+    expected = METHODS[name](net, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = METHODS[name](net, x)
+    halved = METHODS[name](net.bfloat16(), x.bfloat16())
+    for maps in (found, halved):
+        assert maps.dtype == torch.float32
+        torch.testing.assert_close(maps, expected, rtol=0.05, atol=0.05 * expected.abs().max().item())
+
+
 def test_layers_are_modules_too_and_what_follows_may_work_in_place() -> None:
     net, x = gap_net(), image()
     before = cam.grad_cam(net, x, layer=net[3])  # an in-place ReLU follows
@@ -226,6 +238,7 @@ class Twice(nn.Module):
         (lambda n, x: cam.grad_cam(Twice(), x, layer="layer"), "ran 2 times"),
         (lambda n, x: cam.grad_cam(Twice(), x, layer="aside"), "do not depend on the layer"),
         (lambda n, x: cam.score_cam(n, x, layer="4", batch_size=0), "batch_size=0"),
+        (lambda n, x: cam.over_views(n.eval(), x), r"maps gave \(2, 4\)"),
     ],
 )
 def test_bad_input_is_named(call: object, message: str) -> None:

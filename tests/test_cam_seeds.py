@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segkit import cam
+from segkit import cam, pseudo
 from segkit.losses import BCELoss
 from segkit.predictions import PredictionStore
 
@@ -95,7 +97,7 @@ def test_losses_take_them_as_they_are() -> None:
     assert torch.equal(logits.grad != 0, found.weight > 0)
 
 
-def test_logits_say_the_same_as_seeds_and_survive_a_store(tmp_path: object) -> None:
+def test_logits_say_the_same_as_seeds_and_survive_a_store(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     shares = torch.rand(1, 3, 16, 16, generator=generator)
     labels = torch.tensor([[1, 1, 0]])
@@ -106,11 +108,31 @@ def test_logits_say_the_same_as_seeds_and_survive_a_store(tmp_path: object) -> N
     assert torch.equal((probs > 0.9)[clear], (found.target > 0)[clear])
     assert torch.equal(((probs > 0.9) | (probs <= 0.1))[clear], (found.weight > 0)[clear])
     store = PredictionStore.create(
-        f"{tmp_path}/maps.zarr", ids=["x.png"], classes=("a", "b", "c"), sizes={"x.png": (64, 64)}, grid=(16, 16)
+        tmp_path / "maps.zarr", ids=["x.png"], classes=("a", "b", "c"), sizes={"x.png": (64, 64)}, grid=(16, 16)
     )
     store["x.png"] = cam.as_logits(shares, labels, sure=0.9, **cuts)[0].numpy()
     kept = 1 / (1 + np.exp(-store["x.png"]))
     np.testing.assert_allclose(kept, probs[0].clip(0.0187, 0.9814).numpy(), atol=0.004)
+
+
+def test_pseudo_labels_are_selected_from_maps(tmp_path: Path) -> None:
+    """A disc with a soft edge becomes its own label; a map that is unsure everywhere is left out."""
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    disc = ((12 - ((y - 16) ** 2 + (x - 16) ** 2).sqrt()) / 4).clamp(0, 1)
+    shares = torch.stack([disc, torch.full_like(disc, 0.36), disc])[None]
+    store = PredictionStore.create(
+        tmp_path / "maps.zarr",
+        ids=["x.png"],
+        classes=("disc", "fog", "absent"),
+        sizes={"x.png": (64, 64)},
+        grid=(32, 32),
+    )
+    store["x.png"] = cam.as_logits(shares, torch.tensor([[1, 1, 0]]), foreground=0.5, background=0.2)[0].numpy()
+    table = pseudo.select(store).table.set_index("class")
+    assert table.loc["disc", "kept"]
+    assert not table.loc["fog", "kept"]
+    assert table.loc["disc", "cells"] == int((disc > 0.35).sum())
+    assert table.loc["absent", "cells"] == 0
 
 
 @pytest.mark.parametrize(
@@ -118,6 +140,7 @@ def test_logits_say_the_same_as_seeds_and_survive_a_store(tmp_path: object) -> N
     [
         ({"labels": torch.ones(1, 2)}, "labels"),
         ({"labels": torch.full((1, 3), 0.5)}, "1 or 0"),
+        ({"labels": [[1, 1, 1]]}, "labels are a list"),
         ({"shares": SHARES * 2}, "pass them through normalised"),
         ({"shares": SHARES * torch.nan}, "pass them through normalised"),
         ({"shares": SHARES[0]}, "maps are"),

@@ -46,9 +46,9 @@ def cam(
             f"the head weighs {weight.shape[1]} channels for {weight.shape[0]} classes, but the layer gives "
             f"{features.shape[1]} and the model {logits.shape[1]}; name the layer right before the mean"
         )
-    maps = torch.einsum("ck,nkhw->nchw", weight, features.to(logits.dtype))
+    maps = _weighed("ck,nkhw->nchw", weight, features.to(logits.dtype))
     means = maps.mean((2, 3)) + (0 if bias is None else bias)
-    if not torch.allclose(means, logits, rtol=1e-2, atol=1e-2 * float(logits.abs().max())):
+    if not torch.allclose(means, logits, rtol=0.02, atol=0.02 * float(logits.abs().max())):
         raise ValueError(
             f"the maps' means are not the logits (up to {(means - logits).abs().max():.3g} apart): this is not a mean "
             "over space and one linear layer; take grad_cam"
@@ -128,7 +128,13 @@ def _scored(model: nn.Module, image: Tensor, planes: Tensor, chosen: list[int], 
         part = _resized(part, image.shape[2:]).to(image.dtype)
         scores.append(as_logits(model(image * part + fill * (1 - part)), len(part))[:, chosen])
     weights = torch.cat(scores).softmax(0)
-    return torch.einsum("kc,khw->chw", weights, planes).relu()
+    return _weighed("kc,khw->chw", weights, planes).relu()
+
+
+def _weighed(sums: str, weights: Tensor, features: Tensor) -> Tensor:
+    """In full precision, autocast or not."""
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.einsum(sums, weights, features)
 
 
 def over_views(
@@ -143,11 +149,20 @@ def over_views(
     maps: any function, image (N, in, H, W) -> (N, C, h, w): `partial(grad_cam, model, layer=...)`, a `Classifier`'s
     `.maps`. views, class_swaps: as `segkit.tta.TTA` takes them; the image as it is always belongs to them. -> (N, C, H,
     W), each view's maps brought to its own image's size (bilinear, half pixels) before they are merged; no gradients.
+    ValueError where `maps` gives something else, and for views that cannot be read.
 
     >>> over_views(lambda image: image[..., ::2, ::2], torch.ones(1, 1, 6, 6), views="hflip, scale(2)").shape
     torch.Size([1, 1, 6, 6])
     """
-    return TTA(lambda shown: _resized(maps(shown), shown.shape[2:]), views, class_swaps=class_swaps)(image)
+
+    def full(shown: Tensor) -> Tensor:
+        found = maps(shown)
+        if not isinstance(found, Tensor) or found.ndim != 4:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"maps gave {got}; (N, C, h, w) is wanted: pass partial(grad_cam, model, layer=...), say")
+        return _resized(found, shown.shape[2:])
+
+    return TTA(full, views, class_swaps=class_swaps)(image)
 
 
 def _resized(planes: Tensor, size: Sequence[int]) -> Tensor:

@@ -82,6 +82,6 @@ def puzzle(maps: Callable[[Tensor], Tensor], image: Tensor, labels: Tensor, *, a
             f"maps of the image are {tuple(whole.shape[2:])}, those of its tiles together {tuple(parts.shape[2:])}; "
             f"take images whose sides divide by {side} times the network's stride"
         )
-    labels = labels.to(whole.dtype)
+    labels = labels.to(whole)
     named = sum(F.binary_cross_entropy_with_logits(found.mean((2, 3)), labels) for found in (whole, parts))
     return named + alpha * ((whole - parts).abs() * labels[..., None, None]).mean()

@@ -111,6 +111,8 @@ def as_logits(
 
 def _labels(maps: Tensor, labels: Tensor) -> Tensor:
     """(N, C), in the maps' type."""
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"labels are a {type(labels).__name__}; a tensor (N, C) of 0 and 1 is wanted")
     if maps.ndim != 4 or not maps.is_floating_point() or labels.shape != maps.shape[:2]:
         raise ValueError(
             f"maps are {maps.dtype} {tuple(maps.shape)} and labels {tuple(labels.shape)}; floats (N, C, H, W) and "
