@@ -18,6 +18,8 @@ from segkit.recipe.variant import Scored
 
 HEAD = ("Dice", "gain, 95 % interval", "each seed", "where present", "resolvable", "verdict", "train, s",
         "predict, s", "memory, MB")  # fmt: skip
+SURE = 0.05
+"""The largest p of what is called a gain or a loss."""
 
 
 def run(line: Line) -> None:
@@ -45,7 +47,7 @@ def rows(line: Line, found: dict[str, list[Scored]]) -> list[dict[str, Any]]:
     """A record a variant: Dice, the gain over the first variant and its cost; found: {variant: one Scored a seed}.
 
     Tables are averaged over seeds, and the interval of the difference is clustered by person; the gain of each seed
-    stands beside it. "gain" or "loss" is said where the interval leaves 0 out and all seeds agree.
+    stands beside it. "gain" or "loss" is said where the interval leaves 0 out, p is at most .05 and all seeds agree.
     """
     tables = {name: [one.table for one in scores] for name, scores in found.items()}
     mean = {name: sum(parts[1:], parts[0]) / len(parts) for name, parts in tables.items()}
@@ -66,10 +68,11 @@ def rows(line: Line, found: dict[str, list[Scored]]) -> list[dict[str, Any]]:
             whole = metrics.compare(mean[base], mean[name], line.persons)
             where = metrics.compare(mean[base].where(there), mean[name].where(there), line.persons)
             gains = [metrics.score(b) - metrics.score(a) for a, b in zip(tables[base], tables[name])]
-            sign = "gain" if whole.low > 0 and min(gains) > 0 else "loss" if whole.high < 0 > max(gains) else "unclear"
+            agreed = "gain" if min(gains) > 0 < whole.low else "loss" if max(gains) < 0 > whole.high else "unclear"
+            verdict = agreed if whole.p <= SURE else "unclear"
             record |= {key: getattr(whole, key) for key in ("gain", "low", "high", "p", "resolvable")}
             record |= {f"{key}_present": getattr(where, key) for key in ("gain", "low", "high")}
-            record |= {"seed_gains": gains, "persons": whole.groups, "images": whole.images, "verdict": sign}
+            record |= {"seed_gains": gains, "persons": whole.groups, "images": whole.images, "verdict": verdict}
         out.append(record)
     return out
 

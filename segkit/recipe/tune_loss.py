@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
+import psutil
 
 from segkit import folds as folding
 from segkit import metrics, studies
@@ -37,6 +38,9 @@ def run(line: Line) -> None:
     for text in (config.loss, loss_weight_objective.text(dict.fromkeys(config.losses, 1.0))):
         _read(text)  # a misspelt one is better known now
     variant.begin(line)
+    for left in (line.folder / "tune-loss").glob("short-*"):  # by a process that was killed
+        if not psutil.pid_exists(int(left.name.removeprefix("short-"))):
+            shutil.rmtree(left)
     inner = _inner(line)
     search, make = _objective(inner), _make(line)
     train.train_folds(inner)  # the warm start
@@ -48,7 +52,7 @@ def run(line: Line) -> None:
     scores = {text: _full(line, text).table for text in [config.loss, *best]}
     level = 1 - (1 - LEVEL) / max(1, len(best))
     gains = {t: metrics.compare(scores[config.loss], scores[t], line.persons, level=level) for t in best}
-    sure = [text for text in best if gains[text].low > 0]
+    sure = [text for text in best if gains[text].low > 0 and gains[text].p <= 1 - level]
     kept = max(sure, key=lambda text: gains[text].gain, default=config.loss)
     write_json(
         line.folder / "tune-loss.json",

@@ -158,6 +158,15 @@ def test_a_gain_is_sure_only_where_all_seeds_agree():
     assert "| on | 0.6250 | +0.0750 (+0.0750 to +0.0750) | +0.1000 +0.0500 |" in markdown("trick", found)
 
 
+def test_of_five_persons_the_test_is_not_sure():
+    world = World()
+    world.persons["i5"] = "i4"
+    found = rows(world, {"off": [world.scored(0.0)], "on": [world.scored(0.2)]})
+    assert found[1]["low"] > 0
+    assert found[1]["p"] == pytest.approx(2 / 2**5)
+    assert found[1]["verdict"] == "unclear"
+
+
 def test_of_one_person_nothing_is_sure():
     world = World()
     world.persons = dict.fromkeys(world.ids, "one")

@@ -34,7 +34,8 @@ def test_it_ends_with_full_runs_against_the_default(done):
     (candidate,) = found["gains"]
     gain = found["gains"][candidate]
     assert gain["gain"] == pytest.approx(found["dice"][candidate] - found["dice"]["bce + dice"], abs=1e-6)
-    assert found["loss"] == (candidate if gain["low"] > 0 else "bce + dice")
+    assert found["loss"] == "bce + dice"  # three persons held out: no test of theirs is sure
+    assert gain["p"] >= 0.25
     assert found["trials"][0]["weights"] == {"bce": 1.0, "dice": 1.0}
     assert all(sum(trial["weights"].values()) == pytest.approx(2, abs=1e-3) for trial in found["trials"])
     assert all(1 <= len(trial["dice"]) <= 2 for trial in found["trials"])
@@ -45,6 +46,7 @@ def test_called_again_it_does_nothing_twice_and_more_trials_go_on(done, capsys):
     before = {path: path.stat().st_mtime_ns for path in places}
     assert len(before) == 3  # the warm start, the default and one finalist
     first = outcome(done)
+    (done / "run" / "tune-loss" / "short-2000000000").mkdir()  # of a process that was killed
     assert main(RECIPE, ["tune-loss", "--out", str(done / "run")]) == 0
     assert outcome(done) == first
     assert {path: path.stat().st_mtime_ns for path in places} == before
