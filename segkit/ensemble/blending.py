@@ -26,13 +26,15 @@ Weights = Sequence[float] | np.ndarray | Mapping[str, Any] | None
 """K numbers, {class: K numbers} with "*" for the others, or None for equal ones."""
 
 
-def blend(stores: Sequence[PredictionStore], weights: Weights = None, *, out: str | Path) -> PredictionStore:
+def blend(
+    stores: Sequence[PredictionStore], weights: Weights = None, *, out: str | Path, ids: Sequence[str] | None = None
+) -> PredictionStore:
     """The weighted mean of the stores' logits, as a new store at `out`, image by image.
 
     weights: K numbers >= 0, or {class: K numbers} with "*" for the others; default equal; normalised. Stores must hold
-    the same classes; images are those of the first, written in all; logits of coarser grids are upsampled to the
-    finest. Killed half-way, the same call goes on where it stopped: an image is whole or not `done`, and `out` keeps
-    of what it is made in its attributes.
+    the same classes; ids: images, written in all stores, default those of the first; logits of coarser grids are
+    upsampled to the finest. Killed half-way, the same call goes on where it stopped: an image is whole or not `done`,
+    and `out` keeps of what it is made in its attributes.
     ValueError for stores that do not agree, weights that are negative or of another number, and an `out` that is
     anything but this blend begun before (other weights, other stores, predictions written again since); KeyError for
     an image that one of them lacks; then nothing is written.
@@ -41,11 +43,12 @@ def blend(stores: Sequence[PredictionStore], weights: Weights = None, *, out: st
         raise ValueError("a blend needs at least one store")
     first = stores[0]
     share = shares(weights, first.classes, len(stores))
-    agree(stores, first.ids)
+    images = first.ids if ids is None else tuple(ids)
+    agree(stores, images)
     finest = max((store.grid for store in stores), key=lambda g: g[0] * g[1])
-    mean = _begin(Path(out), stores, share, finest)
+    mean = _begin(Path(out), stores, share, finest, images)
     done = mean.done
-    for image in first.ids:
+    for image in images:
         if image in done:
             continue
         total = np.zeros((len(first.classes), *finest), np.float32)
@@ -58,20 +61,23 @@ def blend(stores: Sequence[PredictionStore], weights: Weights = None, *, out: st
     return mean
 
 
-def _begin(out: Path, stores: Sequence[PredictionStore], share: np.ndarray, finest: tuple[int, int]) -> PredictionStore:
+def _begin(
+    out: Path, stores: Sequence[PredictionStore], share: np.ndarray, finest: tuple[int, int], images: Sequence[str]
+) -> PredictionStore:
     """The store at `out` where it was begun as this very blend, else a new one."""
     first = stores[0]
+    sizes = {image: first.sizes[image] for image in images}
     made = {
         "weights": {cls: row.tolist() for cls, row in zip(first.classes, share)},
-        "stores": [store.stamp(first.ids) for store in stores],
-        "images": digest([first.ids, first.sizes]),
+        "stores": [store.stamp(images) for store in stores],
+        "images": digest([images, sizes]),
     }
     if not out.exists():
         return PredictionStore.create(
             out,
-            ids=first.ids,
+            ids=images,
             classes=first.classes,
-            sizes=first.sizes,
+            sizes=sizes,
             grid=finest,
             scale=first.scale,
             attributes={"blend": made},

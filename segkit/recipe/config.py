@@ -16,9 +16,9 @@ import yaml
 
 from segkit.files import nearest, read_json
 
-Stage = Literal["audit", "train", "predict", "tune", "submit", "report", "tune-loss", "ablate"]
+Stage = Literal["audit", "train", "predict", "tune", "submit", "report", "tune-loss", "ablate", "ensemble"]
 STAGES: tuple[Stage, ...] = ("audit", "train", "predict", "tune", "submit", "report")
-ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate")
+ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate", "ensemble")
 """Stages beside the line: only where they are named."""
 Preset = Literal["demo", "baseline", "strong"]
 
@@ -142,6 +142,9 @@ class Config:
     """Stage ablate: what is switched on and off; the words after `ablate`."""
     seeds: tuple[int, ...] = (0,)
     """Stage ablate: each variant is trained with each of them, on the same folds."""
+
+    members: tuple[str, ...] = ()
+    """Stage ensemble: the run folders that are blended, each with oof.zarr and test.zarr."""
 
     @property
     def window(self) -> tuple[int, int] | None:

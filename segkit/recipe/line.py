@@ -75,9 +75,16 @@ class Line:
 
     @cached_property
     def data(self) -> Path:
-        """The data folder: --data, or the embedded default, made where it is not there yet."""
+        """The data folder: --data, or the embedded default, made where it is not there yet.
+
+        A folder that other runs made (a blend of them, a student) uses the default's data that they were audited with.
+        """
         if self.config.data is not None:
             return self.config.data
+        if (self.folder / "audit.json").is_file():
+            seen = Path(self.audited["data"])
+            if seen.is_dir() and seen.resolve() != (self.folder / "data").resolve():
+                return seen
         if self.recipe.default_data is None:
             raise ValueError(f"{self.recipe.name} has no data of its own: name a folder with --data DIR")
         return self.recipe.default_data(self.folder / "data", self.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import Any
 
@@ -21,6 +22,9 @@ from segkit.recipe.submit import read_flags
 from segkit.report import EDA, Overlay, ReportData, eda, write_report
 from segkit.submission import Masks
 from segkit.thresholds import DiceCurves
+
+ASIDE = ("ensemble",)
+"""What else may have made this run, each with a NAME.json of its own."""
 
 BEST, WORST = 2, 4
 """Images shown as examples."""
@@ -84,6 +88,7 @@ def summarise(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None) -> 
         "dice_at_test_mix": mixes,
         "flags": len(read_flags(line.folder / "flags.csv")),
         "tuning": tuned,
+        **{name: read_json(line.folder / f"{name}.json") for name in ASIDE if (line.folder / f"{name}.json").is_file()},
         "config": config["settings"],
         "versions": config["versions"],
         "notes": [*notes(line), *(words(name, found) for name, found in mixes.items() if found["lacking"])],
@@ -108,11 +113,17 @@ def notes(line: Line) -> list[str]:
         "Held-out: thresholds and post-processing were chosen on other persons than those they are scored on.",
         "The epoch of the saved weights was chosen by validation on the held-out persons: that much optimism is left.",
     ]
-    if len(line.folds) == 1:
+    if len(trained(line)) == 1:
         out.append("One fold was trained: the interval covers the persons of that fold, not another training.")
     if line.config.data is None:
         out.append("The images are phantoms that segkit draws: the score says nothing about real radiographs.")
     return out
+
+
+def trained(line: Line) -> list[int]:
+    """The folds that were trained in this run folder; none of a blend of other runs."""
+    folds = line.folds if (line.folder / "folds.csv").is_file() else ()
+    return [fold for fold in folds if (line.folder / f"fold{fold}" / "metrics.jsonl").is_file()]
 
 
 def costs(line: Line) -> dict[str, dict[str, float]]:
@@ -141,7 +152,7 @@ def collect(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None, summa
     pipeline = Pipeline.load(line.folder / "post.json")
     history = {
         str(fold): [json.loads(row) for row in (line.folder / f"fold{fold}" / "metrics.jsonl").open(encoding="utf-8")]
-        for fold in line.folds
+        for fold in trained(line)
     }
     return ReportData(
         title=line.recipe.name,
@@ -159,7 +170,14 @@ def collect(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None, summa
         problems=line.problems,
         present=present(line),
         flags=read_flags(line.folder / "flags.csv"),
+        tables=[table for name in ASIDE if name in summary for table in made_of(name, summary[name])],
     )
+
+
+def made_of(name: str, found: dict[str, Any]) -> list[tuple[str, str, pd.DataFrame]]:
+    """(title, words, table) of what a run was made of besides its own folds."""
+    stage = importlib.import_module(f"segkit.recipe.{name}")
+    return [(str(title), str(words), table) for title, words, table in stage.tables(found)]
 
 
 def overlays(line: Line, held_out: pd.DataFrame, pipeline: Pipeline) -> list[Overlay]:

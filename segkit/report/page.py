@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -51,6 +52,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
     total = {"seconds": seconds.get("total"), "mb": memory.get("total")}
     worst = _worst_shown(data)
     flagged = flag_rows(data)
+    tables = [_table(number, *table) for number, table in enumerate(data.tables)]
     page = {
         "title": data.title,
         "colours": colours,
@@ -87,6 +89,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "stages": stage_rows(data.summary),
         "total": total if any(total.values()) else None,
         "d": data_section(data.eda, colours) if data.eda is not None else None,
+        "tables": tables,
         "problems": _findings(data.problems),
         "problem_count": len(data.problems),
         "serious": sum(problem.severity == "problem" for problem in data.problems),
@@ -100,6 +103,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
         ("flags", "Unusual masks", page["flag_rows"]),
         ("thresholds", "Thresholds", page["multiples"]),
         ("training", "Training", page["training"]),
+        *((table["key"], table["title"], True) for table in tables),
         ("cost", "Time and memory", page["stages"]),
         ("data", "The data", page["d"]),
         ("problems", "Audit", page["problems"]),
@@ -123,6 +127,18 @@ def write_eda(path: str | Path, eda: EDA, *, title: str = "The data") -> None:
     ]
     page = {"title": title, "colours": colours, "d": section, "contents": _contents(parts)}
     write_atomic(path, _render("eda.html.j2", page))
+
+
+def _table(number: int, title: str, lede: str, table: pd.DataFrame) -> dict[str, Any]:
+    """A table as it stands: text to the left, numbers to the right, fractions with four decimals."""
+
+    def cell(value: Any) -> tuple[str, bool]:
+        if isinstance(value, float | np.floating):
+            return ("–" if np.isnan(value) else f"{value:.4f}"), True
+        return str(value), isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
+
+    rows = [[cell(value) for value in row] for row in table.astype(object).itertuples(index=False)]
+    return {"key": f"table-{number}", "title": title, "lede": lede, "head": list(table.columns), "rows": rows}
 
 
 def _contents(parts: Sequence[tuple[str, str, Any]]) -> list[tuple[str, str]]:

@@ -30,6 +30,7 @@ class ReportData:
     flags: what of the submission is of unexpected area or place.
     present: image x class, whether truth has the class: Dice over those images is then shown beside.
     history: {fold: records of metrics.jsonl with epoch, loss, lr, val_dice, seconds}.
+    tables: (title, a line of words, DataFrame) of what else a run did; numbers are shown with four decimals.
     ValueError where a table lacks a class or an image has no person.
     """
 
@@ -48,6 +49,7 @@ class ReportData:
     problems: Sequence[Problem] = ()
     present: pd.DataFrame | None = None
     flags: Sequence[Flag] = ()
+    tables: Sequence[tuple[str, str, pd.DataFrame]] = ()
 
     def __post_init__(self) -> None:
         for name, table in (("oof", self.oof), ("test", self.test)):
