@@ -158,7 +158,8 @@ def test_sign_flips_counted_by_hand():
     """Gains of 3, 1, 1 points: of the 8 patterns of signs +++ and --- alone are as far from 0."""
     a = table([0.5, 0.5, 0.5])
     assert metrics.compare(a, a + table([0.03, 0.01, 0.01]), alone(a)).p == 2 / 8
-    assert metrics.compare(a, a + table([0.03, 0.01, -0.01]), alone(a)).p == 6 / 8  # +-5, +-3 and +-3 of 3, 1, -1, but not +-1
+    # +-5, +-3 and +-3 of 3, 1, -1, but not +-1
+    assert metrics.compare(a, a + table([0.03, 0.01, -0.01]), alone(a)).p == 6 / 8
     assert metrics.compare(a, a + table([0.03, 0.0, 0.0]), alone(a)).p == 1
     six = table([0.5] * 6)
     assert metrics.compare(six, six + 0.01, alone(six)).p == 2 / 64
