@@ -16,6 +16,7 @@ import pandas as pd
 
 from segkit import grid
 from segkit.ensemble.blending import agree
+from segkit.ensemble.members import FEWEST_PERSONS
 from segkit.files import read_json, replacing, write_json
 from segkit.metrics import Comparison, compare
 from segkit.predictions import PredictionStore
@@ -240,7 +241,7 @@ class Rounds(NamedTuple):
 
 
 def rounds(
-    fit_fn: Callable[[Any, int], Taught],
+    fit_fn: Callable[[Any, int], Taught | None],
     teacher: Taught,
     student: pd.DataFrame,
     groups: Mapping[str, str],
@@ -251,16 +252,21 @@ def rounds(
     """Teach, and teach again with what was learnt (noisy student: Xie and others, 2020), while persons held out gain.
 
     fit_fn(predictions, number) -> Taught: selects labels of these predictions, trains the student on them and on the
-    truth, and returns its own predictions and held-out Dice; number counts from 1. student: held-out Dice of the plain
+    truth, and returns its own predictions and held-out Dice, or None where no label is sure enough: then rounds end;
+    number counts from 1. student: held-out Dice of the plain
     student, trained without pseudo-labels; teacher: of the same images. groups: {id: person}. most: rounds at most.
 
     A round is kept where the paired interval of its gain, clustered by person, over the best before it is above 0; its
     student then teaches the next. ValueError, with the numbers and before anything is trained, where the first teacher
-    is not surely better than the plain student.
+    is not surely better than the plain student, and for fewer than 6 persons, of whom nothing is sure.
     """
     if most < 1:
         raise ValueError(f"most={most}: at least 1 round is wanted")
     lead = compare(student, teacher.table, groups, level=level)
+    if lead.groups < FEWEST_PERSONS:
+        raise ValueError(
+            f"{lead.groups} held-out persons: of fewer than {FEWEST_PERSONS} nothing is sure; hold out more"
+        )
     if not lead.low > 0:
         raise ValueError(
             f"the teacher is not clearly better than the student: {lead.gain:+.4f} mean Dice on {lead.images} images "
@@ -271,6 +277,8 @@ def rounds(
     best, table = None, student
     for number in range(1, most + 1):
         made = fit_fn(teacher.predictions, number)
+        if made is None:
+            break
         gain = compare(table, made.table, groups, level=level)
         done.append(Round(lead, gain, gain.low > 0))
         if not gain.low > 0:

@@ -217,6 +217,15 @@ def test_each_round_is_taught_by_the_last_kept_and_ends_where_nobody_gains():
     assert found.best.predictions == "student 2"
 
 
+def test_a_student_that_is_sure_of_nothing_teaches_nobody_and_what_was_kept_stays():
+    def fit_fn(predictions, number):
+        return Taught("student", dice(0.65)) if number == 1 else None
+
+    found = pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)), dice(0.6), PERSONS, most=3)
+    assert [r.kept for r in found.rounds] == [True]
+    assert found.best.predictions == "student"
+
+
 def test_labels_that_gain_nothing_leave_the_plain_student():
     fit_fn, _ = teaching(0.6)
     found = pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)), dice(0.6), PERSONS, most=3)
@@ -224,3 +233,5 @@ def test_labels_that_gain_nothing_leave_the_plain_student():
     assert [r.kept for r in found.rounds] == [False]
     with pytest.raises(ValueError, match="most=0"):
         pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)), dice(0.6), PERSONS, most=0)
+    with pytest.raises(ValueError, match="5 held-out persons"):
+        pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)[:5]), dice(0.6)[:5], PERSONS)

@@ -16,9 +16,9 @@ import yaml
 
 from segkit.files import nearest, read_json
 
-Stage = Literal["audit", "train", "predict", "tune", "submit", "report", "tune-loss", "ablate", "ensemble"]
+Stage = Literal["audit", "train", "predict", "tune", "submit", "report", "tune-loss", "ablate", "pseudo", "ensemble"]
 STAGES: tuple[Stage, ...] = ("audit", "train", "predict", "tune", "submit", "report")
-ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate", "ensemble")
+ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate", "pseudo", "ensemble")
 """Stages beside the line: only where they are named."""
 Preset = Literal["demo", "baseline", "strong"]
 
@@ -72,6 +72,10 @@ class Config:
     """Samples made of two (see segkit.mixing)."""
     mix_share: float = 0.5
     """With --mix: the share of the samples that are."""
+    pseudo: Path | None = None
+    """Pseudo-labels of test images to learn from too, as the stage pseudo writes them: a folder of fold0, fold1 ..."""
+    pseudo_share: float = 0.3
+    """With --pseudo: the share of the samples that have them."""
     loss: str = "bce + dice"
     """A sum of losses, such as "0.3*bce + 0.7*dice"."""
     epochs: int = 30
@@ -143,6 +147,20 @@ class Config:
     seeds: tuple[int, ...] = (0,)
     """Stage ablate: each variant is trained with each of them, on the same folds."""
 
+    teacher: tuple[str, ...] = ()
+    """Stage pseudo: run folders whose mean labels the test images, the same folds trained in each."""
+    pseudo_kind: Literal["soft", "hard"] = "soft"
+    """Stage pseudo: labels are the teacher's probabilities, or its masks."""
+    pseudo_confidence: float = 0.9
+    """Stage pseudo: least Dice that the teacher's probabilities expect of a class of an image."""
+    pseudo_agreement: float | None = None
+    """Stage pseudo: least mean Dice between the masks of each two teachers; none: .9 of several."""
+    pseudo_ignore: float = 0.2
+    """Stage pseudo: cells whose probability is nearer to the threshold weigh nothing."""
+    pseudo_cap: int | None = None
+    """Stage pseudo: at most so many images of each class, the most confident."""
+    pseudo_rounds: int = 1
+    """Stage pseudo: at most so many; a student that surely gained teaches the next."""
     members: tuple[str, ...] = ()
     """Stage ensemble: the run folders that are blended, each with oof.zarr and test.zarr."""
 
@@ -191,7 +209,7 @@ def _as_field(name: str, value: Any, kind: str, source: str) -> Any:
             if isinstance(value, bool) or int(value) != float(value):
                 raise ValueError
             return int(value)
-        if kind == "float":
+        if kind.startswith("float"):
             return float(value)
         if kind.startswith("Literal") or kind == "Preset":
             if value not in get_args(Preset if kind == "Preset" else eval(kind, {"Literal": Literal})):

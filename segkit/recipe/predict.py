@@ -38,11 +38,11 @@ def filled(line: Line, name: Literal["oof", "test"]) -> tuple[PredictionStore, b
         held_out = {fold: line.items_of(fold, held_out=True) for fold in line.folds}
         store = _open(line, "oof.zarr", [item for items in held_out.values() for item in items], made_by)
         for fold, items in held_out.items():
-            _fill(line, [fold], items, store)
+            fill(line, [fold], items, store)
 
     def test() -> None:
         store = _open(line, "test.zarr", line.test_items, made_by)
-        _fill(line, list(line.folds), line.test_items, store)
+        fill(line, list(line.folds), line.test_items, store)
 
     place = line.folder / f"{name}.zarr"
     ran = line.folder.run(f"predict.{name}", made_by, [place], oof if name == "oof" else test)
@@ -71,7 +71,8 @@ def _open(line: Line, name: str, items: list[Item], made_by: dict[str, Any]) -> 
     return store
 
 
-def _fill(line: Line, folds: list[int], items: list[Item], store: PredictionStore) -> None:
+def fill(line: Line, folds: list[int], items: list[Item], store: PredictionStore) -> None:
+    """Predict the items into the store by the mean of these folds' networks; images that are done are skipped."""
     from segkit.predict import predict
     from segkit.recipe.train import create_model
 

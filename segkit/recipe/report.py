@@ -23,7 +23,7 @@ from segkit.report import EDA, Overlay, ReportData, eda, write_report
 from segkit.submission import Masks
 from segkit.thresholds import DiceCurves
 
-ASIDE = ("ensemble",)
+ASIDE = ("ensemble", "pseudo")
 """What else may have made this run, each with a NAME.json of its own."""
 
 BEST, WORST = 2, 4

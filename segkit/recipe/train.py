@@ -24,6 +24,8 @@ DECIDES_WEIGHTS = (
     "warmup_epochs", "clip", "averaging", "ema_decay", "swa_start", "swa_lr", "soup_size", "precision",
     "validate_every",
 )  # fmt: skip
+WITH_PSEUDO = ("pseudo", "pseudo_share")
+"""These too, where there are pseudo-labels."""
 
 
 def run(line: Line) -> None:
@@ -51,7 +53,8 @@ def train_folds(line: Line) -> None:
 
 def deciding(config: Config) -> dict[str, Any]:
     """The settings that the weights depend on, as JSON gives them back."""
-    return {name: plain(getattr(config, name)) for name in DECIDES_WEIGHTS}
+    names = DECIDES_WEIGHTS if config.pseudo is None else DECIDES_WEIGHTS + WITH_PSEUDO
+    return {name: plain(getattr(config, name)) for name in names}
 
 
 def begun_with(folder: Path) -> dict[str, Any]:
@@ -64,9 +67,10 @@ def refuse_other_settings(folder: Path, config: Config) -> None:
     """ValueError where a fold of this run folder was trained, or begun, with other settings: nothing is overwritten."""
     for fold in config.folds:
         place = folder / f"fold{fold}"
-        before = begun_with(place) or deciding(config)
-        other = [f"{name} {before.get(name)!r}, not {now!r}" for name, now in deciding(config).items()
-                 if before.get(name) != now]  # fmt: skip
+        now = deciding(config)
+        before = begun_with(place) or now
+        other = [f"{name} {before.get(name)!r}, not {now.get(name)!r}" for name in DECIDES_WEIGHTS + WITH_PSEUDO
+                 if before.get(name) != now.get(name)]  # fmt: skip
         if other:
             raise ValueError(f"{place} was trained with {'; '.join(other)}: name another --out, or delete {place}")
 
@@ -124,6 +128,7 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
     from segkit.data import SegmentationData
     from segkit.mixing import Mixed
     from segkit.predict import DiceValidator
+    from segkit.recipe.pseudo import with_pseudo
     from segkit.train import TensorBoard, fit
     from segkit.tta import as_views
 
@@ -147,7 +152,9 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
         in_channels=config.in_channels,
         class_swaps=line.recipe.class_swaps,
     )
-    seen: Any = Crops(data, config.window, foreground=config.foreground) if config.window else data
+    seen: Any = data if config.pseudo is None else with_pseudo(line, fold, data)
+    if config.window:
+        seen = Crops(seen, config.window, foreground=config.foreground)
     if config.mix != "none":
         seen = Mixed(seen, config.mix, share=config.mix_share, seed=config.seed)
     validate = DiceValidator(

@@ -1,0 +1,157 @@
+"""`run.py pseudo`: no teacher that is not better, nobody held out has helped, and labels reach the weights."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_line import RECIPE, TINY, draw
+
+from segkit import metrics
+from segkit.checkpoints import load_weights
+from segkit.folds import read
+from segkit.predictions import PredictionStore
+from segkit.pseudo import Labels
+from segkit.recipe import Line, main, parse
+from segkit.thresholds import curves
+
+EASY = ["--pseudo-confidence", "0.15", "--pseudo-share", "0.5"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Data, a student that hardly learnt, and a teacher that did, under the same folds; one under others."""
+    root = tmp_path_factory.mktemp("pseudo")
+    data = draw(root / "data", train=24, test=4)
+    stages = ["audit", "train", "predict", "--data", str(data), "--averaging", "none", "--augment", "none"]
+    for name, more in {
+        "student": ["--epochs", "4", "--lr", "0.003"],
+        "teacher": ["--epochs", "25", "--validate-every", "25"],
+        "astray": ["--epochs", "1", "--seed", "3"],
+    }.items():
+        assert main(RECIPE, [*stages, *more, "--out", str(root / name)]) == 0
+    return root, data
+
+
+def pseudo(root, *more, out="student", teacher=("teacher",)):
+    return main(RECIPE, ["pseudo", "--out", str(root / out), "--teacher", *(str(root / t) for t in teacher), *more])
+
+
+@pytest.fixture(scope="module")
+def taught(world):
+    assert pseudo(world[0], *EASY, "--pseudo-rounds", "2") == 0
+    return json.loads((world[0] / "student" / "pseudo.json").read_text())
+
+
+def test_the_numbers_are_those_of_persons_held_out(world, taught):
+    root, _ = world
+    line = Line(RECIPE, parse("toy", TINY, ["--out", str(root / "student")])[1])
+
+    def table(path):
+        found = curves(PredictionStore.open(Path(path) / "oof.zarr"), line.truth)
+        return pd.DataFrame(found.dice(0.5), index=list(found.ids), columns=list(found.classes))
+
+    plain, teacher, best = table(root / "student"), table(root / "teacher"), None
+    before = plain
+    assert taught["rounds"][0]["lead"]["low"] > 0
+    for one in taught["rounds"]:
+        student = table(one["folder"])
+        lead, gain = metrics.compare(plain, teacher, line.persons), metrics.compare(before, student, line.persons)
+        for key in ("gain", "low", "high"):
+            assert one["lead"][key] == pytest.approx(getattr(lead, key), abs=1e-5)
+            assert one["gain"][key] == pytest.approx(getattr(gain, key), abs=1e-5)
+        assert one["kept"] == (gain.low > 0)
+        if one["kept"]:
+            teacher, before, best = student, student, one["folder"]
+    assert taught["kept"] == best
+    assert best  # on these images a network that hardly learnt does gain
+
+
+def test_labels_are_the_teachers_own_folds_word_on_test_images(world, taught):
+    root, _ = world
+    labels = Labels(f"{taught['rounds'][0]['labels']}/fold0")
+    assert set(labels.ids) <= {f"image{n}.png" for n in range(24, 28)}
+    fold_of, persons = read(root / "teacher" / "folds.csv")
+    assert set(labels.learnt_from) == {persons[i] for i, fold in fold_of.items() if fold != 0}
+    store = PredictionStore.open(root / "teacher" / "test.zarr")  # one fold was trained: the same network
+    image = labels.ids[0]
+    inner = np.abs(store[image]) < store.saturation
+    probs = 1 / (1 + np.exp(-store[image]))
+    assert np.abs(labels[image][0] / 255 - probs)[inner].max() < 0.003
+    selected = pd.DataFrame(taught["rounds"][0]["selected"])
+    table = pd.read_csv(labels.path / "selection.csv")
+    assert selected["kept"].sum() == table["kept"].sum() > 0
+
+
+def test_labels_reach_the_weights_and_a_run_folder_says_so(world, taught):
+    folder = taught["rounds"][0]["folder"]
+    settings = json.loads((Path(folder) / "fold0" / "settings.json").read_text())
+    assert settings["pseudo"] == taught["rounds"][0]["labels"]
+    assert settings["pseudo_share"] == 0.5
+    before = load_weights(world[0] / "student" / "fold0" / "model.safetensors")
+    after = load_weights(f"{folder}/fold0/model.safetensors")
+    assert any(not before[name].equal(after[name]) for name in before)
+
+
+def test_the_students_folder_goes_on_as_any_run(world, taught):
+    folder = taught["rounds"][0]["folder"]
+    assert main(RECIPE, ["predict", "tune", "submit", "report", "--out", folder]) == 0
+    summary = json.loads((Path(folder) / "summary.json").read_text())
+    assert summary["pseudo"]["rounds"][0]["lead"]["low"] > 0
+    page = (Path(folder) / "report.html").read_text()
+    assert "Pseudo-labels, round 1" in page
+    assert "disagreement" in page
+
+
+def test_a_second_run_trains_nothing_again(world, taught):
+    weights = Path(taught["rounds"][0]["folder"]) / "fold0" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert pseudo(world[0]) == 0
+    assert weights.stat().st_mtime_ns == before
+    assert json.loads((world[0] / "student" / "pseudo.json").read_text()) == taught
+
+
+def test_a_teacher_that_is_not_better_is_refused_with_numbers(world, capsys):
+    assert pseudo(world[0], out="teacher", teacher=("student",)) == 2
+    said = capsys.readouterr().err
+    assert "the teacher is not clearly better than the student: -" in said
+    assert "held-out persons, 95% interval" in said
+    assert not (world[0] / "teacher" / "pseudo").exists()
+
+
+def test_a_teacher_who_learnt_from_held_out_persons_is_refused_with_names(world, capsys):
+    root, _ = world
+    (fold_of, person_of), (astray, _) = read(root / "student" / "folds.csv"), read(root / "astray" / "folds.csv")
+    seen = sorted({person_of[i] for i in fold_of if fold_of[i] == 0 and astray[i] != 0})
+    assert pseudo(root, teacher=("astray",)) == 2
+    said = capsys.readouterr().err
+    assert f"held-out persons taught the teacher: {', '.join(seen)};" in said
+    assert "--seed, --n-folds" in said
+
+
+def test_labels_of_other_folds_cannot_be_trained_with(world, taught, tmp_path, capsys):
+    """--pseudo by hand, under folds that the labels do not suit."""
+    _, data = world
+    labels = taught["rounds"][0]["labels"]
+    flags = ["audit", "train", "--data", str(data), "--out", str(tmp_path / "run"), "--seed", "3", "--pseudo", labels]
+    assert main(RECIPE, flags) == 2
+    assert "held-out persons taught the teacher" in capsys.readouterr().err
+    assert main(RECIPE, [*flags[:-1], str(tmp_path)]) == 2
+    assert "holds no pseudo-labels" in capsys.readouterr().err
+
+
+def test_bad_words_are_one_line(world, tmp_path, capsys):
+    root, data = world
+    assert main(RECIPE, ["pseudo", "--out", str(root / "student"), "--teacher"]) == 2
+    assert "--teacher RUN" in capsys.readouterr().err
+    for teacher, words in (("nowhere", "config.json is not there"), ("student", "cannot teach itself")):
+        assert pseudo(root, teacher=(teacher,)) == 2
+        assert words in capsys.readouterr().err
+    assert pseudo(root, "--pseudo-agreement", "0.5") == 2
+    assert "one teacher agrees with nobody" in capsys.readouterr().err
+    assert pseudo(root, "--pseudo-agreement", "None", "--pseudo-confidence", "1.0") == 2
+    assert "no class of any image is sure enough" in capsys.readouterr().err
+    flags = ["--data", str(data), "--out", str(tmp_path / "new")]
+    assert main(RECIPE, ["audit", "pseudo", *flags, "--teacher", str(root / "teacher")]) == 2
+    assert "run the stages audit, train and predict first" in capsys.readouterr().err
