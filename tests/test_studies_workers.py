@@ -113,9 +113,10 @@ def test_bad_input(settings, message):
 
 
 SCRIPT = """
-import sys, time, optuna
+import signal, sys, time, optuna
 from pathlib import Path
 from segkit import studies
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 def objective(trial):
     x = trial.suggest_float("x", 0, 1)
     if trial.number == 2:
