@@ -177,7 +177,7 @@ def replace(config: Config, changes: Mapping[str, Any], source: str = "settings"
     0.0003
     >>> replace(Config(), {"batchsize": 4})
     Traceback (most recent call last):
-    ValueError: settings: no field 'batchsize'; did you mean batch_size or size? ...
+    ValueError: settings: no field 'batchsize'; did you mean batch_size ...
     """
     fields = {field.name: field for field in dataclasses.fields(Config)}
     values: dict[str, Any] = {}
