@@ -86,7 +86,9 @@ class TopKLoss(Loss):
     share: of the plane's pixels that count, (0, 1], at least one; pixels that tie at the cut share what is left of
     it. threshold: pixels that give the truth a probability below it count as well, however many (online hard
     example mining, OHEM: Shrivastava, Gupta, Girshick, 2016); None leaves that out. per_image=False takes the
-    hardest of a class over the whole batch. Pixels of weight 0 are never among them. Minimal at p = target.
+    hardest of a class over the whole batch. Pixels of weight 0 are never among them. Costs are counted above the
+    least that a target allows, its entropy (0 for hard ones), so that what is uncertain is not taken for hard;
+    with that it is minimal at p = target, where it is 0.
 
     >>> x = torch.tensor([4.0, 4, 4, 0]).view(1, 1, 2, 2)
     >>> round(TopKLoss(share=0.25)(x, torch.ones(1, 1, 2, 2)).item(), 4)
@@ -111,7 +113,8 @@ class TopKLoss(Loss):
         self.per_image = per_image
 
     def of(self, pair: Pair) -> Tensor:
-        costs, weight = self._flat(pair.cross_entropy), None if pair.weight is None else self._flat(pair.weight)
+        costs = self._flat(pair.cross_entropy - entropy(pair.target))
+        weight = None if pair.weight is None else self._flat(pair.weight)
         with torch.no_grad():
             chosen = self._chosen(costs, weight)
         if weight is not None:
@@ -138,3 +141,8 @@ class TopKLoss(Loss):
         if self.threshold is not None:
             chosen = chosen.maximum((costs > -math.log(self.threshold)).to(costs))
         return chosen if weight is None else chosen * (weight > 0)
+
+
+def entropy(target: Tensor) -> Tensor:
+    """The least cross-entropy that a target in [0, 1] allows, 0 where it is hard: the same shape and type."""
+    return torch.special.entr(target) + torch.special.entr(1 - target)

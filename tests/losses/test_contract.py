@@ -9,7 +9,7 @@ import loss_twins as twins
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from segkit import losses
@@ -66,7 +66,7 @@ ROWS = {
     "topk batch": Row(
         TopKLoss(share=0.3, per_image=False), partial(twins.np_topk, share=0.3, per_image=False), alone=False
     ),
-    "ohem": Row(TopKLoss(share=0.1, threshold=0.6), partial(twins.np_topk, share=0.1, threshold=0.6), flat=False),
+    "ohem": Row(TopKLoss(share=0.1, threshold=0.6), partial(twins.np_topk, share=0.1, threshold=0.6)),
     "dice": Row(DiceLoss(), overlap(form="squared")),
     "dice semimetric": Row(DiceLoss(form="semimetric"), overlap(**SEMI), flat=False),
     "dice plain": Row(DiceLoss(form="plain"), overlap(form="plain"), minimal=False),
@@ -192,6 +192,7 @@ def test_half_precision_with_more_pixels_than_it_can_count(row, dtype, autocast)
 @pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.minimal])
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), step=st.floats(0.01, 1.5))
+@example(seed=1, step=0.25)  # a mean over pixels chosen by a threshold that soft pixels pass by their entropy alone
 def test_no_lower_loss_near_the_target(row, seed, step):
     """p = y is the minimum for soft targets: no step away goes down, and where it is smooth there is no slope."""
     loss = ROWS[row].loss
