@@ -215,7 +215,7 @@ class GeneralisedDiceLoss(Loss):
         common, mine, theirs, size, absent, mass = (x if self.per_image else x.sum(0, keepdim=True) for x in values)
         weight = torch.where(size > 0, size.clamp(min=TINY) ** -self.power, 0.0)
         if self.class_weights is not None:
-            weight = weight * per_class("class_weights", self.class_weights, weight)
+            weight = weight * per_class("class_weights", self.class_weights, weight, weight.shape[1])
         weight = weight / weight.amax(1, keepdim=True).clamp(min=TINY)  # the largest is 1: nothing under- or overflows
         parts = (weight * (mine + theirs)).sum(1, keepdim=True)
         together = 1 - 2 * (weight * common).sum(1, keepdim=True) / parts.clamp(min=TINY)

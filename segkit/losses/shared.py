@@ -127,7 +127,7 @@ class Loss(nn.Module):
     def mean(self, terms: Tensor, counts: Tensor) -> Tensor:
         """The mean of terms, (N, C) or (1, C), each counted as often as `counts` says and as its class weighs."""
         if self.class_weights is not None:
-            counts = counts * per_class("class_weights", self.class_weights, counts)
+            counts = counts * per_class("class_weights", self.class_weights, counts, counts.shape[1])
         return (terms * counts).sum() / counts.sum().clamp(min=TINY)
 
     def extra_repr(self) -> str:

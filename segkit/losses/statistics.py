@@ -15,11 +15,18 @@ class Pixels:
     """Logits and target of a batch or of a part of it, and what follows from them, each computed on demand and once.
 
     Everything is float32 from here on (float64 where logits are), whatever precision the network ran in.
+    channels: which of how many classes these are; None for all.
     """
 
-    def __init__(self, logits: Tensor, target: Tensor) -> None:
+    def __init__(self, logits: Tensor, target: Tensor, channels: tuple[slice, int] | None = None) -> None:
         self.given_logits, self.given_target = logits, target
         self.dtype = torch.promote_types(logits.dtype, torch.float32)
+        self.channels = channels or (slice(None), logits.shape[1])
+
+    def per_class(self, name: str, values: float | Sequence[float]) -> Tensor:
+        """One number for each class, to multiply maps by: (C, 1, 1). ValueError where they are not as many."""
+        mine, classes = self.channels
+        return per_class(name, values, self.logits, classes)[mine, None, None]
 
     @cached_property
     def logits(self) -> Tensor:
@@ -86,7 +93,7 @@ class CrossEntropy(Statistic):
         return px.target * (1 - self.smoothing) + self.smoothing / 2
 
     def _weight(self, px: Pixels) -> Tensor:
-        return per_class("pos_weight", 1.0 if self.pos_weight is None else self.pos_weight, px.logits)[:, None, None]
+        return px.per_class("pos_weight", 1.0 if self.pos_weight is None else self.pos_weight)
 
     def value(self, px: Pixels) -> Tensor:
         if self._plain():
@@ -173,10 +180,9 @@ class Present(Statistic):
         return None
 
 
-def per_class(name: str, values: float | Sequence[float], like: Tensor) -> Tensor:
-    """A number for each class of `like` (N, C, ...), from one number or one a class: (C,). ValueError for others."""
+def per_class(name: str, values: float | Sequence[float], like: Tensor, classes: int) -> Tensor:
+    """A number for each class, from one number or one a class: (C,), of like's type. ValueError for others."""
     given = torch.as_tensor(values, dtype=like.dtype, device=like.device)
-    classes = like.shape[1]
     if given.ndim and len(given) != classes:
         raise ValueError(f"{name} has {len(given)} numbers but there are {classes} classes; give one a class")
     return given.expand(classes)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segkit.losses.statistics import Pixels, Statistic
 
-BLOCK = {"cpu": 1 << 19}  # pixels of a block: its maps fit a cache, and threads have enough to share; GPUs want more
+BLOCK = {"cpu": 1 << 18}  # pixels of a block: its maps fit a cache, and threads have enough to share; GPUs want more
 LARGE_BLOCK = 1 << 24
 
 
@@ -48,8 +48,8 @@ class _Sums(torch.autograd.Function):
         sums = torch.zeros(len(statistics), *logits.shape[:2], dtype=dtype, device=logits.device)
         for where in blocks(logits):
             px, part = _part(logits, target, weight, where)
-            for k, statistic in enumerate(statistics):
-                sums[k, where[0]] += _total(statistic.value(px), part)
+            for own, statistic in zip(sums[:, *where[:2]], statistics):
+                own += _total(statistic.value(px), part)
         return sums
 
     @staticmethod
@@ -63,7 +63,7 @@ class _Sums(torch.autograd.Function):
         for where in blocks(logits):
             px, part = _part(logits, target, weight, where)
             by_prob, by_logit = None, None
-            for statistic, factor in zip(ctx.statistics, grad[:, where[0], :, None, None]):
+            for statistic, factor in zip(ctx.statistics, grad[:, *where[:2], None, None]):
                 own = statistic.slope(px)
                 if own is None:
                     continue
@@ -71,31 +71,42 @@ class _Sums(torch.autograd.Function):
                     by_logit = own * factor if by_logit is None else by_logit.addcmul_(own, factor)
                 else:
                     by_prob = own * factor if by_prob is None else torch.addcmul(by_prob, own, factor)
-            total = by_logit if by_logit is not None else px.probs.new_zeros(())
-            if by_prob is not None:
-                total = torch.addcmul(total, by_prob, px.steepness)
+            if by_prob is None:
+                total = px.probs.new_zeros(()) if by_logit is None else by_logit
+            elif by_logit is None:
+                total = by_prob * px.steepness
+            else:
+                total = by_logit.addcmul_(by_prob, px.steepness)
             slope[where] = total if part is None else total * part
         return slope, None, None, None
 
 
 def blocks(like: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-    """Parts of (N, C, H, W) small enough to work on at once: some images, all classes, some rows."""
+    """Parts of (N, C, H, W) small enough to work on at once, each in one piece of memory where the whole is.
+
+    Some images; else some classes of one, or rows of a class; in channels_last, rows of all classes.
+    """
     n, c, h, w = like.shape
     size = BLOCK.get(like.device.type, LARGE_BLOCK)
-    images = max(1, size // max(1, c * h * w))
-    rows = h if images > 1 else max(1, size // max(1, c * w))
+    images, classes, rows = max(1, size // max(1, c * h * w)), c, h
+    if c * h * w > size and like.is_contiguous(memory_format=torch.channels_last):
+        rows = max(1, size // (c * w))
+    elif c * h * w > size:
+        classes, rows = max(1, size // (h * w)), min(h, max(1, size // w))
     for first in range(0, n, images):
-        for top in range(0, h, rows):
-            yield slice(first, first + images), slice(None), slice(top, top + rows)
+        for channel in range(0, c, max(1, classes)):
+            for top in range(0, h, max(1, rows)):
+                yield slice(first, first + images), slice(channel, channel + classes), slice(top, top + rows)
 
 
 def _part(
     logits: Tensor, target: Tensor, weight: Tensor | None, where: tuple[slice, slice, slice]
 ) -> tuple[Pixels, Tensor | None]:
     """One block in the logits' layout: elementwise work over two layouts is several times slower."""
-    px = Pixels(logits[where], target[where])
+    channels = where[1], logits.shape[1]
+    px = Pixels(logits[where], target[where], channels)
     if px.target.stride() != px.logits.stride():
-        px = Pixels(px.logits, torch.empty_like(px.logits).copy_(px.target))
+        px = Pixels(px.logits, torch.empty_like(px.logits).copy_(px.target), channels)
     return px, None if weight is None else weight[where].to(px.dtype)
 
 
