@@ -47,7 +47,7 @@ class Config:
     """Apply the recipe's label fixes to --data; a fix that matches nothing is an error."""
 
     model: str = "unet"
-    """A name of segkit.models.names()."""
+    """A name of segkit.models.names(). Another one than the preset's begins without its encoder, weights and options."""
     encoder: str | None = None
     """Encoder of the model, where it has a choice."""
     weights: str | None = None
@@ -252,7 +252,7 @@ def parse(
     """
     arguments = _spelt_out(list(sys.argv[1:] if arguments is None else arguments))
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for option in ("--preset", "--config", "--out"):
+    for option in ("--preset", "--config", "--out", "--model"):
         early.add_argument(option)
     known, _ = early.parse_known_args(arguments)
     out = Path(known.out) if known.out else Path("runs") / name
@@ -265,7 +265,8 @@ def parse(
     if preset not in presets:
         raise ValueError(f"preset {preset!r}: {nearest(str(preset), presets)}")
     config = replace(Config(), {**presets[preset], "preset": preset}, f"preset {preset}")
-    config = replace(config, changes, str(known.config or out / "config.json"))
+    config = _over(config, changes, str(known.config or out / "config.json"))
+    config = _over(config, {"model": known.model} if known.model else {}, "--model")
     config = dataclasses.replace(config, preset=preset, out=out)
     parsed = tyro.cli(
         _Arguments,
@@ -276,6 +277,13 @@ def parse(
     )
     wanted = set(parsed.stages)
     return [stage for stage in (*STAGES, *ASIDE) if stage in wanted] or list(STAGES), parsed.settings
+
+
+def _over(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+    """`replace`, where another model begins without the encoder, weights and options of the one before."""
+    if changes.get("model", config.model) != config.model:
+        config = dataclasses.replace(config, encoder=None, weights=None, model_options="")
+    return replace(config, changes, source)
 
 
 def _spelt_out(arguments: list[str]) -> list[str]:

@@ -36,6 +36,20 @@ def test_a_plain_yaml_file_beats_the_preset_and_the_command_line_beats_it(tmp_pa
     assert config.model_options == "{decoder_channels: [8, 8]}"
 
 
+def test_another_model_begins_without_the_encoder_of_the_first(tmp_path):
+    presets = {"demo": {"model": "unet", "encoder": "resnet18", "weights": "imagenet", "model_options": "{depth: 4}"}}
+    (tmp_path / "mine.yaml").write_text("model: hrnetv2_w18\nlr: 0.1\n", encoding="utf-8")
+
+    def network(*words):
+        _, config = parse("toy", presets, [*words, "--out", str(tmp_path)])
+        return config.model, config.encoder, config.weights, config.model_options
+
+    assert network() == network("--model", "unet") == ("unet", "resnet18", "imagenet", "{depth: 4}")
+    assert network("--model", "hrnetv2_w18") == ("hrnetv2_w18", None, None, "")
+    assert network("--model=fpn", "--encoder", "resnet34") == ("fpn", "resnet34", None, "")
+    assert network("--config", str(tmp_path / "mine.yaml")) == ("hrnetv2_w18", None, None, "")
+
+
 def test_a_run_folder_goes_on_with_its_own_settings(tmp_path):
     settings = {**dataclasses.asdict(Config()), "size": 96, "preset": "strong", "data": None, "out": str(tmp_path)}
     (tmp_path / "config.json").write_text(json.dumps({"settings": settings}), encoding="utf-8")
