@@ -20,6 +20,8 @@ Stage = Literal["audit", "train", "predict", "tune", "submit", "report", "tune-l
 STAGES: tuple[Stage, ...] = ("audit", "train", "predict", "tune", "submit", "report")
 ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate", "pseudo", "ensemble")
 """Stages beside the line: only where they are named."""
+ORDER: tuple[Stage, ...] = (*STAGES[:3], "ensemble", *STAGES[3:], "tune-loss", "ablate", "pseudo")
+"""As they run where several are named: it is the blend that is tuned."""
 Preset = Literal["demo", "baseline", "strong"]
 
 
@@ -47,7 +49,7 @@ class Config:
     """Apply the recipe's label fixes to --data; a fix that matches nothing is an error."""
 
     model: str = "unet"
-    """A name of segkit.models.names(). Another one than the preset's begins without its encoder, weights and options."""
+    """A name of segkit.models.names(); another than the preset's begins without its encoder, weights and options."""
     encoder: str | None = None
     """Encoder of the model, where it has a choice."""
     weights: str | None = None
@@ -276,7 +278,7 @@ def parse(
         args=arguments,
     )
     wanted = set(parsed.stages)
-    return [stage for stage in (*STAGES, *ASIDE) if stage in wanted] or list(STAGES), parsed.settings
+    return [stage for stage in ORDER if stage in wanted] or list(STAGES), parsed.settings
 
 
 def _over(config: Config, changes: Mapping[str, Any], source: str) -> Config:

@@ -19,6 +19,8 @@ def test_no_stage_named_means_all_in_order(tmp_path):
 def test_stages_run_in_the_order_of_the_line_however_they_are_named(tmp_path):
     stages, _ = parse("toy", PRESETS, ["submit", "tune", "--out", str(tmp_path)])
     assert stages == ["tune", "submit"]
+    stages, _ = parse("toy", PRESETS, ["report", "tune", "ensemble", "--out", str(tmp_path)])
+    assert stages == ["ensemble", "tune", "report"]  # the blend is what is tuned
 
 
 def test_the_command_line_beats_the_preset(tmp_path):
