@@ -37,12 +37,21 @@ def drawn(rings: list[list[np.ndarray]], shape: tuple[int, int], size: tuple[int
 
 
 def by_albumentations(masks: list[np.ndarray]) -> list[np.ndarray]:
-    """An affine alike, linear, on a list of masks (faster than on an array with a channel each)."""
+    """An affine alike, linear, on a list of masks of the grid (faster than on an array with a channel each)."""
     affine = A.Affine(
         rotate=(ROTATE, ROTATE), scale=(SCALE, SCALE), translate_percent=SHIFT,
         interpolation=cv2.INTER_LINEAR, mask_interpolation=cv2.INTER_LINEAR, p=1.0,
     )  # fmt: skip
     return A.Compose([affine])(image=masks[0], masks=masks)["masks"]
+
+
+def as_today(rings: list[list[np.ndarray]], shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """What training code does: every mask filled at full size, moved there, then resized with the image."""
+    masks = np.zeros((len(rings), *shape), np.uint8)
+    for mask, parts in zip(masks, rings):
+        for ring in parts:
+            cv2.fillPoly(mask, [ring.astype(np.int32)], 255)
+    return np.stack([cv2.resize(m, size[::-1], interpolation=cv2.INTER_AREA) for m in by_albumentations(list(masks))])
 
 
 def seen(mask: np.ndarray, size: tuple[int, int], moved: Warp) -> np.ndarray:
@@ -82,6 +91,7 @@ def main() -> None:
     bent = warp(size, rotate=ROTATE, scale=SCALE, shift=SHIFT, bend=0.15, generator=np.random.default_rng(0))
     masks = drawn(rings, shape, size, warp(size))
     ways: dict[str, Callable[[], object]] = {
+        "filled and moved at full size, resized": lambda: as_today(rings, shape, size),
         "albumentations, a list of masks": lambda: by_albumentations(list(masks)),
         "Warp.masks": lambda: moved.masks(masks),
         "Warp.rings, drawn soft": lambda: drawn(rings, shape, size, moved),

@@ -1,12 +1,14 @@
 """Losses, forward and backward, beside smp's and beside the same formulas written apart: `python -m benchmarks.losses`.
 
 Prints the median time of each (all take turns, so that a busy machine is busy for all), and how far
-above its inputs a process rises that computes it once (Linux; one process each).
+above its inputs a process rises that computes it once (Linux; one process each). "compiled" is torch.compile, where
+there is a g++ for it; its first call, which compiles, is not timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
@@ -46,10 +48,13 @@ def contestants() -> dict[str, Loss]:
         smp.losses.FocalLoss("multilabel"),
         smp.losses.TverskyLoss("multilabel", alpha=0.3, beta=0.7),
     ]
+    ours = losses.build("bce + dice + focal + tversky(alpha=0.3, beta=0.7)")
+    compiled = {"four: apart, compiled": torch.compile(apart), "four: segkit, compiled": torch.compile(ours)}
     return {
         "four: smp": lambda logits, target: sum(loss(logits, target) for loss in four),
         "four: apart": apart,
-        "four: segkit": losses.build("bce + dice + focal + tversky(alpha=0.3, beta=0.7)"),
+        "four: segkit": ours,
+        **(compiled if shutil.which("g++") else {}),
         "bce + dice: segkit": losses.build("bce + dice"),
         "lovasz: smp": smp.losses.LovaszLoss("multilabel"),
         "lovasz: segkit": losses.build("lovasz"),

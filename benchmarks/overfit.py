@@ -2,9 +2,9 @@
 
 29 bones at 128 px, hard targets, BCE + Dice, Adam; a network passes when its Dice over images and classes, measured in
 evaluation mode at 128 px on the same 4 images, with batch norms re-estimated on them, reaches 0.9 within the bounded
-number of steps; it is given up where 100 steps brought less than 0.01. Networks written by hand are narrowed as NARROW
-says; those that a library builds run as they are, untrained. Prints a line of a Markdown table for each. Maps at stride
-8 to 32 cannot draw bones of a few pixels at this size, so a row that fails there says what the stride costs.
+number of steps; above 0.5 it is given up where 100 steps brought less than 0.01. Networks written by hand are narrowed
+as NARROW says; those that a library builds run as they are, untrained. Prints a line of a Markdown table for each. Maps
+at stride 8 to 32 cannot draw bones of a few pixels at this size, so a row that fails there says what the stride costs.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def overfit(name: str, image: Tensor, target: Tensor, *, steps: int, lr: float) 
             update_bn(model, [image])  # EfficientNets average over hundreds of steps: not the weights' fault
             with torch.no_grad():
                 best.append(max(best[-1], dice(model.eval()(image), target)))
-            still = best[-1] > 0.05 and best[-1] - best[max(0, len(best) - 1 - PATIENCE)] < 0.01
+            still = best[-1] > 0.5 and best[-1] - best[max(0, len(best) - 1 - PATIENCE)] < 0.01
             if best[-1] >= GOAL or still:
                 taken = step
                 break

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from segkit.losses.statistics import CrossEntropy, Pixels, Predicted, Present, Product, Smaller, Statistic, per_class
+from segkit.losses.statistics import (
+    CrossEntropy,
+    Pixels,
+    Predicted,
+    Present,
+    Product,
+    Smaller,
+    Statistic,
+    once,
+    per_class,
+)
 from segkit.losses.sums import pixel_sums as _pixel_sums
 
 FORMS: dict[str, tuple[Statistic, Statistic, Statistic]] = {
@@ -40,13 +49,13 @@ class Pair(Pixels):
             )
         if not logits.is_floating_point():
             raise ValueError(f"logits are {logits.dtype}; pass what the network returns, before any threshold")
-        if target.dtype != torch.bool and not target.is_floating_point() and target.numel() and target.max() > 1:
+        if not target.is_floating_point() and _looked_at(target) and target.max() > 1:
             raise ValueError(f"target is {target.dtype} up to {target.max()}; scale it to [0, 1]")
         super().__init__(logits, target)
         self.weight = None if weight is None else _checked(weight, logits)
         self._sums: dict[Statistic, Tensor] = {}
 
-    @cached_property
+    @once
     def mass(self) -> Tensor:
         """The weight of all pixels of each plane, (N, C): their number where none is weighted."""
         n, c, h, w = self.given_logits.shape
@@ -141,6 +150,11 @@ def _checked(weight: Tensor, logits: Tensor) -> Tensor:
         raise ValueError(
             f"weight is {tuple(weight.shape)} for logits {tuple(logits.shape)}; it must be (N, 1, H, W) or (N, C, H, W)"
         )
-    if weight.dtype != torch.bool and weight.numel() and weight.min() < 0:
+    if _looked_at(weight) and weight.min() < 0:
         raise ValueError(f"weight goes down to {weight.min()}; 0 ignores a pixel, and nothing counts less than that")
     return weight.to(torch.promote_types(logits.dtype, torch.float32)).expand(n, c, h, w)
+
+
+def _looked_at(values: Tensor) -> bool:
+    """Whether values can be out of range, and may be asked: torch.compile traces no question to data."""
+    return values.dtype != torch.bool and bool(values.numel()) and not torch.compiler.is_compiling()

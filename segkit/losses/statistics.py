@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+class once:
+    """functools.cached_property without its lock of Python 3.11, which torch.compile cannot see through."""
+
+    def __init__(self, make: Callable[[Any], Tensor]) -> None:
+        self.make, self.__doc__ = make, make.__doc__
+
+    def __get__(self, owner: Any, kind: type) -> Tensor:
+        made = self.make(owner)
+        setattr(owner, self.make.__name__, made)
+        return made
 
 
 class Pixels:
@@ -28,22 +40,22 @@ class Pixels:
         mine, classes = self.channels
         return per_class(name, values, self.logits, classes)[mine, None, None]
 
-    @cached_property
+    @once
     def logits(self) -> Tensor:
         """(N, C, H, W)."""
         return self.given_logits.to(self.dtype)
 
-    @cached_property
+    @once
     def target(self) -> Tensor:
         """(N, C, H, W)."""
         return self.given_target.to(self.dtype)
 
-    @cached_property
+    @once
     def probs(self) -> Tensor:
         """sigmoid(logits), (N, C, H, W)."""
         return self.logits.sigmoid()
 
-    @cached_property
+    @once
     def cross_entropy(self) -> Tensor:
         """-y log p - (1 - y) log(1 - p) of every pixel, (N, C, H, W), finite for any finite logit."""
         if torch.is_grad_enabled():
@@ -52,12 +64,12 @@ class Pixels:
         log = small.div_(2 - small).atanh_()
         return self.logits.relu().addcmul_(self.logits, self.target, value=-1).add_(log, alpha=2)
 
-    @cached_property
+    @once
     def excess(self) -> Tensor:
         """p - y, (N, C, H, W)."""
         return self.probs - self.target
 
-    @cached_property
+    @once
     def steepness(self) -> Tensor:
         """p (1 - p), the slope of the sigmoid, (N, C, H, W)."""
         return self.probs - self.probs.square()

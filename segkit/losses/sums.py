@@ -23,9 +23,10 @@ def pixel_sums(logits: Tensor, target: Tensor, weight: Tensor | None, statistics
     """The weighted sum over pixels of each statistic in each plane: (K, N, C) in float32 (float64 for such logits).
 
     logits, target: (N, C, H, W); weight: None or (N, C, H, W). The gradient reaches logits by the analytic path;
-    where it is wanted for target or weight too, or twice, autograd goes through `plain_sums`.
+    where it is wanted for target or weight too, or twice, autograd goes through `plain_sums`; so does torch.compile,
+    which fuses whole maps by itself.
     """
-    if target.requires_grad or (weight is not None and weight.requires_grad):
+    if torch.compiler.is_compiling() or target.requires_grad or (weight is not None and weight.requires_grad):
         return plain_sums(logits, target, weight, statistics)
     sums: Tensor = _Sums.apply(logits, target, weight, tuple(statistics))
     return sums

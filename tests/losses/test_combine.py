@@ -210,3 +210,21 @@ def test_a_new_loss_is_one_method():
     loss(logits.half(), target)
     assert loss.terms["Brier"].dtype == torch.float32
     torch.testing.assert_close(loss.terms["Brier"], (logits.half().float().sigmoid() - target).square().mean())
+
+
+@pytest.mark.parametrize(
+    "spec", ["bce + dice + focal + tversky", "topk", "generalised_dice", "0.5*focal_tversky + jaccard"]
+)
+def test_torch_compile_sees_one_graph(spec):
+    """Where a compiler is there it fuses whole maps; traced here without one."""
+    torch._dynamo.reset()
+    loss, (logits, target), weight = build(spec), batch(), torch.linspace(0, 1, 72).view(2, 1, 6, 6)
+    plain, traced = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    compiled(traced, target, weight).backward()
+    terms = dict(getattr(loss, "terms", {}))
+    expected = loss(plain, target, weight)
+    expected.backward()
+    torch.testing.assert_close(compiled(traced, target, weight), expected)
+    torch.testing.assert_close(traced.grad, plain.grad)
+    assert terms.keys() == getattr(loss, "terms", {}).keys()

@@ -200,3 +200,23 @@ def test_describe_names_every_option():
     text = models.describe("deeplabv3plus", encoder="resnet18")
     for expected in ("Chen", "resnet18", "parameters", "multiples of 16", "decoder_atrous_rates", "encoder_options"):
         assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unetpp", {"width": 0.125, "deep_supervision": True}),
+        ("segnet", {"width": 0.0625}),
+        ("fcn8s_vgg16", {"width": 0.0625}),
+    ],
+)
+def test_torch_compile_sees_one_graph_and_answers_alike(name, options):
+    """Traced as `fit(compile=True)` would have it, with no break; without a compiler of C++."""
+    torch.manual_seed(0)
+    model, image = models.create(name, classes=2, **options), torch.randn(1, 1, 97, 131)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled.eval()(image), model.eval()(image), rtol=1e-4, atol=1e-5)
+    out = compiled.train()(image)
+    assert set(out) == {"out", "deep"} if "deep_supervision" in options else out.shape == (1, 2, 97, 131)
+    (out["out"] if isinstance(out, dict) else out).mean().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
