@@ -1,0 +1,179 @@
+"""The lecture, run: `python -m benchmarks.lecture`, each group of networks on phantom hands, in 40 minutes on a core.
+
+48 images of 24 invented persons to learn from, 16 of 8 others to be scored on, all 29 bones at 128 px; every network
+is untrained and gets the same 300 batches of 4 images in the same order, BCE + Dice, AdamW, one learning rate that
+warms up and falls by a cosine. By-hand networks are narrowed as in `benchmarks.overfit`. The Dice is the mean over
+images and bones at 128 px, every 50th step: a learning curve, not a leaderboard. The last group learns masks from image
+labels (`benchmarks.weak_supervision`, one seed).
+
+Writes docs/lecture/runs.json after each network, and with --write the tables and the curves of the pages from it.
+Names run these alone; what runs.json holds of others stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from benchmarks import weak_supervision
+from benchmarks.overfit import SIDE, dice, settings
+from competitions.handbone.facts import CLASSES
+from competitions.handbone.phantom import draw
+from segkit import losses, models
+from segkit.annotations import index
+from segkit.data import SegmentationData
+from segkit.files import read_json, write_atomic, write_json
+
+PAGES = Path(__file__).parents[1] / "docs" / "lecture"
+RUNS = PAGES / "runs.json"
+GROUPS: dict[str, tuple[str, ...]] = {
+    "fcn": ("fcn32s_vgg16", "fcn16s_vgg16", "fcn8s_vgg16"),
+    "decoders": ("deconvnet", "segnet", "segnet_basic", "fcdensenet56"),
+    "dilation": ("dilatednet_frontend", "dilatednet_context", "deeplabv1_largefov", "deeplabv2_vgg16", "deeplabv3plus"),
+    "unets": ("unet", "unetpp", "unet3plus", "resunet", "attention_unet", "multiresunet"),
+    "hrnet-segformer": ("hrnetv2_w18", "hrnetv2_ocr_w18", "segformer_b0"),
+}
+WEAK = "weak-supervision"
+BATCH, EVERY, PERSONS, HELD_OUT = 4, 50, 32, 8
+
+Samples = tuple[Tensor, Tensor]
+
+
+def hands() -> tuple[Samples, Samples]:
+    """Images (N, 1, 128, 128) and soft masks (N, 29, 128, 128), to learn from and to be scored on: persons apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        items = index(draw(Path(folder) / "phantom", persons=PERSONS, test_persons=0, seed=0, size=512))
+        data = SegmentationData(items, CLASSES, size=(SIDE, SIDE))
+        samples: list[dict[str, Any]] = [data[i] for i in range(len(items))]
+    held_out = set(sorted({item.person for item in items})[-HELD_OUT:])
+
+    def of(wanted: bool) -> Samples:
+        chosen = [s for s, item in zip(samples, items) if (item.person in held_out) == wanted]
+        return torch.stack([s["image"] for s in chosen]), torch.stack([s["target"] for s in chosen])
+
+    return of(False), of(True)
+
+
+def run(name: str, learn: Samples, held_out: Samples, *, steps: int, lr: float) -> dict[str, Any]:
+    """Train one network; its learning curve [[step, Dice], ...] and what it cost."""
+    torch.manual_seed(0)
+    narrow = settings(name)
+    model = models.create(name, classes=CLASSES, **narrow)
+    loss = losses.build("bce + dice")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
+    order = torch.Generator().manual_seed(1)
+    image, target = learn
+    truth = (held_out[1] > 0.5).float()
+    curve, seconds = [], 0.0
+    for step in range(1, steps + 1):
+        begun = perf_counter()
+        chosen = torch.randperm(len(image), generator=order)[:BATCH]
+        optimizer.zero_grad()
+        loss(model.train()(image[chosen]), target[chosen]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        seconds += perf_counter() - begun
+        if step % EVERY == 0 or step == steps:
+            with torch.no_grad():
+                logits = torch.cat([model.eval()(part) for part in held_out[0].split(8)])
+            curve.append([step, round(dice(logits, truth), 4)])
+    return {
+        "width": narrow.get("width"),
+        "params": sum(p.numel() for p in model.parameters()),
+        "seconds": round(seconds, 1),
+        "curve": curve,
+    }
+
+
+def table(group: str, runs: dict[str, Any]) -> str:
+    """The Markdown table of a group."""
+    if group == WEAK:
+        rows = [f"| {name} | {score:.3f} |" for name, score in runs[WEAK].items()]
+        return "\n".join(["| of 64 held-out images | Dice |", "|---|---:|", *rows]) + "\n"
+    head = [
+        "| network | width | params M | seconds | Dice after a quarter | half | all |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name in GROUPS[group]:
+        row, curve = runs[name], dict(map(tuple, runs[name]["curve"]))
+        last = max(curve)
+        scores = [curve[min(curve, key=lambda step: abs(step - share * last))] for share in (0.25, 0.5, 1)]
+        width = f"x {row['width']:g}" if row["width"] else "1"
+        cells = [
+            f"`{name}`",
+            width,
+            f"{row['params'] / 1e6:.1f}",
+            f"{row['seconds']:.0f}",
+            *(f"{s:.3f}" for s in scores),
+        ]
+        head.append(f"| {' | '.join(cells)} |")
+    return "\n".join(head) + "\n"
+
+
+def chart(group: str, runs: dict[str, Any], path: Path) -> None:
+    """The learning curves of a group, each named at its end."""
+    with matplotlib.rc_context({"svg.hashsalt": group, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure = Figure(figsize=(7.5, 3.6), layout="constrained", facecolor="white")
+        ax = figure.subplots()
+        ends: list[tuple[float, str, Any]] = []
+        for name in GROUPS[group]:
+            steps, scores = zip(*runs[name]["curve"])
+            (line,) = ax.plot(steps, scores, marker="o", markersize=3)
+            ends.append((scores[-1], name, line.get_color()))
+        height = -1.0
+        for score, name, colour in sorted(ends):
+            height = max(score, height + 0.055)
+            ax.annotate(name, (steps[-1], height), (8, -3), textcoords="offset points", color=colour, fontsize=8)
+        ax.set(xlabel="batches of 4 images", ylabel="Dice, persons held out", ylim=(0, max(1.0, height + 0.03)))
+        ax.set_xlim(0, steps[-1] * 1.32)
+        ax.set_xticks(steps[1::2])
+        ax.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, metadata={"Date": None})
+
+
+def write(runs: dict[str, Any]) -> None:
+    """Tables between the marks of the pages, and the curves beside them."""
+    for group in (*GROUPS, WEAK):
+        page = PAGES / f"{group}.md"
+        before, _, after = re.split("(?<=<!-- table -->\n)(.*)(?=<!-- end -->)", page.read_text(), flags=re.DOTALL)
+        write_atomic(page, before + table(group, runs) + after)
+        if group != WEAK:
+            chart(group, runs, PAGES.parent / "images" / f"lecture-{group}-curves.svg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = [name for group in GROUPS.values() for name in group]
+    parser.add_argument("names", nargs="*", help=f"networks, or {WEAK}; default: all")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--write", action="store_true", help="tables and curves of the pages, from runs.json")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in (*known, WEAK)]:
+        parser.error(f"{unknown[0]} is not in the lecture; known: {', '.join(known)}, {WEAK}")
+    runs: dict[str, Any] = read_json(RUNS) if RUNS.is_file() else {}
+    learn, held_out = hands()
+    for name in given.names or [*known, WEAK]:
+        if name == WEAK:
+            runs[name] = {kind: round(score, 4) for kind, score in weak_supervision.run(seed=0).dice.items()}
+        else:
+            runs[name] = run(name, learn, held_out, steps=given.steps, lr=given.lr)
+            print(f"{name}: Dice {runs[name]['curve'][-1][1]:.3f}, {runs[name]['seconds']:.0f} s", flush=True)
+        write_json(RUNS, runs)
+    if given.write:
+        write(runs)
+
+
+if __name__ == "__main__":
+    main()
