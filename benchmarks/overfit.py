@@ -3,8 +3,10 @@
 29 bones at 128 px, hard targets, BCE + Dice, Adam; a network passes when its Dice over images and classes, measured in
 evaluation mode at 128 px on the same 4 images, with batch norms re-estimated on them, reaches 0.9 within the bounded
 number of steps; above 0.5 it is given up where 100 steps brought less than 0.01. Networks written by hand are narrowed
-as NARROW says; those that a library builds run as they are, untrained. Prints a line of a Markdown table for each. Maps
-at stride 8 to 32 cannot draw bones of a few pixels at this size, so a row that fails there says what the stride costs.
+as NARROW says; those that a library builds run as they are, untrained. Prints a line of a Markdown table for each.
+
+--ceilings prints what free logits at a stride, stretched bilinearly, reach on the same images: no network whose head
+does that gets further. At stride 8 that is below 0.9 at 128 px, so such networks are to be tried with --side 256.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
@@ -31,14 +34,14 @@ GOAL = 0.9
 LOOK = 20  # steps from one look at the Dice to the next
 PATIENCE = 5  # looks
 NARROW = 0.25  # the width of what has one
-WIDTHS = {"deconvnet": 0.125, "fcdensenet56": 1.0, "fcdensenet67": 0.5, "fcdensenet103": 0.5, "segnet_basic": 1.0}
+WIDTHS = {"deconvnet": 0.125, "fcdensenet56": 1.0, "fcdensenet67": 0.5, "fcdensenet103": 0.5, "segnet_basic": 0.5}
 
 
-def images() -> tuple[Tensor, Tensor]:
-    """Four phantom images (4, 1, 128, 128) and their masks (4, 29, 128, 128) of zeros and ones."""
+def images(side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Four phantom images (4, 1, side, side) and their masks (4, 29, side, side) of zeros and ones."""
     with tempfile.TemporaryDirectory() as folder:
         items = index(draw(Path(folder) / "phantom", persons=2, test_persons=0, seed=0))
-        data = SegmentationData(items, CLASSES, size=(SIDE, SIDE))
+        data = SegmentationData(items, CLASSES, size=(side, side))
         samples: list[dict[str, Any]] = [data[i] for i in range(4)]
     return torch.stack([s["image"] for s in samples]), torch.stack([s["target"] for s in samples]).round()
 
@@ -84,13 +87,35 @@ def overfit(name: str, image: Tensor, target: Tensor, *, steps: int, lr: float) 
     return f"| `{name}` | {width} | {millions:.1f} | {taken} | {best[-1]:.3f} | {seconds:.0f} |"
 
 
+def ceiling(stride: int, target: Tensor, *, steps: int = 300) -> float:
+    """The Dice of the best logits at that stride, stretched bilinearly: (4, 29, side, side) masks -> a number."""
+    n, c, h, w = target.shape
+    free = torch.full((n, c, h // stride, w // stride), -3.0, requires_grad=True)
+    loss, optimizer, best = losses.build("bce + dice"), torch.optim.Adam([free], lr=0.3), 0.0
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        logits = F.interpolate(free, size=(h, w), mode="bilinear", align_corners=False)
+        loss(logits, target).backward()
+        optimizer.step()
+        if step % LOOK == 0:
+            best = max(best, dice(logits.detach(), target))
+    return best
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="networks; default: all")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--side", type=int, default=SIDE, help="of the images, px")
+    parser.add_argument("--ceilings", action="store_true", help="what each stride can draw, instead of networks")
     given = parser.parse_args()
-    image, target = images()
+    image, target = images(given.side)
+    if given.ceilings:
+        print(f"| stride at {given.side} px | ceiling |\n|---:|---:|")
+        for stride in (2, 4, 8, 16, 32):
+            print(f"| {stride} | {ceiling(stride, target):.3f} |", flush=True)
+        return
     print("| network | settings | params M | steps | Dice | seconds |\n|---|---|---:|---:|---:|---:|", flush=True)
     for name in given.names or models.names():
         print(overfit(name, image, target, steps=given.steps, lr=given.lr), flush=True)
