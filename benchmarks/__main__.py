@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, list[list[str]]] = {
     "augmentation": [[], ["--size", "512"]],
     "networks": [[]],
     "overfit": [[]],
+    "lecture": [["--write"]],
     "round_trip": [["--chest", *CHEST] if CHEST else []],
     "study_budget": [[]],
     "memory": [[]],
@@ -24,8 +25,8 @@ BENCHMARKS: dict[str, list[list[str]]] = {
     "targets": [["--data", "phantom"], *([["--data", *CHEST]] if CHEST else [])],
 }
 
-LONG = {"overfit"}
-"""More than an hour: only when they are named."""
+LONG = {"overfit", "lecture"}
+"""Half an hour and more: only when they are named."""
 
 
 def main() -> int:
