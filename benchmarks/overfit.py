@@ -35,6 +35,7 @@ LOOK = 20  # steps from one look at the Dice to the next
 PATIENCE = 5  # looks
 NARROW = 0.25  # the width of what has one
 WIDTHS = {"deconvnet": 0.125, "fcdensenet56": 1.0, "fcdensenet67": 0.5, "fcdensenet103": 0.5, "segnet_basic": 0.5}
+ENCODERS = {"dpt": "tu-vit_tiny_patch16_224"}
 
 
 def images(side: int = SIDE) -> tuple[Tensor, Tensor]:
@@ -54,7 +55,9 @@ def dice(logits: Tensor, target: Tensor) -> float:
 
 
 def settings(name: str) -> dict[str, Any]:
-    """How `name` is narrowed: its width, where it has one."""
+    """How `name` is narrowed: its width, where it has one, or its encoder."""
+    if name in ENCODERS:
+        return {"encoder": ENCODERS[name]}
     takes = "width" in inspect.signature(models.NETWORKS[name].build).parameters
     return {"width": WIDTHS.get(name, NARROW)} if takes else {}
 
@@ -83,8 +86,8 @@ def overfit(name: str, image: Tensor, target: Tensor, *, steps: int, lr: float) 
                 break
     seconds = time.perf_counter() - begin
     millions = sum(p.numel() for p in model.parameters()) / 1e6
-    width = f"width={narrow['width']}" if narrow else "-"
-    return f"| `{name}` | {width} | {millions:.1f} | {taken} | {best[-1]:.3f} | {seconds:.0f} |"
+    smaller = ", ".join(f"{key}={value}" for key, value in narrow.items()) or "-"
+    return f"| `{name}` | {smaller} | {millions:.1f} | {taken} | {best[-1]:.3f} | {seconds:.0f} |"
 
 
 def ceiling(stride: int, target: Tensor, *, steps: int = 400) -> float:
