@@ -46,7 +46,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "hrnet-segformer": ("hrnetv2_w18", "hrnetv2_ocr_w18", "segformer_b0"),
 }
 WEAK = "weak-supervision"
-WIDTHS = {"fcdensenet56": 0.5}  # its full width takes twelve minutes
 WIDTHS = {"fcdensenet56": 0.5}  # its full width, which overfits within minutes, takes twelve here
 BATCH, STEPS, EVERY, PERSONS, HELD_OUT = 4, 300, 50, 32, 8
 SHOWN = (50, 150, 300)  # the steps whose Dice the tables have
