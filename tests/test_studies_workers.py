@@ -22,33 +22,45 @@ HISTORY = optuna.storages.RetryHeartbeatStaleTrialCallback.retry_history
 FOREVER = 60  # seconds that a trial waits for something that must come
 
 
+def wait(reached, what):
+    end = time.monotonic() + FOREVER
+    while not reached():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
 class Together:
     """An objective that only goes on once so many processes have come to it."""
 
     def __init__(self, folder, processes):
-        self.folder, self.processes = Path(folder), processes
+        self.pids, self.processes = Path(folder) / "pids", processes
+        self.pids.mkdir(exist_ok=True)
 
     def __call__(self, trial):
-        (self.folder / str(os.getpid())).touch()
-        end = time.monotonic() + FOREVER
-        while len(list(self.folder.iterdir())) < self.processes:
-            assert time.monotonic() < end, "the other worker never came"
-            time.sleep(0.02)
+        (self.pids / str(os.getpid())).touch()
+        wait(lambda: len(list(self.pids.iterdir())) >= self.processes, "the other worker never came")
         return trial.suggest_float("x", 0, 1)
 
 
-class Deadly:
-    """An objective whose process is killed in the trial with this number, the first time."""
+class Deadly(Together):
+    """Its process is killed in the trial with this number, the first time; later trials wait for that."""
 
-    def __init__(self, folder, number, always=False):
-        self.mark, self.number, self.always = Path(folder) / "was here", number, always
+    def __init__(self, folder, processes, number, always=False):
+        super().__init__(folder, processes)
+        self.mark, self.number, self.always = Path(folder) / "killed", number, always
 
     def __call__(self, trial):
-        x = trial.suggest_float("x", 0, 1)
+        x = super().__call__(trial)
         if self.always or (trial.number == self.number and not self.mark.exists()):
-            self.mark.touch()
+            self.mark.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
+        if trial.number > self.number:
+            wait(self.died, "the other worker never died")
         return x
+
+    def died(self):
+        pid = self.mark.read_text() if self.mark.exists() else ""
+        return pid.isdigit() and not lost._lives(int(pid), datetime.datetime.now())
 
 
 def broken(folder):
@@ -70,9 +82,8 @@ def check_revived(study, number):
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_workers_share_the_trials(tmp_path, kind):
-    (tmp_path / "pids").mkdir()
     storage = tmp_path / "s.journal" if kind == "journal" else f"sqlite:///{tmp_path / 's.db'}"
-    study = studies.run_workers(partial(Together, tmp_path / "pids", 2), "s", storage, trials=7, workers=2)
+    study = studies.run_workers(partial(Together, tmp_path, 2), "s", storage, trials=7, workers=2)
     done = finished(study)
     assert 7 <= len(done) == len(study.trials) <= 8  # at most the others' trials in flight too many
     assert {t.user_attrs["host"] for t in done} == {lost.HOST}
@@ -84,14 +95,16 @@ def test_workers_share_the_trials(tmp_path, kind):
 
 
 def test_a_killed_worker_loses_its_trial_in_flight_and_that_is_run_again(tmp_path):
-    study = studies.run_workers(partial(Deadly, tmp_path, 2), "s", tmp_path / "s.journal", trials=6, workers=2)
+    study = studies.run_workers(partial(Deadly, tmp_path, 2, 2), "s", tmp_path / "s.journal", trials=6, workers=2)
     assert 6 <= len(finished(study)) <= 7
     check_revived(study, 2)
+    # not in a round of new workers: the one that was left ran it
+    assert len({t.user_attrs["pid"] for t in study.trials}) == 2
 
 
 def test_where_every_worker_dies_nothing_goes_on_for_ever(tmp_path):
     with pytest.raises(RuntimeError, match="all workers were killed before they finished a trial"):
-        studies.run_workers(partial(Deadly, tmp_path, 0, True), "s", tmp_path / "s.journal", trials=6, workers=1)
+        studies.run_workers(partial(Deadly, tmp_path, 1, 0, True), "s", tmp_path / "s.journal", trials=6, workers=1)
 
 
 def test_a_worker_that_fails_says_why(tmp_path):
@@ -145,11 +158,8 @@ def test_a_study_that_is_killed_goes_on(tmp_path, way, mode):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    end = time.monotonic() + FOREVER
-    while not reached.exists():
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait(lambda: reached.exists() or process.poll() is not None, "the study never came to its third trial")
+    assert process.poll() is None
     if way == signal.SIGKILL:
         os.killpg(process.pid, way)  # and its workers: the machine went down
     else:

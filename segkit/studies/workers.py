@@ -25,8 +25,8 @@ def optimise(study: optuna.Study, objective: Any, *, trials: int, stale: float =
 
     Any number of processes, on any number of hosts, may do so with the same study at once and share the trials: what
     others have in flight counts. Each trial carries host and pid as user attributes. Trials whose process is gone are
-    failed and queued again at the start, and so is a trial that Ctrl-C ends. stale: seconds after which a trial of
-    another host counts as lost in a journal file; a database knows by heartbeat.
+    failed and queued again before the next one, and so is a trial that Ctrl-C ends. stale: seconds after which a trial
+    of another host counts as lost in a journal file; a database knows by heartbeat.
     """
 
     def marked(trial: optuna.Trial) -> Any:
@@ -38,8 +38,8 @@ def optimise(study: optuna.Study, objective: Any, *, trials: int, stale: float =
             raise
 
     parent = multiprocessing.parent_process()
-    revive(study, stale=stale)
     while _left(study, trials, stale) > 0 and (parent is None or parent.is_alive()):
+        revive(study, stale=stale)  # after the count: what that took for lost is queued before another is drawn
         study.optimize(marked, n_trials=1)
 
 
