@@ -32,8 +32,10 @@ ROTATE, SCALE, SHIFT = 20.0, 1.05, (0.03, -0.02)
 
 def drawn(rings: list[list[np.ndarray]], shape: tuple[int, int], size: tuple[int, int], moved: Warp) -> np.ndarray:
     """uint8 (C, h, w) of coverage, from the moved rings: as SegmentationData does it."""
-    shares = (polygons.rasterize(moved.rings(r, shape), shape, size=size, soft=True) for r in rings)
-    return np.stack([np.rint(share * 255).astype(np.uint8) for share in shares])
+    out = np.zeros((len(rings), *size), np.uint8)
+    for plane, parts in zip(out, rings):
+        polygons.draw_soft(plane, moved.rings(parts, shape), shape)
+    return out
 
 
 def by_albumentations(masks: list[np.ndarray]) -> list[np.ndarray]:

@@ -203,9 +203,7 @@ class SegmentationData(Dataset[dict[str, object]]):
             if warp is not None:
                 rings = warp.rings(rings, shape)
             if self.targets == "soft":
-                share = polygons.rasterize(rings, shape, size=(h, w), soft=True)
-                share *= 255
-                plane[:] = np.rint(share, out=share)
+                polygons.draw_soft(plane, rings, shape)
             else:
                 mask = polygons.rasterize(rings, shape)
                 plane[:] = cv2.resize(mask, (w, h), interpolation=NEAREST[self.targets]) * 255

@@ -153,19 +153,32 @@ def coverage_of_box(
 
     The box must hold every pixel under the cells (pixels_under). -> float32 (cells high, cells wide).
     """
-    tall = _average(box, top, shape[0], size[0], cells[0], cells[2])
-    return _average(tall.T, left, shape[1], size[1], cells[1], cells[3]).T.astype(np.float32)
+    most = -(-shape[0] // size[0]) * -(-shape[1] // size[1])  # pixels of a cell, where each is whole
+    values = box.view(np.uint8) if box.dtype == bool else box
+    tall = _sums(values, top, shape[0], size[0], cells[0], cells[2], most)
+    sums = _sums(tall.T, left, shape[1], size[1], cells[1], cells[3], most).T
+    return (sums * (size[0] / shape[0] * (size[1] / shape[1]))).astype(np.float32)
 
 
-def _average(values: np.ndarray, start: int, full: int, n: int, first: int, last: int) -> np.ndarray:
-    """Mean of `values` (pixels start, start + 1, ... of `full` along axis 0) over cells first..last of n."""
+def _sums(values: np.ndarray, start: int, full: int, n: int, first: int, last: int, most: int) -> np.ndarray:
+    """Sums of `values` (pixels start, start + 1, ... of `full` along axis 0) over cells first..last of n.
+
+    most: no sum that comes of this is larger, where cells are whole pixels: those are added up as integers.
+    """
+    if full % n == 0:
+        ratio, count = full // n, last - first
+        rows = values[first * ratio - start :]
+        total = rows[: count * ratio : ratio].astype(np.promote_types(values.dtype, np.min_scalar_type(most)))
+        for offset in range(1, ratio):
+            total += rows[offset : count * ratio : ratio]
+        return total
     edges = np.arange(first, last + 1) * full  # in n-ths of a pixel: exact integers
     whole, part = np.divmod(edges, n)
     at = np.minimum(whole - start, len(values) - 1)
-    kind = np.int32 if values.dtype == bool else np.float64
+    kind = np.int32 if values.dtype == np.uint8 else np.float64
     sums = np.concatenate([np.zeros((1, values.shape[1]), kind), np.cumsum(values, axis=0, dtype=kind)])
     integral = sums[whole - start] + values[at] * (part / n)[:, None]
-    return np.diff(integral, axis=0) * (n / full)
+    return np.diff(integral, axis=0)
 
 
 def _axis(n: int, full: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -43,17 +43,39 @@ def rasterize(
         _fill(mask, rings, 0, 0)
         return mask.astype(np.float32) if soft else mask
     size = int(size[0]), int(size[1])
-    out = np.zeros(size, np.float32)
-    box = _box(rings, (height, width))
-    if box is not None:
-        cells = grid.cells_touched(box, (height, width), size)
-        top, left, bottom, right = grid.pixels_under(cells, (height, width), size)
-        drawn = np.zeros((bottom - top, right - left), np.uint8)
-        _fill(drawn, rings, top, left)
-        out[cells[0] : cells[2], cells[1] : cells[3]] = grid.coverage_of_box(
-            drawn.view(bool), top, left, (height, width), size, cells
-        )
-    return out if soft else (out > 0.5).astype(np.uint8)
+    (top, left, bottom, right), share = _covered(rings, (height, width), size)
+    out = np.zeros(size, np.float32 if soft else np.uint8)
+    out[top:bottom, left:right] = share if soft else share > 0.5
+    return out
+
+
+def draw_soft(out: np.ndarray, rings: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
+    """rasterize(rings, shape, size=out.shape, soft=True) in 1/255, into `out`, a uint8 (h, w) of zeros.
+
+    What a dataset does for each class: no float plane of the whole grid is made.
+
+    >>> plane = np.zeros((2, 2), np.uint8)
+    >>> draw_soft(plane, [np.array([[0, 0], [1, 0], [1, 1], [0, 1]])], (4, 4))
+    >>> plane
+    array([[255,   0],
+           [  0,   0]], dtype=uint8)
+    """
+    (top, left, bottom, right), share = _covered([_as_ring(ring) for ring in rings], shape, out.shape)
+    out[top:bottom, left:right] = np.rint(share * 255)
+
+
+def _covered(
+    rings: Sequence[np.ndarray], shape: tuple[int, int], size: tuple[int, int]
+) -> tuple[grid.Region, np.ndarray]:
+    """The cells that rings reach into, and how much of each they cover, float32; no cell where they reach none."""
+    box = _box(rings, shape)
+    if box is None:
+        return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
+    cells = grid.cells_touched(box, shape, size)
+    top, left, bottom, right = grid.pixels_under(cells, shape, size)
+    drawn = np.zeros((bottom - top, right - left), np.uint8)
+    _fill(drawn, rings, top, left)
+    return cells, grid.coverage_of_box(drawn.view(bool), top, left, shape, size, cells)
 
 
 def _fill(mask: np.ndarray, rings: Sequence[np.ndarray], top: int, left: int) -> None:

@@ -39,6 +39,9 @@ def test_every_size_is_the_full_mask_averaged(rings, shape, size):
     soft = polygons.rasterize(rings, shape, size=size, soft=True)
     assert soft.dtype == np.float32
     assert np.array_equal(soft, grid.coverage(whole_canvas(rings, shape), size))
+    plane = np.zeros(size, np.uint8)
+    polygons.draw_soft(plane, rings, shape)
+    assert np.array_equal(plane, np.rint(soft * 255))
     hard = polygons.rasterize(rings, shape, size=size)
     assert hard.dtype == np.uint8
     if size != shape:

@@ -30,9 +30,11 @@ def between(runs: np.ndarray, end: int) -> np.ndarray:
 
 
 def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """All runs of arrays that do not overlap one another."""
-    runs = np.concatenate(arrays)
-    return join_touching(runs[np.argsort(runs[:, 0], kind="stable")])
+    """All runs of arrays that do not overlap one another: their edges, but for those where one ends as another begins."""
+    edges = np.sort(np.concatenate(arrays, axis=None))
+    alone = np.ones(len(edges) + 1, bool)
+    np.not_equal(edges[1:], edges[:-1], out=alone[1:-1])
+    return edges[alone[1:] & alone[:-1]].reshape(-1, 2)
 
 
 def common(a: np.ndarray, b: np.ndarray) -> int:

@@ -167,7 +167,8 @@ class Runs:
     def _rlemask(self, shape: tuple[int, int]) -> RLEMask:
         """rlemasklib's column-major mask of the transposed image."""
         height, width = shape
-        counts = np.diff(between(self.array, height * width)).astype(np.uint32)
+        edges = between(self.array, height * width)
+        counts = (edges[1:] - edges[:-1]).astype(np.uint32)
         return RLEMask.from_counts(counts, shape=(width, height), validate_sum=False)
 
     # -- algebra -------------------------------------------------------------------------------------------------
@@ -245,8 +246,8 @@ class Runs:
             return []
 
         def inside(areas: np.ndarray, boxes: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-            low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]  # (row, column): the mask is the transposed image's
-            found = (low > 0).all(axis=1) & (high < [height, width]).all(axis=1)
+            top, left, high, wide = boxes.T  # x is the row here: the mask is the transposed image's
+            found = (top > 0) & (left > 0) & (top + high < height) & (left + wide < width)
             return found if max_area is None else found & (areas <= max_area)
 
         return _parts(self._rlemask(shape).complement(inplace=True), 4, inside, shape)
