@@ -25,7 +25,8 @@ class BoundaryLoss(Loss):
 
     That is the paper's integral of the signed distance over the prediction, plus the constant that makes a perfect hard
     mask cost 0, in shares of the diagonal. It says little where nothing is found yet: add it to an overlap loss, from
-    the start with a small weight or later (`WeightedSum`). Not minimal at p = target for soft targets.
+    the start with a small weight or later (`WeightedSum`). Not minimal at p = target for soft targets. The contour is
+    the target's in ignored pixels too: what is unknown there should be 0.
 
     >>> y = torch.tensor([1.0, 1, 0, 0]).view(1, 1, 1, 4)
     >>> x = torch.tensor([50.0, 50, 50, 50]).view(1, 1, 1, 4)  # two too many, .5 and 1.5 pixels out
@@ -52,7 +53,7 @@ class HausdorffLoss(Loss):
     d: distances to the contours of the target and of the prediction above one half, in shares of the diagonal; the
     paper's alpha is 2, smaller ones care less for the farthest error. The prediction's distances are no part of the
     gradient, and 0 where it has no contour. It needs a distance transform of the prediction in each step. Add it to an
-    overlap loss. Not minimal at p = target for soft targets.
+    overlap loss. Not minimal at p = target for soft targets. Ignored pixels: see `BoundaryLoss`.
 
     >>> y = torch.tensor([1.0, 1, 0, 0]).view(1, 1, 1, 4)
     >>> x = torch.tensor([50.0, 50, 50, -50]).view(1, 1, 1, 4)  # one too many, .5 pixels from either contour

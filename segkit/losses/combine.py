@@ -43,13 +43,15 @@ class WeightedSum(Loss):
         self.schedules: dict[str, Mapping[float, float] | Callable[[float], float]] = {}
         for key, weight in terms.items():
             loss = named(key) if isinstance(key, str) else key
+            if not isinstance(loss, nn.Module):
+                raise ValueError(f"{loss!r} is no loss: a name, or a module of (logits, target), is wanted")
             name = _name(loss, self.losses)
             self.losses[name] = loss
             if isinstance(weight, Mapping) or callable(weight):
                 self.schedules[name] = _checked(weight, name)
                 self.weights[name] = _at(weight, 0.0)
             else:
-                self.weights[name] = float(weight)
+                self.weights[name] = _number(weight, name)
         for share in sorted({0.0, *(at for s in self.schedules.values() if isinstance(s, Mapping) for at in s)}):
             self.set_progress(share)
         self.set_progress(0.0)
@@ -70,6 +72,8 @@ class WeightedSum(Loss):
 
     def of(self, pair: Pair) -> Tensor:
         total = pair.given_logits.new_zeros((), dtype=pair.dtype)
+        if not all(weight >= 0 for weight in self.weights.values()):
+            raise ValueError(f"weights must be positive or zero, got {self.weights}")
         self.terms = {}
         for name, loss in self.losses.items():
             weight = self.weights[name]
@@ -124,10 +128,17 @@ def _checked(
 ) -> Mapping[float, float] | Callable[[float], float]:
     if callable(schedule):
         return schedule
-    steps = {float(share): float(weight) for share, weight in sorted(schedule.items())}
+    steps = dict(sorted((_number(share, name), _number(weight, name)) for share, weight in schedule.items()))
     if 0 not in steps or max(steps) >= 1 or min(steps) < 0:
         raise ValueError(f"{name}: the stages {schedule} must begin at shares of training in [0, 1), the first at 0")
     return steps
+
+
+def _number(value: object, name: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"the weight of {name} is {value!r}; a number, stages or a function are wanted") from None
 
 
 def _at(schedule: Mapping[float, float] | Callable[[float], float], share: float) -> float:

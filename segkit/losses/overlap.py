@@ -3,12 +3,13 @@
 Every class of every image gives one term, and the loss is the mean of all terms: a batch costs the mean of
 what its images cost, however it is composed. Where the target is empty, an overlap is 0 and says nothing of
 how much is predicted (its gradient is near zero); there the term is the class's mean cross-entropy instead,
-so that an absent class pushes back exactly as hard as it does in BCE. Planes without a pixel that counts give
-no term.
+so that an absent class pushes back exactly as hard as it does in BCE; where soft targets sum up to less than one
+pixel, it is a mix of both. Planes without a pixel that counts give no term.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -41,7 +42,7 @@ class _Overlap(Loss):
             raise ValueError(f"no form {form!r} of {type(self).__name__}; {nearest(form, self.forms)}")
         if curve not in CURVES:
             raise ValueError(f"no curve {curve!r} of {type(self).__name__}; {nearest(curve, CURVES)}")
-        if alpha < 0 or beta < 0 or alpha + beta == 0:
+        if not (0 <= alpha < math.inf and 0 <= beta < math.inf) or alpha + beta == 0:
             raise ValueError(f"alpha and beta must not be negative, nor both 0, got {alpha} and {beta}")
         self.alpha, self.beta, self.form, self.per_image, self.curve = alpha, beta, form, per_image, curve
 
@@ -49,11 +50,10 @@ class _Overlap(Loss):
         return (*FORMS[self.form], ABSENT)
 
     def of(self, pair: Pair) -> Tensor:
-        values = (*pair.sums(self.form), pair.sum(ABSENT), pair.mass)
-        common, mine, theirs, absent, mass = (x if self.per_image else x.sum(0, keepdim=True) for x in values)
+        common, mine, theirs = (x if self.per_image else x.sum(0, keepdim=True) for x in pair.sums(self.form))
         whole = common + self.alpha * (mine - common) + self.beta * (theirs - common)
         terms = self._cost(common / whole.clamp(min=TINY))
-        return self.mean(torch.where(theirs > 0, terms, absent / mass.clamp(min=TINY)), (mass > 0).to(terms))
+        return self.present_or_absent(terms, theirs, pair, per_image=self.per_image)
 
     def _cost(self, index: Tensor) -> Tensor:
         """What an overlap costs: 0 where it is 1."""
@@ -168,14 +168,14 @@ class FocalTverskyLoss(_Overlap):
         class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(class_weights=class_weights)
-        if gamma < 1:
+        if not 1 <= gamma < math.inf:
             raise ValueError(f"gamma must be at least 1, got {gamma}; the cost is (1 - Tversky)^(1 / gamma)")
         self._set(alpha=alpha, beta=beta, form=form, per_image=per_image)
         self.gamma = gamma
 
     def _cost(self, index: Tensor) -> Tensor:
         lacking = 1 - index
-        return torch.where(lacking > FLOOR, lacking.clamp(min=FLOOR) ** (1 / self.gamma), 0.0)
+        return torch.where(lacking <= FLOOR, 0.0, lacking.clamp(min=FLOOR) ** (1 / self.gamma))
 
 
 class GeneralisedDiceLoss(Loss):
@@ -203,7 +203,7 @@ class GeneralisedDiceLoss(Loss):
         super().__init__(class_weights=class_weights)
         if form not in FORMS:
             raise ValueError(f"no form {form!r} of GeneralisedDiceLoss; {nearest(form, FORMS)}")
-        if power < 0:
+        if not 0 <= power < math.inf:
             raise ValueError(f"power must not be negative, got {power}; 2 is the paper's")
         self.power, self.form, self.per_image = power, form, per_image
 
@@ -211,12 +211,13 @@ class GeneralisedDiceLoss(Loss):
         return (*FORMS[self.form], FORMS["plain"][2], ABSENT)
 
     def of(self, pair: Pair) -> Tensor:
-        values = (*pair.sums(self.form), pair.sum(FORMS["plain"][2]), pair.sum(ABSENT), pair.mass)
-        common, mine, theirs, size, absent, mass = (x if self.per_image else x.sum(0, keepdim=True) for x in values)
-        weight = torch.where(size > 0, size.clamp(min=TINY) ** -self.power, 0.0)
+        values = (*pair.sums(self.form), pair.sum(FORMS["plain"][2]), pair.mass, pair.counted)
+        common, mine, theirs, size, mass, counted = (x if self.per_image else x.sum(0, keepdim=True) for x in values)
+        one = (mass / counted.clamp(min=1)).clamp(min=TINY)  # pixel's mean weight
+        weight = torch.maximum(size, one) ** -self.power * (size / one).clamp(max=1) ** (1 + self.power)  # a trace: 0
         if self.class_weights is not None:
             weight = weight * per_class("class_weights", self.class_weights, weight, weight.shape[1])
         weight = weight / weight.amax(1, keepdim=True).clamp(min=TINY)  # the largest is 1: nothing under- or overflows
         parts = (weight * (mine + theirs)).sum(1, keepdim=True)
         together = 1 - 2 * (weight * common).sum(1, keepdim=True) / parts.clamp(min=TINY)
-        return self.mean(torch.where(size > 0, together, absent / mass.clamp(min=TINY)), (mass > 0).to(together))
+        return self.present_or_absent(together.expand_as(size), size, pair, per_image=self.per_image)

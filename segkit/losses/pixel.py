@@ -45,7 +45,7 @@ class BCELoss(_Pixel):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         weights = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float64)
-        if weights is not None and (weights.ndim > 1 or (weights <= 0).any()):
+        if weights is not None and (weights.ndim > 1 or not ((weights > 0) & weights.isfinite()).all()):
             raise ValueError(f"pos_weight must be positive, one number or one a class, got {pos_weight}")
         self.label_smoothing = label_smoothing
         self.pos_weight: float | tuple[float, ...] | None = None
@@ -71,7 +71,7 @@ class FocalLoss(_Pixel):
         self, *, gamma: float = 2.0, alpha: float | None = None, class_weights: Sequence[float] | None = None
     ) -> None:
         super().__init__(class_weights=class_weights)
-        if gamma != 0 and gamma < 1:
+        if gamma != 0 and not 1 <= gamma < math.inf:
             raise ValueError(f"gamma must be 0 or at least 1, got {gamma}")
         if alpha is not None and not 0 < alpha < 1:
             raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha}")

@@ -51,10 +51,7 @@ class LovaszLoss(Loss):
         if pair.given_target.requires_grad:
             raise ValueError("LovaszLoss gives the target no gradient; detach it")
         terms, sizes = _Lovasz.apply(*given)
-        absent, mass = pair.sum(ABSENT), pair.mass
-        if not self.per_image:
-            absent, mass = absent.sum(0, keepdim=True), mass.sum(0, keepdim=True)
-        return self.mean(torch.where(sizes > 0, terms, absent / mass.clamp(min=TINY)), (mass > 0).to(terms))
+        return self.present_or_absent(terms, sizes, pair, per_image=self.per_image)
 
 
 class _Lovasz(torch.autograd.Function):
@@ -77,7 +74,8 @@ class _Lovasz(torch.autograd.Function):
             if not size:
                 continue
             error, slope = _errors(x.flatten(), y.flatten(), hinge)
-            places = (error > 0 if w is None else (error > 0) & (w > 0)).nonzero().squeeze(1)
+            wrong = (error <= 0).logical_not_()  # NaN too: it is to be seen
+            places = (wrong if w is None else wrong & (w > 0)).nonzero().squeeze(1)
             places, error = _worst_first(places, error)
             gradient = jaccard_gradient(y.take(places), size, None if w is None else w.take(places))
             terms[row, column] = torch.dot(error, gradient)

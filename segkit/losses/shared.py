@@ -49,8 +49,10 @@ class Pair(Pixels):
             )
         if not logits.is_floating_point():
             raise ValueError(f"logits are {logits.dtype}; pass what the network returns, before any threshold")
-        if not target.is_floating_point() and _looked_at(target) and target.max() > 1:
-            raise ValueError(f"target is {target.dtype} up to {target.max()}; scale it to [0, 1]")
+        if not logits.numel():
+            raise ValueError(f"logits are {tuple(logits.shape)}: a batch without pixels costs nothing")
+        if _looked_at(target) and (odd := _outside(target)) is not None:
+            raise ValueError(f"target is {target.dtype} and has {odd:g}; scale it to [0, 1]")
         super().__init__(logits, target)
         self.weight = None if weight is None else _checked(weight, logits)
         self._sums: dict[Statistic, Tensor] = {}
@@ -90,6 +92,13 @@ class Pair(Pixels):
         total = (values if self.weight is None else values * self.weight).sum((2, 3))
         return total / self.mass.clamp(min=TINY)
 
+    @once
+    def counted(self) -> Tensor:
+        """How many pixels of each plane count, (N, C)."""
+        if self.weight is None:
+            return self.mass
+        return (self.weight > 0).sum((2, 3), dtype=self.dtype)
+
     @property
     def background(self) -> Tensor:
         """What an absent class costs, (N, C): the mean cross-entropy of its plane."""
@@ -116,7 +125,7 @@ class Loss(nn.Module):
                 values = torch.as_tensor(class_weights, dtype=torch.float64)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise ValueError(f"class_weights must be one number a class, got {class_weights}") from error
-            if values.ndim != 1 or not (values >= 0).all() or not (values > 0).any():
+            if values.ndim != 1 or not (values >= 0).all() or not (values > 0).any() or values.isinf().any():
                 raise ValueError(f"class_weights must be one number a class, none negative, got {class_weights}")
             self.class_weights = tuple(values.tolist())
 
@@ -128,10 +137,26 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        with torch.autocast(logits.device.type, enabled=False):
+        with torch.autocast(logits.device.type if isinstance(logits, Tensor) else "cpu", enabled=False):
             pair = Pair(logits, target, weight)
             pair.prepare(self.statistics())
             return self.of(pair)
+
+    def present_or_absent(self, terms: Tensor, size: Tensor, pair: Pair, *, per_image: bool) -> Tensor:
+        """The mean of the terms of classes that are there and of the mean cross-entropy of those that are not.
+
+        terms, size: (N, C), or (1, C) over the batch; size: of the target, as the loss sums it. Below one pixel, which
+        soft targets and crops leave, a class is there by that share alone: an overlap with next to nothing says next to
+        nothing, and one cell of 1/255 must not end what an absent class pushes back with.
+        """
+        sums = (pair.sum(ABSENT), pair.mass, pair.counted)
+        absent, mass, counted = (x if per_image else x.sum(0, keepdim=True) for x in sums)
+        pixels = size * counted / mass.clamp(min=TINY)  # weights count as shares of their mean
+        mixed = torch.lerp(absent / mass.clamp(min=TINY), terms, pixels.clamp(max=1))
+        terms = torch.where(
+            pixels < 1, mixed, terms
+        )  # infinite logits have no cross-entropy, and right ones an overlap
+        return self.mean(terms, (mass > 0).to(terms))
 
     def mean(self, terms: Tensor, counts: Tensor) -> Tensor:
         """The mean of terms, (N, C) or (1, C), each counted as often as `counts` says and as its class weighs."""
@@ -150,7 +175,7 @@ def _checked(weight: Tensor, logits: Tensor) -> Tensor:
         raise ValueError(
             f"weight is {tuple(weight.shape)} for logits {tuple(logits.shape)}; it must be (N, 1, H, W) or (N, C, H, W)"
         )
-    if _looked_at(weight) and weight.min() < 0:
+    if _looked_at(weight) and not weight.min() >= 0:
         raise ValueError(f"weight goes down to {weight.min()}; 0 ignores a pixel, and nothing counts less than that")
     return weight.to(torch.promote_types(logits.dtype, torch.float32)).expand(n, c, h, w)
 
@@ -158,3 +183,17 @@ def _checked(weight: Tensor, logits: Tensor) -> Tensor:
 def _looked_at(values: Tensor) -> bool:
     """Whether values can be out of range, and may be asked: torch.compile traces no question to data."""
     return values.dtype != torch.bool and bool(values.numel()) and not torch.compiler.is_compiling()
+
+
+def _outside(target: Tensor) -> float | None:
+    """A value of the target outside [0, 1]; None where none is seen.
+
+    Whole numbers are looked at all; of fractions some 65,000, on the CPU alone: a look at all of them would take as
+    long as a loss, and at any on a GPU waits for it. That finds a target in 0..255, not one odd pixel.
+    """
+    if target.is_floating_point():
+        if target.device.type != "cpu":
+            return None
+        target = target.detach().flatten()[:: max(1, target.numel() >> 16)] if target.is_contiguous() else target[:, :1]
+    least, most = target.aminmax()
+    return next((float(value) for value in (most, least) if not 0 <= value <= 1), None)

@@ -69,9 +69,12 @@ def named(text: str) -> Loss:
         raise ValueError(f"cannot read the loss {text!r}; write it like '0.3*bce + 0.7*tversky(alpha=0.3)'")
     if node.id not in LOSSES:
         raise ValueError(f"no loss {node.id!r}; {nearest(node.id, LOSSES)}")
-    known = list(inspect.signature(LOSSES[node.id]).parameters)
-    if unknown := [key for key in settings if key not in known]:
-        raise ValueError(f"{node.id} has no setting {unknown[0]!r}; {nearest(unknown[0], known)}")
+    known = inspect.signature(LOSSES[node.id]).parameters
+    for key, value in settings.items():
+        if key not in known:
+            raise ValueError(f"{node.id} has no setting {key!r}; {nearest(key, known)}")
+        if isinstance(known[key].default, bool) and not isinstance(value, bool):
+            raise ValueError(f"{node.id}: {key} is True or False, got {value!r}")
     try:
         return LOSSES[node.id](**settings)
     except TypeError as error:

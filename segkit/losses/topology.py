@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -23,7 +24,8 @@ class ClDiceLoss(Loss):
     thicker ones are judged by their corners. smooth: pixels added to both sums of a share, as in the paper's code.
     Targets are taken as foreground above one half. The paper adds it to a Dice loss, with up to half of the weight
     ("0.5*dice + 0.5*cldice"); alone it does not say how wide anything is. Not minimal at p = target for soft targets.
-    Planes whose target has no skeleton (empty, or full) cost their mean cross-entropy. Only a few planes at a time
+    Planes whose target has no skeleton (empty, or full) cost their mean cross-entropy. Skeletons are those of the
+    whole target, ignored pixels too: what is unknown there should be 0. Only a few planes at a time
     keep what their gradient needs; they are computed again for it.
 
     >>> y = torch.zeros(1, 1, 5, 5)
@@ -40,7 +42,7 @@ class ClDiceLoss(Loss):
         super().__init__(class_weights=class_weights)
         if iterations < 1 or iterations != int(iterations):
             raise ValueError(f"iterations must be a whole number, at least 1, got {iterations}")
-        if smooth < 0:
+        if not 0 <= smooth < math.inf:
             raise ValueError(f"smooth must not be negative, got {smooth}")
         self.iterations = int(iterations)
         self.smooth = smooth

@@ -30,7 +30,7 @@ def between(runs: np.ndarray, end: int) -> np.ndarray:
 
 
 def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """All runs of arrays that do not overlap one another: their edges, but for those where one ends as another begins."""
+    """All runs of arrays that do not overlap one another: every edge but those where one ends as another begins."""
     edges = np.sort(np.concatenate(arrays, axis=None))
     alone = np.ones(len(edges) + 1, bool)
     np.not_equal(edges[1:], edges[:-1], out=alone[1:-1])

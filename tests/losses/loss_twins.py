@@ -25,7 +25,8 @@ def np_overlap(x, y, *, alpha=0.5, beta=0.5, form, per_image=True, cost=lambda i
             common = np.minimum(a, b).sum() if form == "semimetric" else (a * b).sum()
             mine, theirs = ((a**2).sum(), (b**2).sum()) if form == "squared" else (a.sum(), b.sum())
             index = common / (common + alpha * (mine - common) + beta * (theirs - common))
-            terms.append(cost(index) if b.any() else np_bce(x[n, c], b).mean())
+            there = min(theirs, 1)  # below one pixel, by that share
+            terms.append((there and there * cost(index)) + (1 - there) * np_bce(x[n, c], b).mean())
     return np.mean(terms)
 
 

@@ -249,6 +249,32 @@ def test_an_absent_class_pushes_back_like_bce(row):
 
 
 @every
+def test_an_absent_class_does_not_end_at_the_first_trace(row):
+    """From an empty target to one of a thousandth of a pixel, nothing jumps (but where targets are cut at one half)."""
+    loss = ROWS[row].loss
+    logits, target = batch(h=12, w=12)
+    target[0, 2] = 0
+    logits.requires_grad_()
+    values, slopes = [], []
+    for trace in (0.0, 0.001):
+        target[0, 2, 3, 4] = trace
+        value = loss(logits, target)
+        values.append(value.item())
+        slopes.append(torch.autograd.grad(value, logits)[0])
+    assert values[1] == pytest.approx(values[0], abs=2e-3)
+    assert (slopes[1] - slopes[0]).abs().sum() < 0.01 * slopes[0].abs().sum()
+
+
+@every
+def test_one_logit_that_is_no_number_is_seen(row):
+    """A loss that hides NaN lets a run go on with weights that are none."""
+    logits, target = batch()
+    logits[0, 1, 2, 3] = math.nan
+    target[0, 1, 2, 3] = 0
+    assert ROWS[row].loss(logits, target).isnan()
+
+
+@every
 def test_an_image_costs_the_same_in_any_company(row):
     """The loss of a batch is the mean of the losses of its images, unless sums over the batch are asked for."""
     loss = ROWS[row].loss
@@ -371,6 +397,11 @@ def test_class_weights(name):
         (torch.zeros(2, 4, 4), torch.zeros(2, 4, 4), r"must be \(N, C, H, W\)"),
         (torch.zeros(1, 1, 4, 4, dtype=torch.long), torch.zeros(1, 1, 4, 4), "before any threshold"),
         (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 255, dtype=torch.uint8), "scale it"),
+        (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), -1), "has -1; scale it"),
+        (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 255.0), "has 255; scale it"),
+        (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), math.nan), "has nan; scale it"),
+        (torch.zeros(0, 1, 4, 4), torch.zeros(0, 1, 4, 4), "without pixels"),
+        (np.zeros((1, 1, 4, 4)), torch.zeros(1, 1, 4, 4), "logits is a ndarray"),
     ],
 )
 @every
@@ -385,6 +416,7 @@ def test_wrong_input_is_refused(row, logits, target, says):
         (torch.ones(1, 4, 4), r"\(1, 4, 4\) for logits \(1, 2, 4, 4\)"),
         (torch.ones(1, 3, 4, 4), "must be"),
         (-torch.ones(1, 1, 4, 4), "goes down to -1"),
+        (torch.full((1, 1, 4, 4), math.nan), "goes down to nan"),
     ],
 )
 def test_wrong_weights_are_refused(weight, says):
@@ -416,6 +448,13 @@ def test_wrong_weights_are_refused(weight, says):
         (lambda: DiceLoss()(torch.zeros(1, 1, 2, 2), None), "target is a NoneType"),
         (lambda: ClDiceLoss(smooth=-1), "smooth"),
         (lambda: TopKLoss(share=0), "share"),
+        (lambda: BCELoss(pos_weight=math.nan), "pos_weight"),
+        (lambda: FocalLoss(gamma=math.nan), "gamma"),
+        (lambda: TverskyLoss(alpha=math.nan), "alpha"),
+        (lambda: FocalTverskyLoss(gamma=math.inf), "gamma"),
+        (lambda: GeneralisedDiceLoss(power=math.nan), "power"),
+        (lambda: ClDiceLoss(smooth=math.nan), "smooth"),
+        (lambda: DiceLoss(class_weights=[1, math.inf]), "one number a class"),
         (lambda: TopKLoss(threshold=1), "threshold"),
         (lambda: DiceLoss(class_weights=[1, -1]), "none negative"),
         (lambda: DiceLoss(class_weights=2.0), "one number a class"),

@@ -52,7 +52,7 @@ def test_heads_of_one_size_count_alike():
 
 
 def test_whether_a_class_is_there_at_all():
-    """An output (N, C) costs its cross-entropy; what is ignored is not there."""
+    """An output (N, C) costs its cross-entropy, but where it is not known: unseen, and ignored in part."""
     logits, target = batch()
     target[0, 1] = 0.2
     target[1, 2] = 0
@@ -62,10 +62,23 @@ def test_whether_a_class_is_there_at_all():
     loss(output, target)
     torch.testing.assert_close(loss.terms["cls"], F.binary_cross_entropy_with_logits(output["cls"], there))
     weight = torch.ones(2, 1, 8, 8)
-    weight[1, 0, 0, 0] = 0
-    there[1, 2] = 0
+    weight[1, 0, 0, 0] = 0  # the only pixel of class 2 in image 1; the others are seen elsewhere
     loss(output, target, weight)
-    torch.testing.assert_close(loss.terms["cls"], F.binary_cross_entropy_with_logits(output["cls"], there))
+    known = torch.tensor([[True, True, True], [True, True, False]])
+    expected = F.binary_cross_entropy_with_logits(output["cls"][known], there[known])
+    torch.testing.assert_close(loss.terms["cls"], expected)
+
+
+def test_a_class_that_nobody_knows_teaches_no_presence():
+    """A plane of a pseudo-label that was not kept: neither there nor absent."""
+    output = {"out": torch.zeros(1, 2, 4, 4), "cls": torch.zeros(1, 2, requires_grad=True)}
+    weight = torch.ones(1, 2, 4, 4)
+    weight[0, 1] = 0
+    loss = DeepSupervision(BCELoss())
+    loss(output, torch.ones(1, 2, 4, 4), weight).backward()
+    assert output["cls"].grad.tolist() == [[-0.25, 0.0]]
+    loss(output, torch.ones(1, 2, 4, 4), torch.zeros(1, 1, 4, 4))
+    assert loss.terms["cls"] == 0
 
 
 def test_ignored_pixels_are_ignored_at_every_size():
