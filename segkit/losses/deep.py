@@ -27,8 +27,8 @@ class DeepSupervision(nn.Module):
     The module takes (output, target, weight=None); output: a tensor, a dictionary with "out" or a sequence, (N, C, h,
     w) each. For an output smaller than the target, the target is averaged down over areas, in proportion to the
     pixels' weights: losses that take soft targets then judge it by what it can express. An output (N, C) says whether
-    a class is there at all, and costs its cross-entropy, but where nobody knows: a class that is not seen, of which
-    pixels are ignored. After a call `.terms` holds those of the main output, and
+    a class is there at all, and costs its cross-entropy against the largest target of its plane, but where nobody
+    knows: a class that is not seen, of which pixels are ignored. After a call `.terms` holds those of the main output, and
     each other output's own loss by name. ValueError for outputs without a weight, or larger than the target.
 
     >>> from segkit.losses import BCELoss
@@ -111,8 +111,8 @@ class DeepSupervision(nn.Module):
 def _presence(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
     """The cross-entropy of each class being anywhere in an image, the mean of those of which that is known."""
     counts = torch.ones_like(target, dtype=torch.bool) if weight is None else (weight > 0).expand_as(target)
-    there = ((target > 0.5) & counts).flatten(2).any(2)
-    known = there | counts.flatten(2).all(2)
+    there = (target * counts).amax((2, 3))  # soft: the edge of a thin bone is no absence
+    known = (there > 0.5) | counts.flatten(2).all(2)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     costs = F.binary_cross_entropy_with_logits(logits, there.to(logits.dtype), reduction="none")
     return (costs * known).sum() / known.sum().clamp(min=1)
