@@ -93,6 +93,17 @@ def test_a_cap_keeps_the_most_confident_of_a_class(tmp_path):
     assert found.summary.set_index("class").loc["b", "kept"] == 4
 
 
+def test_empty_masks_do_not_fill_the_cap_of_a_rare_class(tmp_path):
+    """An empty mask is surer than nearly every mask that is there: each kind has the cap for itself."""
+    there = {f"there{n}": np.stack([plane(2.5 + 0.1 * n, -3.5)] * 2) for n in range(3)}
+    empty = {f"empty{n}": np.stack([plane(-3.97)] * 2) for n in range(4)}
+    found = pseudo.select(store(tmp_path / "s.zarr", {**empty, **there}), cap={"a": 2, "*": None}, confidence=0.5)
+    table = found.table[found.table["class"] == "a"].set_index("image")
+    assert table.loc[list(empty), "confidence"].min() > table.loc[list(there), "confidence"].max()
+    assert set(table.index[table["kept"]]) == {"empty0", "empty1", "there1", "there2"}
+    assert table.loc[["empty2", "empty3", "there0"], "why"].tolist() == ["cap"] * 3
+
+
 def test_an_image_without_a_kept_class_is_no_label(tmp_path):
     logits = {"sure": np.stack([plane(3.5)] * 2), "unsure": np.stack([plane(0.1, -0.1)] * 2)}
     found = pseudo.select(store(tmp_path / "s.zarr", logits))
@@ -143,6 +154,9 @@ def test_labels_come_back_from_disk(tmp_path):
         ({"confidence": {"a": 0.5}}, "no setting for"),
         ({"agreement": 0.9}, "agrees with nobody"),
         ({"cap": {"a": 0, "*": None}}, "cap of a: 0"),
+        ({"cap": "x"}, "cap of a: 'x'; at least 1 image"),
+        ({"cap": 1.5}, "cap of a: 1.5"),
+        ({"confidence": "high"}, "confidence='high' for class a"),
         ({"thresholds": {"x": 0.5, "*": 0.5}}, "no such class"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -145,8 +146,9 @@ def select(
     confidence: least soft Dice confidence of a mask, 2 * sum of p inside / (cells inside + sum of p): the Dice that the
     probabilities themselves expect (Borges and others, 2024); of an empty mask 1 - the highest p. A logit at the end of
     the store's range is as sure as it can say, 0 or 1. agreement: least mean Dice between the masks of each two stores,
-    two empty ones agree; default .9 where there are several. cap: at most so many images of a class, the most
-    confident: without it frequent and easy classes drown the others.
+    two empty ones agree; default .9 where there are several. cap: at most so many images that show a class, the most
+    confident: without it frequent and easy classes drown the others; and at most as many that do not show it, which
+    are counted apart, as an empty mask is nearly always surer than a mask that is there.
 
     One image at a time is in memory. ValueError for stores that do not agree, a knob out of range or for no class, and
     an agreement asked of one store; KeyError for an image that a store lacks.
@@ -169,8 +171,8 @@ def select(
     alike = _shares("agreement", 0.9 if agreement is None else agreement, classes)
     cuts = _shares("thresholds", thresholds, classes)
     most = per_class(cap, classes)
-    if bad := [c for c in classes if most[c] is not None and not most[c] >= 1]:
-        raise ValueError(f"cap of {bad[0]}: {most[bad[0]]}; at least 1 image, or None for all, is wanted")
+    if bad := [c for c in classes if most[c] is not None and not (isinstance(most[c], Integral) and most[c] >= 1)]:
+        raise ValueError(f"cap of {bad[0]}: {most[bad[0]]!r}; at least 1 image, or None for all, is wanted")
     finest, rows = _finest(stores), []
     for image in images:
         for cls, logits in _planes(stores, image, finest):
@@ -179,12 +181,11 @@ def select(
             why = "unsure" if certain < sure[cls] else "disagreement" if same < alike[cls] else "kept"
             rows.append([image, cls, cells, certain, same, why == "kept", why])
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for cls, limit in most.items():
-        kept = table[table["kept"] & (table["class"] == cls)]
-        if limit is not None:
-            by = kept.sort_values(["confidence", "agreement"], ascending=False, kind="stable")
-            table.loc[by.index[limit:], "kept"] = False
-            table.loc[by.index[limit:], "why"] = "cap"
+    kept = table[table["kept"]].sort_values(["confidence", "agreement"], ascending=False, kind="stable")
+    for (name, _), part in kept.groupby(["class", kept["cells"] > 0]):
+        if (limit := most[str(name)]) is not None:
+            table.loc[part.index[limit:], "kept"] = False
+            table.loc[part.index[limit:], "why"] = "cap"
     return Selection(stores, table, cuts)
 
 
@@ -221,8 +222,8 @@ def _finest(stores: Sequence[PredictionStore]) -> tuple[int, int]:
 
 
 def _shares(name: str, setting: PerClass, classes: Sequence[str]) -> dict[str, float]:
-    found = {cls: float(value) for cls, value in per_class(setting, classes).items()}
+    found = per_class(setting, classes)
     for cls, value in found.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name}={value} for class {cls}: a number in [0, 1] is wanted")
-    return found
+        if not (isinstance(value, (int, float, np.number)) and 0 <= value <= 1):
+            raise ValueError(f"{name}={value!r} for class {cls}: a number in [0, 1] is wanted")
+    return {cls: float(value) for cls, value in found.items()}
