@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit import cam
+from segkit.cam.maps import _weighed
 
 
 def gap_net(seed: int = 0, *, in_channels: int = 1, bias: bool = True) -> nn.Sequential:
@@ -164,6 +165,11 @@ def test_half_precision_networks_have_maps_in_full(name: str) -> None:
     for maps in (found, halved):
         assert maps.dtype == torch.float32
         torch.testing.assert_close(maps, expected, rtol=0.05, atol=0.05 * expected.abs().max().item())
+
+
+def test_devices_without_autocast_weigh_too() -> None:
+    weights, planes = torch.ones(5, 4, device="meta"), torch.ones(5, 8, 10, device="meta")
+    assert _weighed("kc,khw->chw", weights, planes).shape == (4, 8, 10)
 
 
 def test_layers_are_modules_too_and_what_follows_may_work_in_place() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.cam.watch import as_logits, channels, evaluating, found, observed
+from segkit.models.layers import full_precision
 from segkit.tta import TTA, Swaps, View
 
 
@@ -133,7 +134,7 @@ def _scored(model: nn.Module, image: Tensor, planes: Tensor, chosen: list[int], 
 
 def _weighed(sums: str, weights: Tensor, features: Tensor) -> Tensor:
     """In full precision, autocast or not."""
-    with torch.autocast(features.device.type, enabled=False):
+    with full_precision(features):
         return torch.einsum(sums, weights, features)
 
 

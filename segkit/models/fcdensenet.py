@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class Layers(nn.ModuleList):
     """A dense block: `depth` layers of batch norm, ReLU, 3x3 to `growth` maps, dropout; each sees all before it.
 
     (N, inside, H, W) -> (N, depth * growth, H, W), the new maps only. checkpointed: a layer's maps between are
-    computed again for the gradient instead of kept.
+    computed again for the gradient instead of kept, compiled or not.
     """
 
     def __init__(self, inside: int, growth: int, depth: int, *, dropout: float, checkpointed: bool) -> None:
@@ -59,7 +59,11 @@ class Layers(nn.ModuleList):
         for layer in self:
             run = partial(_joined, layer)
             if self.checkpointed and self.training and torch.is_grad_enabled():
-                maps.append(checkpoint(run, *maps, use_reentrant=False, context_fn=partial(_contexts, layer)))
+                # a compiled graph traces a layer once, and what it remembers is no part of the second run
+                about: dict[str, Any] = (
+                    {} if torch.compiler.is_compiling() else {"context_fn": partial(_contexts, layer)}
+                )
+                maps.append(checkpoint(run, *maps, use_reentrant=False, **about))
             else:
                 maps.append(run(*maps))
         return torch.cat(maps[1:], 1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.models import weights as pretrained
+from segkit.models.layers import full_precision
 from segkit.models.registry import Network
 from segkit.models.wrapper import set_prior
 
@@ -60,7 +61,7 @@ def region_vectors(pixels: Tensor, logits: Tensor) -> Tensor:
     -> (N, D, C, 1). Each class by itself, so it means the same for classes that overlap. In float32 under AMP too: a
     share of one in a quarter of a million pixels is nothing in float16.
     """
-    with torch.autocast(pixels.device.type, enabled=False):
+    with full_precision(pixels):
         weights = logits.float().flatten(2).softmax(2)
         vectors = torch.einsum("ncp,ndp->ndc", weights, pixels.float().flatten(2))
     return vectors[..., None].to(pixels.dtype)

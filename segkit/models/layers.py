@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def widths(plan: Sequence[int], width: float) -> list[int]:
@@ -28,3 +30,9 @@ def he_normal(body: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Autocast off where `x` lies; some devices, as the one without memory, have none and raise if asked."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

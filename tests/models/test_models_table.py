@@ -23,7 +23,7 @@ def test_every_network_is_in_the_table_and_its_words_are_the_registry_s():
         assert row.items() >= networks.words(name).items(), name
 
 
-@pytest.mark.parametrize("name", ["unet", "resunet", "fcn_resnet50", "segformer_b0", "pspnet"])
+@pytest.mark.parametrize("name", ["unet", "resunet", "fcn_resnet50", "segformer_b0", "pspnet", "hrnetv2_ocr_w18"])
 def test_the_numbers_are_what_the_command_finds(name):
     assert networks.row(name) == TABLE[name]
 
