@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segkit.tta import SYMMETRIES, TTA, OneView, as_views
+from segkit.tta import SYMMETRIES, TTA, OneView, View, as_views
 
 CPU = torch.device("cpu")
 IMAGE = torch.randn(2, 1, 9, 13, generator=torch.Generator().manual_seed(0))
@@ -55,6 +55,62 @@ def test_symmetries_one_after_another_are_one(names):
     assert np.array_equal(both.apply(IMAGE)[0, 0].numpy(), image)
     assert len(both.steps) <= 1
     assert both.name in SYMMETRIES
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    names=st.lists(
+        st.sampled_from([*SYMMETRIES, "scale(1.37)", "scale(0.6)", "gamma(0.8)", "multiply(1.5)", "shift(0.2, -0.1)"]),
+        max_size=4,
+    ),
+    turn=st.sampled_from([None, "rotate(7)", "rotate(-30)"]),
+    place=st.integers(0, 4),
+    size=st.tuples(st.integers(3, 23), st.integers(3, 23)),
+)
+def test_the_normal_form_does_what_was_written(names, turn, place, size):
+    """Step by step as written, in both directions, on sizes of all kinds: so that views of one normal form are one."""
+    names = names[:place] + [turn] * (turn is not None) + names[place:] or ["identity"]
+    written = View("as written", tuple(step for name in names for step in view(name).steps))
+    short = view("*".join(names))
+    image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 2, *size)))  # float64: gamma is steep near 0
+    shown = written.apply(image)
+    torch.testing.assert_close(short.apply(image), shown, atol=1e-6, rtol=1e-6)
+    assert short.mirrored == written.mirrored
+    for fill in ("border", "zeros"):
+        backs = [one.undo(shown, size, size, fill=fill) for one in (short, written)]
+        torch.testing.assert_close(*backs, atol=1e-6, rtol=1e-6)
+    blind = [
+        torch.ones(size).bool() if m is None else m for m in (one.seen(size, size, CPU) for one in (short, written))
+    ]
+    assert (blind[0] != blind[1]).sum() <= 1  # a pixel may lie at the very edge of what was seen
+
+
+@pytest.mark.parametrize(
+    ("pair", "name"),
+    [
+        (("hflip*scale(1.25)", "scale(1.25)*hflip"), "hflip*scale(1.25)"),
+        (("gamma(0.8)*hflip", "hflip*gamma(0.8)"), "hflip*gamma(0.8)"),
+        (("rot180*scale(1.25)", "vflip*scale(1.25)*hflip"), "rot180*scale(1.25)"),
+        (("hflip*rotate(5)", "rotate(-5)*hflip"), "hflip*rotate(5)"),
+        (("rot90*rotate(5)", "rotate(5)*rot90"), "rot90*rotate(5)"),
+        (("rot90*shift(0.1, 0)", "shift(0, -0.1)*rot90"), "rot90*shift(0.1, 0)"),
+        (("shift(0.1, 0.2)*hflip", "hflip*shift(0.1, -0.2)"), "hflip*shift(0.1, -0.2)"),
+        (("shift(0.1, 0)", "shift(0.1, -0)", "hflip*shift(0.1, 0)*hflip"), "shift(0.1, 0)"),
+        (("multiply(0.1)*multiply(3)", "multiply(0.3)"), "multiply(0.3)"),
+        (("multiply(2)*rotate(5)*multiply(3)", "rotate(5)*multiply(6)"), "rotate(5)*multiply(6)"),
+        (("none", "multiply(2)*multiply(0.5)", "rotate(5)*rotate(-5)", "hflip*rotate(5)*rotate(-5)*hflip"), "identity"),
+        (("rotate(30)*rotate(-20)", "rotate(10)", "hflip*rotate(-15)*hflip*rotate(-5)"), "rotate(10)"),
+    ],
+)
+def test_what_does_the_same_is_one_view(pair, name):
+    assert [one.name for one in as_views(list(pair))] == [name]
+
+
+def test_turns_that_follow_each_other_are_one_turn_of_at_most_45_degrees():
+    assert [one.name for one in as_views("rotate(30)*rotate(30)*rotate(-20), rotate(30)*rotate(30)")] == [
+        "rotate(40)",
+        "rotate(30)*rotate(30)",
+    ]
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -171,8 +172,7 @@ class _Channels:
 
 def _with_identity(spec: str | View | Iterable[str | View]) -> tuple[View, ...]:
     """The views, the untouched image first."""
-    rest = [spec] if isinstance(spec, (str, View)) else list(spec)
-    return as_views(["identity", *rest])
+    return as_views([*as_views("identity"), *as_views(spec)])
 
 
 def _weights(given: Mapping[str, float], chosen: Sequence[View]) -> dict[View, float]:
@@ -185,8 +185,8 @@ def _weights(given: Mapping[str, float], chosen: Sequence[View]) -> dict[View, f
             if view not in weights:
                 raise ValueError(f"weights name {name!r}; {nearest(view.name, [v.name for v in chosen])}")
             weights[view] = float(weight)
-    if not min(weights.values()) > 0:
-        raise ValueError(f"weights must be above 0, got {dict(given)}; leave out views that are not to count")
+    if not all(0 < weight < math.inf for weight in weights.values()):
+        raise ValueError(f"weights must be numbers above 0, got {dict(given)}; leave out views that are not to count")
     return weights
 
 
@@ -194,6 +194,8 @@ def _swaps(pairs: Iterable[Sequence[int | str]], classes: tuple[str, ...] | None
     """{channel: the channel a mirror turns it into}, in both directions."""
     swaps: dict[int, int] = {}
     for pair in pairs:
+        if isinstance(pair, str) or not isinstance(pair, Sequence):
+            raise ValueError(f"class_swaps are pairs such as [(0, 1)], got {pair!r} among {pairs!r}")
         channels = []
         for one in pair:
             if isinstance(one, str):

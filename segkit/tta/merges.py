@@ -129,6 +129,8 @@ def exponent(merge: str | float, domain: str, weighted: bool) -> float:
     """The exponent that a merge stands for; ValueError where it has no meaning in the domain."""
     if isinstance(merge, str) and merge not in NAMED:
         raise ValueError(f"no merge {merge!r}; {nearest(merge, NAMED)}, or the exponent of a power mean")
+    if not isinstance(merge, (str, int, float)):
+        raise ValueError(f"merge={merge!r}: {', '.join(NAMED)}, or the exponent of a power mean, is wanted")
     p = NAMED[merge] if isinstance(merge, str) else float(merge)
     if math.isnan(p) or p == -math.inf:
         raise ValueError(f"merge={merge}: a number, or inf, is wanted as the exponent of a power mean")

@@ -60,6 +60,10 @@ class _Whole:
     def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
         return out
 
+    def behind(self, symmetry: Symmetry) -> Any:
+        """The step that does the same after a symmetry as this one does before it."""
+        return self
+
 
 @dataclass(frozen=True)
 class Rotate(_Whole):
@@ -77,6 +81,9 @@ class Rotate(_Whole):
 
     def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
         return _turned(out, -self.degrees, fill)
+
+    def behind(self, symmetry: Symmetry) -> Rotate:
+        return Rotate(-self.degrees) if symmetry.mirrored else self
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,12 @@ class Shift(_Whole):
     def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
         down, right = (round(round(a * n) * m / n) for a, n, m in zip((self.down, self.right), shown, size))
         return _moved(out, -down, -right, fill)
+
+    def behind(self, symmetry: Symmetry) -> Shift:
+        down, right = self.down, -self.right if symmetry.mirrored else self.right
+        for _ in range(symmetry.turns):
+            down, right = -right, down
+        return Shift(down + 0.0, right + 0.0)  # without -0
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from segkit.files import nearest
-from segkit.tta.steps import STEPS, SYMMETRIES, Size, Step, Symmetry
+from segkit.tta.steps import STEPS, SYMMETRIES, Multiply, Rotate, Size, Step, Symmetry
 
 PRESETS = {"none": ("identity",), "d4": tuple(SYMMETRIES)}
 
@@ -70,13 +72,17 @@ def as_views(spec: str | View | Iterable[str | View]) -> tuple[View, ...]:
     Names are the eight symmetries of the square ("identity", "hflip", "vflip", "rot90", "rot180", "rot270",
     "transpose", "antitranspose"), `rotate(degrees)`, `scale(factor)`, `shift(down, right)` in shares of the sides,
     `gamma(exponent)`, `multiply(factor)`, "none" and "d4"; `*` does one after the other. What does the same is one
-    view. ValueError for what cannot be read, with its neighbours, and for steps that do nothing.
+    view, in whatever order it is written: symmetries come first, factors last, and turns that follow each other are
+    one turn. ValueError for what cannot be read, with its neighbours, and for steps that do nothing.
 
-    >>> [view.name for view in as_views("none, hflip*vflip, rot180, hflip*scale(1.5)")]
+    >>> [view.name for view in as_views("none, hflip*vflip, rot180, scale(1.5)*hflip, hflip*scale(1.5)")]
     ['identity', 'rot180', 'hflip*scale(1.5)']
     """
+    given: list[Any] = [spec] if isinstance(spec, (str, View)) else list(spec) if isinstance(spec, Iterable) else [None]
+    if not all(isinstance(one, (str, View)) for one in given):
+        raise ValueError(f"views={spec!r}: text such as 'hflip, scale(1.25)', or a list of such, is wanted")
     found: dict[tuple[Step, ...], View] = {}
-    for one in [spec] if isinstance(spec, (str, View)) else spec:
+    for one in given:
         for view in [one] if isinstance(one, View) else _read(one):
             found.setdefault(view.steps, view)
     return tuple(found.values())
@@ -109,17 +115,33 @@ def _step(text: str, view: str) -> Step:
 
 
 def _view(steps: Sequence[Step]) -> View:
-    """Neighbouring symmetries as one, those that do nothing left out."""
-    kept: list[Step] = []
+    """The normal form: one symmetry, then what turns, scales, moves and bends tones, then one factor.
+
+    Symmetries change places with every step (`behind`), factors with all of them unchanged; turns that follow each
+    other are one, if it is one that `rotate` takes. What does nothing is left out.
+    """
+    rest: list[Any] = []
+    first, factor = SYMMETRIES["identity"], 1.0
     for step in steps:
-        last = kept[-1] if kept else None
-        if isinstance(step, Symmetry) and isinstance(last, Symmetry):
-            kept[-1] = step = last.then(step)
+        if isinstance(step, Symmetry):
+            first, rest = first.then(step), [each.behind(step) for each in rest]
+        elif isinstance(step, Multiply):
+            factor = _rounded(factor * step.factor)
         else:
-            kept.append(step)
-        if step == SYMMETRIES["identity"]:
-            kept.pop()
+            rest.append(step)
+    kept: list[Step] = [] if first == SYMMETRIES["identity"] else [first]
+    for kind, run in groupby(rest, type):
+        same = list(run)
+        if kind is Rotate and abs(turn := _rounded(sum(each.degrees for each in same))) <= 45:
+            same = [Rotate(turn)] if turn else []
+        kept += same
+    kept += [] if factor == 1 else [Multiply(factor)]
     return View("*".join(map(_name, kept)) or "identity", tuple(kept))
+
+
+def _rounded(value: float) -> float:
+    """Without what sums and products of decimals leave behind the twelfth digit."""
+    return float(f"{value:.12g}")
 
 
 def _name(step: Step) -> str:
