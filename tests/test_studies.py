@@ -82,6 +82,52 @@ def test_the_default_storage_is_a_journal_in_the_working_folder(tmp_path, monkey
     assert (tmp_path / "tune.journal").stat().st_size > 0
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"image_name,class,rle\na,x,1 2", b'{"thresholds": 0.5}', b"SQLite format 3\x00rest", b"\xff\xfe", b"[1]"],
+)
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path, content):
+    place = tmp_path / "truth.csv"
+    place.write_bytes(content)
+    with pytest.raises(ValueError, match=r"truth.csv is no journal of Optuna; a database is named by URL: sqlite:///"):
+        studies.open_study("s", place)
+    assert place.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["truth.csv"]  # no lock is left either
+
+
+@pytest.mark.parametrize("line", [b"{nothing}\n", b"\xff\xff\n", b'{"op_code": 0}\n', b"7\n"])
+def test_a_journal_that_cannot_be_read_is_named(tmp_path, line):
+    place = tmp_path / "s.journal"
+    studies.open_study("s", place)
+    broken = place.read_bytes() + line
+    place.write_bytes(broken)
+    with pytest.raises(ValueError, match=r"s.journal: a line of this journal cannot be read \("):
+        studies.open_study("s", place)
+    assert place.read_bytes() == broken
+
+
+def test_an_empty_file_becomes_a_journal_a_folder_does_not(tmp_path):
+    (tmp_path / "s.journal").touch()
+    studies.optimise(studies.open_study("s", tmp_path / "s.journal"), Counted(), trials=1)
+    assert len(studies.open_study("s", tmp_path / "s.journal").trials) == 1
+    with pytest.raises(ValueError, match="is a folder; a journal file, or the URL of a database, is wanted"):
+        studies.open_study("s", tmp_path)
+    with pytest.raises(ValueError, match="storage is empty: a journal file"):
+        studies.open_study("s", "")
+
+
+def test_optuna_dashboard_opens_a_journal(tmp_path):
+    pytest.importorskip("optuna_dashboard", reason="optuna-dashboard (the extra `view`) is not installed")
+    from optuna_dashboard._storage_url import get_storage
+
+    written = studies.open_study("s", tmp_path / "s.journal")
+    studies.optimise(written, Counted(), trials=3)
+    seen = get_storage(str(tmp_path / "s.journal"), None)
+    (study,) = seen.get_all_studies()
+    assert study.study_name == "s"
+    assert [t.value for t in seen.get_all_trials(study._study_id)] == [t.value for t in written.trials]
+
+
 def test_a_seed_repeats_a_first_run(tmp_path):
     drawn = []
     for n, seed in enumerate((3, 3, 4)):

@@ -130,3 +130,22 @@ def test_bad_input_is_one_line(place, capsys, words, message):
     assert code == 2
     assert message in err
     assert not (place / "post.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "post.journal"], "post.journal would hold the study's journal and what it finds"),
+        (["-o", "post.json", "--storage", "./post.json"], "would hold the study's journal and what it finds"),
+        (["-o", "truth.csv"], "-o truth.csv is one of the inputs"),
+        (["-o", "a.zarr"], "-o a.zarr is a folder"),
+        (["-o", "post.json", "--storage", "truth.csv"], "--storage truth.csv is one of the inputs"),
+    ],
+)
+def test_a_study_overwrites_neither_its_inputs_nor_itself(place, capsys, words, message):
+    truth = (place / "truth.csv").read_bytes()
+    code, _, err = asked(capsys, "a.zarr", "truth.csv", *words, "--trials", "1")
+    assert code == 2
+    assert message in err
+    assert (place / "truth.csv").read_bytes() == truth
+    assert not (place / "post.journal").exists()

@@ -70,6 +70,8 @@ def study(
         raise ValueError(f"at least one store and the truth are wanted, got {', '.join(map(str, inputs))}")
     if trials < 1 or workers < 1:
         raise ValueError(f"--trials {trials}, --workers {workers}: at least 1 is wanted")
+    place, called = storage or out.with_suffix(".journal"), name or out.stem
+    _apart(out, place, inputs)
     paths, several = inputs[:-1], len(inputs) > 2
     of_several = {"weights_by_class": weights_by_class, "thresholds_by_class": thresholds_by_class, "domain": domain}
     of_one = {"multipart": multipart}
@@ -79,7 +81,6 @@ def study(
         raise ValueError(f"{', '.join(f'--{key}' for key in unused).replace('_', '-')}: means nothing for {count}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     stores, truth = [PredictionStore.open(path) for path in paths], Truth.open(inputs[-1])
-    place, called = storage or out.with_suffix(".journal"), name or out.stem
 
     def search(objective: Any, make: Callable[[], Any], curves: Any, made_of: object) -> optuna.Study:
         found = studies.open_study(called, place, seed=seed, curves=curves)
@@ -215,6 +216,21 @@ def _make_blend(
     stores = [PredictionStore.open(path) for path in inputs[:-1]]
     space = BlendSpace(stores, Truth.open(inputs[-1]), domain=domain, cache=cache, workers=threads)
     return studies.blend_objective(space, **by_class)
+
+
+def _apart(out: Path, storage: str | Path, inputs: Sequence[Path]) -> None:
+    """ValueError where what is written would overwrite what is read, or the study's own journal."""
+    if out.is_dir():
+        raise ValueError(f"-o {out} is a folder; a JSON file to write is wanted")
+    read = {path.resolve() for path in inputs}
+    if out.resolve() in read:
+        raise ValueError(f"-o {out} is one of the inputs; name another file to write")
+    if "://" in str(storage):
+        return
+    if Path(storage).resolve() == out.resolve():
+        raise ValueError(f"{storage} would hold the study's journal and what it finds; name another --storage or -o")
+    if Path(storage).resolve() in read:
+        raise ValueError(f"--storage {storage} is one of the inputs; name another")
 
 
 def _only_of(study: optuna.Study, made_of: object) -> None:

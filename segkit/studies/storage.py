@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import warnings
@@ -35,8 +36,11 @@ def open_study(
     hosts, a running trial then gives signs of life, and one that is silent for two minutes is run again.
     seed: of the sampler, for a first run; a resumed study goes on drawing, it does not repeat its trials.
     curves: draw the thresholds from these (see CurveSampler); without, Optuna's TPE draws everything.
-    ValueError for a database that cannot be reached, or whose driver is not installed.
+    ValueError for a database that cannot be reached, or whose driver is not installed, and for a file that is no
+    journal of Optuna, or one that cannot be read; it is left as it is.
     """
+    if storage is not None and not str(storage):
+        raise ValueError("storage is empty: a journal file, or the URL of a database, is wanted")
     url = storage is not None and "://" in str(storage)
     place = _database(str(storage)) if url else _journal(Path(storage if storage is not None else f"{name}.journal"))
     study = optuna.create_study(study_name=name, storage=place, direction="maximize", load_if_exists=True)
@@ -47,15 +51,31 @@ def open_study(
 
 
 def _journal(path: Path) -> BaseStorage:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; a journal file, or the URL of a database, is wanted")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = JournalFileOpenLock(str(path))
     if path.is_file():
-        lock.acquire()
-        try:
-            _cut_half_line(path)
-        finally:
-            lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        _require_journal(path)
+    try:
+        if path.is_file():
+            lock.acquire()
+            try:
+                _cut_half_line(path)
+            finally:
+                lock.release()
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except (ValueError, KeyError, TypeError) as error:  # no JSON, no UTF-8, or a line of another kind
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: a line of this journal cannot be read ({what}); name another storage") from error
+
+
+def _require_journal(path: Path) -> None:
+    """ValueError for a file that holds anything but Optuna's journal: whose last line would be cut off."""
+    with path.open("rb") as journal:
+        head = journal.read(1024).lstrip()
+    if head and not head.startswith(b'{"op_code"'):
+        raise ValueError(f"{path} is no journal of Optuna; a database is named by URL: sqlite:///{path}")
 
 
 def _cut_half_line(path: Path) -> None:
@@ -64,7 +84,10 @@ def _cut_half_line(path: Path) -> None:
         end = journal.seek(0, os.SEEK_END)
         journal.seek(max(0, end - 2**20))
         tail = journal.read()
-        journal.truncate(end - len(tail) + tail.rfind(b"\n") + 1)
+        whole = tail[: tail.rfind(b"\n") + 1]
+        if whole.count(b"\n") > 1:  # Optuna looks at a last line that is broken when it is the last no more
+            json.loads(whole.splitlines()[-1])
+        journal.truncate(end - len(tail) + len(whole))
 
 
 def _database(url: str) -> BaseStorage:
