@@ -2,11 +2,13 @@
 
 29 bones at 128 px, hard targets, BCE + Dice, Adam; a network passes when its Dice over images and classes, measured in
 evaluation mode at 128 px on the same 4 images, with batch norms re-estimated on them, reaches 0.9 within the bounded
-number of steps; above 0.5 it is given up where 100 steps brought less than 0.01. Networks written by hand are narrowed
-as NARROW says; those that a library builds run as they are, untrained. Prints a line of a Markdown table for each.
+number of steps. Above 0.5, where 100 steps brought less than 0.01, the rate is quartered, twice, and then it is given
+up. Networks written by hand are narrowed as NARROW says; those that a library builds run as they are, untrained. A
+context network begins with the front end that its authors train first. Prints a line of a Markdown table for each.
 
 --ceilings prints what free logits at a stride, stretched bilinearly, reach on the same images when they are trained for
-it alone: about the most that a network with such a head can. At stride 8 that is below 0.9 at 128 px.
+it alone: about the most that a network with such a head can. At stride 8 that is below 0.9 at 128 px; --side 256 gives
+such a network the cells that one of stride 4 has at 128.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from competitions.handbone.facts import CLASSES
@@ -32,9 +34,11 @@ from segkit.data import SegmentationData
 SIDE = 128
 GOAL = 0.9
 LOOK = 20  # steps from one look at the Dice to the next
-PATIENCE = 5  # looks
+PATIENCE = 5  # looks without a gain
+SLOWER = (0.25, 0.0625)  # of the rate, from the first and the second standstill on; at the third it is given up
 NARROW = 0.25  # the width of what has one
 WIDTHS = {"deconvnet": 0.125, "fcdensenet56": 1.0, "fcdensenet67": 0.5, "fcdensenet103": 0.5, "segnet_basic": 0.5}
+FIRST = {"dilatednet_basic": "dilatednet_frontend", "dilatednet_context": "dilatednet_frontend"}
 ENCODERS = {"dpt": "tu-vit_tiny_patch16_224"}
 
 
@@ -63,31 +67,46 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def overfit(name: str, image: Tensor, target: Tensor, *, steps: int, lr: float) -> str:
-    """Train until the goal, the last step or a standstill; the row of the table."""
+    """The row of the table: a network, after the one that its authors train first."""
     torch.manual_seed(0)
-    narrow = settings(name)
+    narrow, begin, taken = settings(name), time.perf_counter(), []
     model = models.create(name, classes=CLASSES, **narrow)
-    loss = losses.build("bce + dice")
+    if name in FIRST:
+        front = models.create(FIRST[name], classes=CLASSES, **narrow)
+        taken.append(learn(front, image, target, steps=steps, lr=lr)[0])
+        model.encoder.load_state_dict(front.body.state_dict())
+    last, best = learn(model, image, target, steps=steps, lr=lr)
+    seconds = time.perf_counter() - begin
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    smaller = ", ".join(f"{key}={value}" for key, value in narrow.items()) or "-"
+    shown = " + ".join(map(str, [*taken, last]))
+    return f"| `{name}` | {smaller} | {millions:.1f} | {image.shape[-1]} | {shown} | {best:.3f} | {seconds:.0f} |"
+
+
+def learn(model: nn.Module, image: Tensor, target: Tensor, *, steps: int, lr: float) -> tuple[int, float]:
+    """Train in place until the goal, the last step or a standstill; -> steps taken, the best Dice."""
+    loss, rates = losses.build("bce + dice"), iter(SLOWER)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    best, taken, begin = [0.0], steps, time.perf_counter()  # the best so far, every LOOK steps
+    best, since = [0.0], 0  # the best so far at every look; the look since which the rate is what it is
     for step in range(1, steps + 1):
         model.train()
         optimizer.zero_grad()
         loss(model(image), target).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % LOOK == 0:
-            update_bn(model, [image])  # EfficientNets average over hundreds of steps: not the weights' fault
-            with torch.no_grad():
-                best.append(max(best[-1], dice(model.eval()(image), target)))
-            still = best[-1] > 0.5 and best[-1] - best[max(0, len(best) - 1 - PATIENCE)] < 0.01
-            if best[-1] >= GOAL or still:
-                taken = step
-                break
-    seconds = time.perf_counter() - begin
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
-    smaller = ", ".join(f"{key}={value}" for key, value in narrow.items()) or "-"
-    return f"| `{name}` | {smaller} | {millions:.1f} | {taken} | {best[-1]:.3f} | {seconds:.0f} |"
+        if step % LOOK:
+            continue
+        update_bn(model, [image])  # EfficientNets average over hundreds of steps: not the weights' fault
+        with torch.no_grad():
+            best.append(max(best[-1], dice(model.eval()(image), target)))
+        if best[-1] >= GOAL:
+            return step, best[-1]
+        if best[-1] > 0.5 and len(best) - 1 - since >= PATIENCE and best[-1] - best[-1 - PATIENCE] < 0.01:
+            slower = next(rates, None)
+            if slower is None:
+                return step, best[-1]
+            optimizer.param_groups[0]["lr"], since = lr * slower, len(best) - 1
+    return steps, best[-1]
 
 
 def ceiling(stride: int, target: Tensor, *, steps: int = 400) -> float:
@@ -121,7 +140,10 @@ def main() -> None:
         for stride in (2, 4, 8, 16, 32):
             print(f"| {stride} | {ceiling(stride, target):.3f} |", flush=True)
         return
-    print("| network | settings | params M | steps | Dice | seconds |\n|---|---|---:|---:|---:|---:|", flush=True)
+    print(
+        "| network | settings | params M | px | steps | Dice | seconds |\n|---|---|---:|---:|---:|---:|---:|",
+        flush=True,
+    )
     for name in given.names or models.names():
         print(overfit(name, image, target, steps=given.steps, lr=given.lr), flush=True)
 
