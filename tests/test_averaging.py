@@ -7,12 +7,14 @@ import torch
 from torch import nn
 from torch.optim import swa_utils
 
+from segkit import models
 from segkit.averaging import (
     EMA,
     SWA,
     Measured,
     average,
     greedy_soup,
+    has_batch_norm,
     load_weights,
     measured_bn,
     save_weights,
@@ -125,8 +127,9 @@ def test_a_wrapped_model_updates_too_and_another_does_not():
     assert (ema.module[0].weight == 0.5).all()
     with pytest.raises(ValueError, match="do not fit"):
         ema.update(nn.Conv2d(1, 1, 1))
-    with pytest.raises(ValueError, match="decay"):
-        EMA(net(), decay=1.0)
+    for decay in (1.0, None, float("nan")):
+        with pytest.raises(ValueError, match="decay"):
+            EMA(net(), decay=decay)
 
 
 def test_average_of_dicts_and_files(tmp_path):
@@ -213,6 +216,66 @@ def test_update_bn_without_inputs_leaves_the_statistics():
     assert (model[1].running_mean == 4).all()
     assert model[1].momentum == 0.1
     update_bn(nn.Conv2d(1, 1, 1), [])  # nothing to do
+
+
+@pytest.mark.parametrize("wrap", [tuple, list])
+def test_update_bn_takes_the_batches_of_any_loader(wrap):
+    images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + 2
+    one, other = net(1.0), net(1.0)
+    update_bn(one, images.split(3))
+    update_bn(other, [wrap([batch, torch.zeros(3)]) for batch in images.split(3)])
+    assert torch.equal(one[1].running_mean, other[1].running_mean)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, torch.zeros(6)), batch_size=3)
+    update_bn(other, loader)
+    assert torch.equal(one[1].running_mean, other[1].running_mean)
+
+
+@pytest.mark.parametrize("batch", [{"target": torch.zeros(1)}, (), ["image"], "image", None, {"image": [1.0]}])
+def test_a_batch_without_an_image_is_named_and_changes_nothing(batch):
+    model = net(4.0)
+    with pytest.raises(ValueError, match="are wanted as a batch, got a "):
+        update_bn(model, [batch])
+    assert (model[1].running_mean == 4).all()
+
+
+def test_frozen_norms_keep_their_statistics():
+    """Those whose scales do not learn, and those that the network's train() leaves in eval mode, in averages of it
+    too; in an average of a network that is not frozen all are estimated anew, though no parameter of it learns."""
+    images = [torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))]
+    half = nn.Sequential(net(4.0), nn.Conv2d(2, 1, 1), net(4.0))
+    half[0][1].requires_grad_(False)
+    update_bn(half, images)
+    assert (half[0][1].running_mean == 4).all()
+    assert (half[2][1].running_mean != 4).any()
+
+    average = SWA(net(4.0)).module
+    update_bn(average, images)
+    assert (average[1].running_mean != 4).any()
+
+    small = {"classes": ("a",), "blocks": (1, 1, 1, 1)}
+    frozen = models.create("deeplabv2_resnet101", frozen_norm=True, **small)
+    for model in (frozen, SWA(frozen).module):
+        before = [norm.running_mean.clone() for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)]
+        modes = [module.training for module in model.modules()]
+        update_bn(model, [torch.randn(2, 1, 33, 33)])
+        after = [norm.running_mean for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)]
+        assert before
+        assert all(map(torch.equal, before, after))
+        assert not has_batch_norm(model)
+        assert [module.training for module in model.modules()] == modes
+
+
+def test_nan_never_wins_a_soup(tmp_path):
+    score = {1.0: float("nan"), 3.0: 0.2, 5.0: 0.6}
+    soup = greedy_soup(
+        [{"w": torch.tensor([v])} for v in score], lambda state: score.get(state["w"].item(), float("nan"))
+    )
+    assert soup.members == (2,)
+    assert soup.score == 0.6
+    assert len(soup.scores) == 3
+    save_weights({"w": torch.tensor([1.0])}, tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match=r"every checkpoint scores NaN \(number 0, .*b\.safetensors\)"):
+        greedy_soup([{"w": torch.tensor([1.0])}, tmp_path / "b.safetensors"], lambda state: float("nan"))
 
 
 @pytest.mark.parametrize(("wanted", "kept"), [(0.0, "after"), (4.0, "before")])

@@ -74,8 +74,8 @@ class EMA(_Running):
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.999, warmup: bool = True) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must be at least 0 and below 1, got {decay}")
+        if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
+            raise ValueError(f"decay must be a number of at least 0 and below 1, got {decay!r}")
         super().__init__(model)
         self.decay = decay
         self.warmup = warmup

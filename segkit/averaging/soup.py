@@ -60,8 +60,8 @@ def greedy_soup(
 
     score: a state dict -> a number on held-out data, higher is better; it is called once for every checkpoint,
     unless `scores` has their numbers already, and once for every soup tried. From the best one on, each is kept if
-    the average with it scores higher than without; alone the best checkpoint if nothing helps. ValueError for no
-    checkpoints, or another number of scores.
+    the average with it scores higher than without; alone the best checkpoint if nothing helps. One that scores NaN is
+    left out. ValueError for no checkpoints, none whose score is a number, or another number of scores.
 
     >>> near_five = lambda state: -abs(state["w"].item() - 5)
     >>> greedy_soup([{"w": torch.tensor([w])} for w in (4.0, 7.0, 20.0)], near_five)
@@ -72,7 +72,10 @@ def greedy_soup(
     if scores is not None and len(scores) != len(checkpoints):
         raise ValueError(f"{len(scores)} scores for {len(checkpoints)} checkpoints: one each is wanted")
     alone = [score(_read(c)) for c in checkpoints] if scores is None else [float(s) for s in scores]
-    best, *others = sorted(range(len(checkpoints)), key=lambda i: -alone[i])
+    if not (ranked := sorted((i for i, one in enumerate(alone) if one == one), key=lambda i: -alone[i])):
+        names = ", ".join(f"number {i}" if isinstance(c, Mapping) else str(c) for i, c in enumerate(checkpoints))
+        raise ValueError(f"every checkpoint scores NaN ({names}): a number is wanted, higher where it is better")
+    best, *others = ranked
     chosen, record, soup = [best], alone[best], average([checkpoints[best]])
     for i in others:
         tried = average([checkpoints[j] for j in (*chosen, i)])
