@@ -32,7 +32,7 @@ def mixup(
     at soft targets. Zhang et al. 2018 (arXiv:1710.09412). ValueError for an alpha that is not above 0, a batch of one
     without other, and batches that do not fit.
     """
-    other = _other(batch, other)
+    other = _other(batch, other, generator)
     drawn = _beta(alpha, len(batch["image"]), generator)
     share = torch.from_numpy(np.minimum(drawn, 1 - drawn).astype(np.float32)).view(-1, 1, 1, 1)
     return _mixed(batch, other, share.to(batch["image"].device))
@@ -47,7 +47,7 @@ def cutmix(
     is a share drawn from Beta(alpha, alpha), its centre lies anywhere, and what leaves the image is lost. Yun et al.
     2019 (arXiv:1905.04899); targets need no shares here, each pixel brings its own. ValueError as for mixup.
     """
-    other = _other(batch, other)
+    other = _other(batch, other, generator)
     count, (height, width) = len(batch["image"]), batch["image"].shape[-2:]
     share = torch.zeros(count, 1, height, width)
     for plane, side in zip(share[:, 0], np.sqrt(_beta(alpha, count, generator))):
@@ -81,7 +81,7 @@ def copy_paste(
     >>> mixed["image"].flatten(), mixed["target"].flatten()
     (tensor([0.0000, 0.5000, 1.0000]), tensor([1., 1., 1.]))
     """
-    other = _other(batch, other)
+    other = _other(batch, other, generator)
     target = other["target"]
     if objects < 1:
         raise ValueError(f"objects={objects}: at least 1 is wanted")
@@ -170,8 +170,13 @@ def _beta(alpha: float, count: int, generator: np.random.Generator) -> np.ndarra
     return generator.beta(alpha, alpha, count)
 
 
-def _other(batch: Batch, other: Batch | None) -> Batch:
+def _other(batch: Batch, other: Batch | None, generator: np.random.Generator) -> Batch:
     """The partners of a batch, checked."""
+    if not isinstance(generator, np.random.Generator):
+        raise ValueError(f"generator={generator!r}: NumPy's is wanted, such as np.random.default_rng(0)")
+    for one in (batch, other):
+        if one is not None and not isinstance(one, Mapping):
+            raise ValueError(f'a batch is a dictionary with "image" and "target", got a {type(one).__name__}')
     if missing := {"image", "target"} - set(batch):
         raise ValueError(
             f"the batch has {', '.join(batch) or 'nothing'}; {' and '.join(sorted(missing))} are wanted too"

@@ -39,13 +39,15 @@ def poly(optimizer: Optimizer, *, warmup: int = 0, total: int, power: float = 0.
 
     warmup, total, floor and errors as in `warmup_cosine`; power > 0.
     """
-    if power <= 0:
-        raise ValueError(f"power must be positive, got {power}")
+    if not 0 < power < math.inf:
+        raise ValueError(f"power must be a number above 0, got {power}")
     return _after_warmup(optimizer, warmup, total, floor, lambda done: (1 - done) ** power)
 
 
 def constant(optimizer: Optimizer, *, warmup: int = 0) -> LambdaLR:
-    """Linear warm-up in `warmup` steps, then the whole rate for ever."""
+    """Linear warm-up in `warmup` steps, then the whole rate for ever. ValueError for a warm-up below 0."""
+    if not 0 <= warmup < math.inf:
+        raise ValueError(f"warmup must be at least 0 steps, got {warmup}")
     return LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / (warmup + 1)))
 
 

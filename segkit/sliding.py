@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +34,21 @@ class Share(NamedTuple):
         return torch.from_numpy(rows * self.columns / (above * self.every + rows * self.before))
 
 
+class Look(NamedTuple):
+    """One window of one image."""
+
+    top: int
+    left: int
+    share: Share
+    image: int
+
+
 class Tile(NamedTuple):
-    """One window of every image, and what the model said of it."""
+    """One window of neighbouring images, and what the model said of it."""
 
     left: int
     share: Share
+    images: slice
     out: Tensor
 
 
@@ -48,7 +59,8 @@ class Sliding(nn.Module):
     window's size (`segkit.crops`). window: (h, w), cut to the image where that is smaller. overlap: of neighbours, a
     share of the window in [0, 1); windows lie evenly, the first and the last flush with the border. sigma: of the
     Gaussian by which a window's middle counts more than its edges, in windows (nnU-Net takes 1/8: Isensee and others,
-    2021); None counts all alike. batch_size: windows of one forward pass, all of the images' shares together.
+    2021); None counts all alike. batch_size: windows of one forward pass at most, whichever images and rows of windows
+    they are of.
 
     What is merged is what the model returns (logits, or probabilities). Each window is taken into the result at once,
     as a running weighted mean: beside the result one batch of windows is held, and where all windows agree the result
@@ -118,25 +130,36 @@ class Sliding(nn.Module):
         yield begin, strip
 
     def _tiles(self, image: Tensor) -> Iterator[tuple[int, list[Tile]]]:
-        """Batch by batch: the top of the windows, and each window."""
-        if image.ndim != 4:
-            raise ValueError(f"an image (N, channels, H, W) is wanted, got {tuple(image.shape)}")
+        """Batch by batch, and row by row of a batch: the top of the windows, and each window."""
+        if image.ndim != 4 or 0 in image.shape:
+            raise ValueError(f"an image (N, channels, H, W) is wanted, nothing of it 0, got {tuple(image.shape)}")
+        high, wide = (min(side, full) for side, full in zip(self.window, image.shape[2:]))
+        looks = self._looks(image)
+        while batch := list(islice(looks, self.batch_size)):
+            windows = [list(same) for _, same in groupby(batch, key=lambda look: look[:2])]
+            images = [slice(same[0].image, same[-1].image + 1) for same in windows]
+            places = [(slice(w[0].top, w[0].top + high), slice(w[0].left, w[0].left + wide)) for w in windows]
+            shown = [image[i, :, rows, columns] for i, (rows, columns) in zip(images, places)]
+            outs = _outputs(self.model(torch.cat(shown)), shown)
+            found = [(w[0].top, Tile(w[0].left, w[0].share, i, out)) for w, i, out in zip(windows, images, outs)]
+            del outs
+            for top, row in groupby(found, key=lambda one: one[0]):
+                yield top, [tile for _, tile in row]
+            del found  # before the model is called again
+
+    def _looks(self, image: Tensor) -> Iterator[Look]:
+        """Every window from top to bottom and left to right, of one image after the other."""
         (tops, high, rows), (lefts, wide, columns) = (
             _axis(full, side, self.overlap, self.sigma) for full, side in zip(image.shape[2:], self.window)
         )
-        count = max(1, self.batch_size // len(image))
         above, every = np.zeros(image.shape[2]), _sum(lefts, columns, image.shape[3])
         for top in tops:
-            before = np.zeros(image.shape[3])
-            for first in range(0, len(lefts), count):
-                chosen = lefts[first : first + count]
-                shares = []
-                for left in chosen:
-                    before[left : left + wide] += columns
-                    old = above[top : top + high], every[left : left + wide]
-                    shares.append(Share(rows, columns, *old, before[left : left + wide].copy()))
-                shown = [image[:, :, top : top + high, left : left + wide] for left in chosen]
-                yield top, [Tile(*one) for one in zip(chosen, shares, _outputs(self.model(torch.cat(shown)), shown))]
+            before, old = np.zeros(image.shape[3]), above[top : top + high].copy()
+            for left in lefts:
+                at = slice(left, left + wide)
+                before[at] += columns
+                share = Share(rows, columns, old, every[at], before[at].copy())
+                yield from (Look(top, left, share, number) for number in range(len(image)))
             above[top : top + high] += rows
 
     def extra_repr(self) -> str:
@@ -184,22 +207,23 @@ def _room(tiles: list[Tile], image: Tensor, height: int) -> Tensor:
 
 def _merge(result: Tensor, tiles: list[Tile], top: int) -> None:
     """Take windows into a running mean: lerp leaves what is equal as it is, and a share of 1 replaces what was."""
-    for left, share, out in tiles:
-        into = result[:, :, top : top + out.shape[2], left : left + out.shape[3]]
+    for left, share, images, out in tiles:
+        into = result[images, :, top : top + out.shape[2], left : left + out.shape[3]]
         for first in range(0, out.shape[2], ROWS):  # shares and conversions are small then
             part = slice(first, first + ROWS)
             into[:, :, part].lerp_(out[:, :, part].to(result.dtype), share.of(part).to(result))
 
 
 def _outputs(out: object, shown: list[Tensor]) -> list[Tensor]:
-    """What the model returned for each of the windows it was shown."""
+    """What the model returned for each of the windows it was shown, of one image or several."""
     if not isinstance(out, Tensor) or out.ndim != 4:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(f"the model returned {got}; windows of (N, C, h, w) are merged, so put it in eval mode")
-    images, _, *size = shown[0].shape
-    if [len(out), *out.shape[2:]] != [images * len(shown), *size]:
+    counts = [len(window) for window in shown]
+    _, channels, *size = shown[0].shape
+    if [len(out), *out.shape[2:]] != [sum(counts), *size]:
         raise ValueError(
-            f"the model returned {tuple(out.shape)} for {len(shown)} windows of {tuple(shown[0].shape)}; its output "
-            "must be as big as the window: upsample inside the model"
+            f"the model returned {tuple(out.shape)} for windows {(sum(counts), channels, *size)}; its output must be "
+            "as big as the window: upsample inside the model"
         )
-    return list(out.split(images))
+    return list(out.split(counts))

@@ -148,6 +148,16 @@ def test_one_pixel_and_empty_targets(mix):
 
 
 @pytest.mark.parametrize("mix", MIXES.values())
+def test_what_is_no_generator_or_no_batch_is_named(mix):
+    for wrong in (None, 0, torch.Generator()):
+        with pytest.raises(ValueError, match="NumPy's is wanted"):
+            mix(traced(), generator=wrong)
+    for pair in (([1, 2],), (traced(), [1, 2]), (torch.zeros(2),)):
+        with pytest.raises(ValueError, match='a batch is a dictionary with "image" and "target", got a'):
+            mix(*pair, generator=rng())
+
+
+@pytest.mark.parametrize("mix", MIXES.values())
 def test_batches_that_do_not_fit_say_so(mix):
     batch = traced()
     one = {name: value[:1] for name, value in batch.items()}

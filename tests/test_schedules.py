@@ -109,6 +109,8 @@ def test_resuming_goes_on_where_it_stopped(tmp_path):
         (warmup_cosine, {"warmup": 0, "total": 0}, "total=0"),
         (warmup_cosine, {"warmup": 0, "total": 5, "floor": 1.5}, "floor"),
         (poly, {"total": 5, "power": 0}, "power"),
+        (poly, {"total": 5, "power": float("nan")}, "power must be a number above 0, got nan"),
+        (constant, {"warmup": -1}, "at least 0 steps, got -1"),
         (one_cycle, {"warmup": 1, "total": 5, "start": 2.0}, "start"),
         (swa, {"start": 5, "total": 5}, "start < total"),
         (swa, {"start": 1, "warmup": 2, "total": 5}, "warmup <= start"),

@@ -87,6 +87,20 @@ def test_windows_of_several_images_share_a_batch():
     assert shown == [4, 4, 2]
 
 
+@pytest.mark.parametrize(
+    ("images", "batch_size", "passes"), [(5, 2, [2] * 22 + [1]), (1, 8, [8, 1]), (1, 4, [4, 4, 1])]
+)
+def test_a_pass_never_holds_more_than_a_batch_and_spans_images_and_rows(images, batch_size, passes):
+    shown = []
+    slides = Sliding(lambda tile: shown.append(len(tile)) or ramp(tile), (4, 4), batch_size=batch_size)
+    image = torch.randn(images, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    out = slides(image)
+    assert shown == passes  # of 3 x 3 windows an image
+    alone = Sliding(ramp, (4, 4))
+    assert torch.equal(out, torch.cat([alone(one[None]) for one in image]))
+    assert torch.equal(out, torch.cat([strip.clone() for _, strip in slides.strips(image)], 2))
+
+
 def test_one_batch_of_windows_is_held_at_a_time():
     outputs = []
 
@@ -100,7 +114,7 @@ def test_one_batch_of_windows_is_held_at_a_time():
     slides(torch.zeros(1, 1, 20, 30))
     for _ in slides.strips(torch.zeros(1, 1, 20, 30)):
         pass
-    assert len(outputs) == 2 * 4 * 4
+    assert len(outputs) == 2 * (4 * 7 // 2)
 
 
 def test_a_narrow_gaussian_loses_no_pixel():
@@ -143,3 +157,5 @@ def test_a_model_that_does_not_fit_is_named():
         Sliding(lambda tile: {"out": tile}, (8, 8))(image)
     with pytest.raises(ValueError, match=r"\(N, channels, H, W\)"):
         Sliding(nn.Identity(), (8, 8))(image[0])
+    with pytest.raises(ValueError, match=r"nothing of it 0, got \(0, 1, 16, 16\)"):
+        Sliding(nn.Identity(), (8, 8))(image[:0])

@@ -84,8 +84,11 @@ def fit(
     or (C, h, w)). loss: loss(logits, target) -> scalar, with weight= for such data; its `.terms` are logged and its
     `.set_progress` is called where it has them. Outputs beside "out" are judged as by `losses.DeepSupervision`, "aux"
     with aux_weight; a loss that is one says itself what they count. batch_size: images of one forward pass over
-    all processes together, so that results do not depend on how many there are; accumulate: batches to one
-    optimizer step. optimizer: a name of
+    all processes together; accumulate: batches to one optimizer step. The gradient is the mean of those of the
+    parts: losses that are a mean over pixels or images do not depend on how many parts there are, those of a batch
+    as a whole (per_image=False of overlap losses) do a little. Where pixels weigh differently, each part is divided
+    by its own weights: a part of which much is ignored counts as much as one of which nothing is, and its pixels
+    more than they would in one process. optimizer: a name of
     segkit.optim.names(), without decay on norms and biases; encoder_lr: the encoder's rate as a share of lr;
     freeze_epochs: so many epochs the encoder keeps its weights and its norms' statistics. schedule: a name of
     segkit.schedules.NAMES, after warmup_epochs; "cosine", "poly" and "one-cycle" end at lr_floor times lr,
