@@ -20,14 +20,14 @@ def models(
     """The networks that segkit.models.create knows, with what each costs; or the plan of one (that needs torch).
 
     Args:
-        name: Of one network, to print its plan: paper, parameters, sizes, options.
+        name: Of one network, to print its plan: paper, parameters, sizes, options, and each part at 256 px.
         encoder: For NAME: one of smp's encoders, or tu-NAME for any of timm's.
         sort: The table's order: name, year, params (parameters), gmac (cost of a forward pass), memory (of a step).
     """
     if name:
         from segkit import models as known
 
-        print(known.describe(name, encoder=encoder))
+        print(known.describe(name, encoder=encoder, classes=21, in_channels=3))  # as the table counts
         return 0
     if encoder:
         raise ValueError(f"--encoder {encoder} is for the plan of one network: segkit models unet --encoder {encoder}")

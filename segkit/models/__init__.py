@@ -30,6 +30,7 @@ from segkit.models import (
     unetpp,
     wrapped,
 )
+from segkit.models import plan as plans
 from segkit.models import weights as pretrained
 from segkit.models.registry import Network
 from segkit.models.weights import WeightsError
@@ -149,36 +150,55 @@ def names() -> list[str]:
     return sorted(NETWORKS)
 
 
-def describe(name: str, *, encoder: str | None = None, in_channels: int = 1, classes: int = 1, **options: Any) -> str:
-    """A few lines on a network: paper, parameters, sizes, options with defaults. It is built for that.
+def describe(
+    name: str, *, encoder: str | None = None, in_channels: int = 1, classes: int = 1, size: int = 256, **options: Any
+) -> str:
+    """A network's plan in words: paper, parameters, sizes, options, and its parts at images of `size` px.
 
-    >>> print(describe("unet", encoder="resnet18"))
+    >>> print(describe("unet", encoder="resnet18", classes=2))
     unet (U-Net: Ronneberger, Fischer, Brox, MICCAI 2015)
       good for    ...
       encoder     resnet18
       weights     imagenet, or a file
-      parameters  14.32 M, of which the encoder 11.17 M
+      parameters  14.32 M for 2 classes and images of 1 channel, of which the encoder 11.17 M
       stride      1: px of the image for one logit before it is resized
       sizes       any; inside, multiples of 32 px and at least 64
       options     decoder_attention_type=None, ...
+      parts, what they compute with and give out for 256 x 256 px, and their parameters:
+        encoder.conv1      conv 7x7 /2                             64 x 128 x 128      3,264
+        encoder.layer1     4 x conv 3x3                              64 x 64 x 64    147,968
+        ...
+        segmentation_head  conv 3x3                                2 x 256 x 256        290
     """
     row = _row(name, encoder)
     model = create(name, classes=classes, in_channels=in_channels, encoder=encoder, **options)
     million = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (model, model.encoder) if part is not None]
     part = f", of which the encoder {million[1]:.2f} M" if model.encoder is not None else ""
-    settings = row.defaults() | options
+    settings = row.settings(model.config["encoder"], options)
+    found = plans.plan(model, size=size)
+    stride = found.size[0] // found.outputs["out"][0][1]  # 1 too where the body resizes itself
+    extra = plans.extras(found)
     return "\n".join(
         [
             f"{name} ({row.paper})",
             f"  good for    {row.good_for}",
             f"  encoder     {model.config['encoder'] or ('none' if model.encoder is None else 'its own')}",
             f"  weights     {', '.join(row.weights) or 'none'}, or a file",
-            f"  parameters  {million[0]:.2f} M{part}",
-            f"  stride      {row.stride}: px of the image for one logit before it is resized",
+            f"  parameters  {million[0]:.2f} M for {_number(classes, 'class', 'classes')} and images of "
+            f"{_number(in_channels, 'channel', 'channels')}{part}",
+            f"  stride      {stride if stride > 1 else row.stride}: px of the image for one logit before it is resized",
             f"  sizes       any; inside, multiples of {model.multiple} px and at least {model.smallest}",
+            *([f"  in training {extra}, beside the logits"] if extra else []),
             f"  options     {', '.join(f'{key}={settings[key]!r}' for key in sorted(settings)) or 'none'}",
+            f"  parts, what they compute with and give out for {' x '.join(map(str, found.size))} px, "
+            "and their parameters:",
+            *(f"    {line}" for line in plans.lines(found)),
         ]
     )
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _row(name: str, encoder: str | None) -> Network:

@@ -26,8 +26,9 @@ class Network:
     title, authors, venue, year: the paper; stride: image px for one logit before it is resized; good_for: when
     to choose it, in a few words; weights: the sets that build knows; encoder: the usual one, None where the
     network brings its own; options: a function that lists options and defaults where build's signature does
-    not; leftovers: a library's network may hold parameters that no output needs, which are then frozen;
-    on_encoder: the row that takes over where the user names an encoder, for plans that exist with and without one.
+    not; depending: those whose defaults depend on the encoder and on the options given; leftovers: a library's
+    network may hold parameters that no output needs, which are then frozen; on_encoder: the row that takes over
+    where the user names an encoder, for plans that exist with and without one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Network:
     multiple: int | Callable[[nn.Module], int] = 1
     smallest: int = 64
     options: Callable[[], dict[str, Any]] | None = None
+    depending: Callable[[str | None, dict[str, Any]], dict[str, Any]] | None = None
     leftovers: bool = False
     on_encoder: Network | None = None
 
@@ -54,6 +56,10 @@ class Network:
     def takes(self, setting: str) -> bool:
         """Whether `build` has the parameter `setting`, "encoder" or "weights"."""
         return setting in inspect.signature(self.build).parameters
+
+    def settings(self, encoder: str | None, given: dict[str, Any]) -> dict[str, Any]:
+        """The network's own options as it is built on `encoder` where the user has `given` some of them."""
+        return self.defaults() | (self.depending(encoder, given) if self.depending else {}) | given
 
     def defaults(self) -> dict[str, Any]:
         """The network's own options with their defaults."""

@@ -28,9 +28,15 @@ def _smp(name: str, *, encoder: str = "resnet34", **row: Any) -> Network:
 
         return smp.multiple(name, body)
 
+    def depending(encoder: str | None, given: dict[str, Any]) -> dict[str, Any]:
+        from segkit.models import smp
+
+        return smp.defaults(name, encoder or "", given)
+
     return Network(
-        name, build, weights=("imagenet",), encoder=encoder, multiple=multiple, options=options, leftovers=True, **row
-    )
+        name, build, weights=("imagenet",), encoder=encoder, multiple=multiple, options=options, depending=depending,
+        leftovers=True, **row,
+    )  # fmt: skip
 
 
 def _fixed(name: str, of: Network, encoder: str, *, good_for: str, **row: Any) -> Network:
@@ -40,11 +46,14 @@ def _fixed(name: str, of: Network, encoder: str, *, good_for: str, **row: Any) -
         return of.build(encoder=encoder, weights=weights, **settings)
 
     def options() -> dict[str, Any]:
-        from segkit.models import smp
+        return of.settings(encoder, {})
 
-        return of.defaults() | smp.defaults(of.name, encoder, {})
+    def depending(_: str | None, given: dict[str, Any]) -> dict[str, Any]:
+        return of.settings(encoder, given)
 
-    return replace(of, name=name, build=build, encoder=None, options=options, good_for=good_for, **row)
+    return replace(
+        of, name=name, build=build, encoder=None, options=options, depending=depending, good_for=good_for, **row
+    )
 
 
 def _torchvision(name: str, **row: Any) -> Network:

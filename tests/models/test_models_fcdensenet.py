@@ -81,7 +81,7 @@ def test_it_has_no_encoder_apart():
     assert model.encoder is None
     text = models.describe("fcdensenet56", classes=21, in_channels=3)
     assert "encoder     none" in text
-    assert "parameters  1.38 M\n" in text
+    assert "parameters  1.38 M for 21 classes and images of 3 channels\n" in text
 
 
 def test_a_file_of_the_whole_network_loads(tmp_path):

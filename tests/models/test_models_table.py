@@ -101,6 +101,8 @@ def test_the_plan_of_one_on_an_encoder(capsys):
     out = capsys.readouterr().out
     assert "U-Net++: Zhou" in out
     assert "resnet18" in out
+    assert "for 21 classes and images of 3 channels" in out  # as the table counts
+    assert "segmentation_head" in out
     assert main(["models", "--encoder", "resnet18"]) == 2
     assert "segkit models unet --encoder resnet18" in capsys.readouterr().err
     assert main(["models", "unetp"]) == 2
