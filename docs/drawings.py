@@ -75,7 +75,7 @@ def frame(ax: Axes, columns: float, rows: int, title: str, strides: list[int] | 
 def fcn(figure: Figure) -> None:
     ax = figure.subplots()
     frame(ax, 10, 6, "FCN: a classifier's trunk, scores at three depths, added on the way up", [1, 2, 4, 8, 16, 32])
-    words = ["64", "128", "256", "512\npool3", "512\npool4", "fc6, fc7\nas convs"]
+    words = ["64", "128", "256", "256\npool3", "512\npool4", "fc6, fc7\nas convs"]
     trunk = [box(ax, k, k, word) for k, word in enumerate(words)]
     chain(ax, trunk)
     at32 = box(ax, 6, 5, "score", "score")
