@@ -7,15 +7,17 @@ albumentations'.
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from segkit.files import nearest
 from segkit.warp import Warp, warp
 
 Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator, Sequence[int]], tuple[np.ndarray, np.ndarray]]
@@ -146,3 +148,37 @@ def medium(*, hflip: float = 0.5) -> Augment:
 def strong(*, hflip: float = 0.5) -> Augment:
     """Turns up to 45 degrees and mild bending too: for long runs on few images."""
     return Augment(hflip=hflip, rotate=45, scale=0.2, shift=0.08, bend=0.15, tone=0.3, noise=0.06, blur=1.5)
+
+
+PRESETS: dict[str, Callable[[], Augment]] = {"none": Augment, "light": light, "medium": medium, "strong": strong}
+
+
+def build(text: str) -> Augment | None:
+    """An augmentation from text: a name of PRESETS, or one with other numbers. None where nothing is left to do.
+
+    ValueError names what there is near a misspelt preset or number.
+
+    >>> build("medium(clahe=2.0, bend=0.1)") == replace(medium(), clahe=2.0, bend=0.1)
+    True
+    """
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        settings: dict[str, Any] = {}
+        if isinstance(node, ast.Call) and not node.args:
+            settings, node = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}, node.func
+        if not isinstance(node, ast.Name):
+            raise ValueError
+    except (SyntaxError, ValueError):
+        raise ValueError(
+            f"cannot read the augmentation {text!r}; write it like 'medium(clahe=2.0, bend=0.1)'"
+        ) from None
+    if node.id not in PRESETS:
+        raise ValueError(f"no augmentation {node.id!r}; {nearest(node.id, PRESETS)}")
+    known = [field.name for field in fields(Augment) if field.name != "extra"]
+    for name, value in settings.items():
+        if name not in known:
+            raise ValueError(f"{node.id} has no setting {name!r}; {nearest(name, known)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{text}: {name} is a number, got {value!r}")
+    found = replace(PRESETS[node.id](), **settings)
+    return None if found == Augment() else found

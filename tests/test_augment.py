@@ -9,7 +9,7 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from segkit.augment import Augment, light, medium, strong
+from segkit.augment import Augment, build, light, medium, strong
 
 PRESETS = [light, medium, strong]
 ORDER = (1, 0, 2)
@@ -110,3 +110,41 @@ def test_numbers_out_of_range_say_so():
             Augment(**{knob: value})
     with pytest.raises(ValueError, match="clip limit"):
         Augment(clahe=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", None),
+        ("none()", None),
+        ("light", light()),
+        ("medium", medium()),
+        ("strong", strong()),
+        ("medium(clahe=2.0, bend=0.1)", replace(medium(), clahe=2.0, bend=0.1)),
+        (" strong( hflip = 0 ) ", strong(hflip=0)),
+        ("none(hflip=1)", Augment(hflip=1)),
+    ],
+)
+def test_text_is_a_preset_with_other_numbers(text, expected):
+    assert build(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("medum", "no augmentation 'medum'; did you mean medium"),
+        ("medium(clah=2)", "medium has no setting 'clah'; did you mean clahe"),
+        ("medium(extra=1)", "no setting 'extra'"),
+        ("medium(bend=2)", r"bend=2: 0 to 0\.8 is wanted"),
+        ("medium(bend='much')", "bend is a number, got 'much'"),
+        ("medium(hflip=True)", "hflip is a number"),
+        ("medium(bend=x)", "write it like"),
+        ("medium(0.1)", "write it like"),
+        ("medium(**{'bend': 0.1})", "write it like|has no setting"),
+        ("medium + light", "write it like"),
+        ("", "write it like"),
+    ],
+)
+def test_text_that_cannot_be_read_is_named(text, says):
+    with pytest.raises(ValueError, match=says):
+        build(text)

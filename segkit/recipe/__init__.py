@@ -3,7 +3,8 @@
 Beside it, where they are named: tune-loss and ablate.
 """
 
-from segkit.recipe.config import STAGES, Config, parse, replace
+from segkit.recipe.config import STAGES, Config, replace
 from segkit.recipe.line import Line, Recipe, main
+from segkit.recipe.options import parse
 
 __all__ = ["STAGES", "Config", "Line", "Recipe", "main", "parse", "replace"]

@@ -23,8 +23,9 @@ from segkit.annotations.audit import Rule
 from segkit.annotations.layout import Rings
 from segkit.annotations.truth import read_classes
 from segkit.files import read_json, write_json
-from segkit.recipe.config import Config, parse
+from segkit.recipe.config import Config
 from segkit.recipe.folder import RunFolder
+from segkit.recipe.options import parse
 from segkit.submission import Masks
 
 BROKEN = ("unreadable-image", "unreadable-json", "missing-json", "unlabelled")

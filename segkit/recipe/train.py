@@ -26,6 +26,8 @@ DECIDES_WEIGHTS = (
 )  # fmt: skip
 WITH_PSEUDO = ("pseudo", "pseudo_share")
 """These too, where there are pseudo-labels."""
+LATER = ("lr_floor", "aux_weight")
+"""These too, where they are not the default: older runs had no choice."""
 
 
 def run(line: Line) -> None:
@@ -54,7 +56,8 @@ def train_folds(line: Line) -> None:
 def deciding(config: Config) -> dict[str, Any]:
     """The settings that the weights depend on, as JSON gives them back."""
     names = DECIDES_WEIGHTS if config.pseudo is None else DECIDES_WEIGHTS + WITH_PSEUDO
-    return {name: plain(getattr(config, name)) for name in names}
+    others = [name for name in LATER if getattr(config, name) != getattr(Config, name)]
+    return {name: plain(getattr(config, name)) for name in (*names, *others)}
 
 
 def begun_with(folder: Path) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def refuse_other_settings(folder: Path, config: Config) -> None:
         place = folder / f"fold{fold}"
         now = deciding(config)
         before = begun_with(place) or now
-        other = [f"{name} {before.get(name)!r}, not {now.get(name)!r}" for name in DECIDES_WEIGHTS + WITH_PSEUDO
+        other = [f"{name} {before.get(name)!r}, not {now.get(name)!r}" for name in DECIDES_WEIGHTS + WITH_PSEUDO + LATER
                  if before.get(name) != now.get(name)]  # fmt: skip
         if other:
             raise ValueError(f"{place} was trained with {'; '.join(other)}: name another --out, or delete {place}")
@@ -145,7 +148,7 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
         line.classes,
         size=size,
         targets=config.targets,
-        augment=None if config.augment == "none" else getattr(augment, config.augment)(),
+        augment=augment.build(config.augment),
         seed=config.seed,
         cache=line.cache,
         labels=line.labels,
@@ -178,6 +181,8 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
         lr=config.lr,
         weight_decay=config.weight_decay,
         warmup_epochs=config.warmup_epochs,
+        lr_floor=config.lr_floor,
+        aux_weight=config.aux_weight,
         optimizer=config.optimizer,
         encoder_lr=config.encoder_lr,
         freeze_epochs=config.freeze_epochs,
