@@ -195,3 +195,9 @@ def test_what_cannot_be_checked(space):
         nested(space, dict.fromkeys(IDS, "p"))
     with pytest.raises(ValueError, match="needs at least 2, a nested one 3"):
         nested(space, {image: str(n % 2) for n, image in enumerate(IDS)})
+
+
+@pytest.mark.parametrize("weights", [[0, 0], [1, -1], [np.nan, 1]])
+def test_weights_that_are_none_cannot_be_shrunk(weights):
+    with pytest.raises(ValueError, match="class a: 2 stores want as many weights >= 0, not all 0"):
+        shrunk({"a": np.array(weights)}, 0.5)

@@ -135,8 +135,19 @@ def test_few_persons_choose_nothing(bones):
     found = chosen(store, two)
     assert (found.kept, found.pipeline, found.gains, found.gated) == ("nothing", Pipeline(), {}, None)
     five = Masks(IDS[:10], CLASSES, lambda i, c: truth[i][c])
-    found = chosen(store, five)  # a gate wants six, and as many in each fold's others
+    found = chosen(store, five)  # what they say is told, and not done
     assert not found.pipeline.steps
+    assert found.gains
+
+
+def test_of_five_persons_thresholds_are_told_and_not_used(tmp_path):
+    store, truth = world(tmp_path / "s.zarr", wrong=False, shift=1.5)
+    found = chosen(store, Masks(IDS[:10], CLASSES, lambda i, c: truth[i][c]), candidates=[])
+    assert found.gains["thresholds"].low > 0
+    assert found.held_out["thresholds"] > found.held_out["nothing"]
+    assert (found.kept, found.pipeline) == ("nothing", Pipeline())
+    six = Masks(IDS[:12], CLASSES, lambda i, c: truth[i][c])
+    assert chosen(store, six, candidates=[]).kept == "thresholds"
 
 
 def test_a_class_that_falls_held_out_keeps_no_step():

@@ -64,17 +64,23 @@ def test_no_gain_no_change(place, capsys):
     assert Pipeline.load("post.json") == Pipeline()
 
 
-@pytest.mark.parametrize("options", [(), ("--thresholds-by-class", "--weights-by-class", "--domain", "probs")])
-def test_several_stores_give_the_blend_that_was_scored(place, capsys, options):
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ((), "equal weights, tuned thresholds"),
+        (("--thresholds-by-class", "--weights-by-class", "--domain", "probs"), "weights, tuned thresholds"),
+    ],
+)
+def test_several_stores_give_the_blend_that_was_scored(place, capsys, options, kept):
     words = ("a.zarr", "b.zarr", "truth.csv", "-o", "blend.json", "--groups", "persons.csv", "--trials", "15", *options)
     code, out, err = asked(capsys, *words, "--seed", "0")
     assert (code, err) == (0, "")
-    assert "kept: the weights" in out
+    assert f"kept: {kept}\n" in out
     found = json.loads((place / "blend.json").read_text())
     assert isinstance(found["weights"], dict if options else list)
     stores = [PredictionStore.open(path) for path in found["stores"]]
     masks = blended(stores, found["weights"], found["thresholds"], domain=found["domain"])
-    assert f"tuned: {metrics.score(metrics.dice_table(masks, Truth.open('truth.csv'))):.4f}" in out
+    assert f"tuned {metrics.score(metrics.dice_table(masks, Truth.open('truth.csv'))):.4f}" in out
 
 
 def test_equal_weights_stay_where_nothing_is_gained(place, capsys):
@@ -83,7 +89,22 @@ def test_equal_weights_stay_where_nothing_is_gained(place, capsys):
     assert code == 0
     assert "kept: equal weights at .5" in out
     found = json.loads((place / "blend.json").read_text())
-    assert (found["weights"], found["thresholds"]) == ([1.0, 1.0], 0.5)
+    assert (found["weights"], found["thresholds"]) == ([0.5, 0.5], 0.5)
+
+
+def test_thresholds_are_kept_where_the_weights_do_not_gain(place, capsys):
+    """A member twice: no weights differ from equal ones, but its bias wants another threshold."""
+    fair = PredictionStore.open("fair.zarr")
+    store = PredictionStore.create("c.zarr", ids=IDS, classes=CLASSES, sizes=dict.fromkeys(IDS, SIZE), grid=(6, 6))
+    for image in IDS:
+        store[image] = fair[image] + 1.5
+    words = ("c.zarr", "c.zarr", "truth.csv", "-o", "blend.json", "--groups", "persons.csv", "--trials", "5")
+    code, out, _ = asked(capsys, *words)
+    assert code == 0
+    assert "kept: equal weights, tuned thresholds" in out
+    found = json.loads((place / "blend.json").read_text())
+    assert found["weights"] == [0.5, 0.5]
+    assert found["thresholds"] > 0.6
 
 
 def test_too_few_persons_to_check_anything_on(place, capsys):

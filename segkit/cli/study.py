@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     import optuna
 
     from segkit.ensemble import BlendSpace
-    from segkit.metrics import Comparison
     from segkit.predictions import PredictionStore
-    from segkit.studies import blend_objective, postprocess_objective
+    from segkit.studies import BlendChoice, Choice, blend_objective, postprocess_objective
     from segkit.submission import Masks
 
 Search = Callable[..., "optuna.Study"]
 """search(objective, make, curves, made_of) -> the study, its trials done."""
+
+OF_A_BLEND = {
+    "nothing": "equal weights at .5",
+    "thresholds": "equal weights, tuned thresholds",
+    "weights": "weights at .5",
+    "thresholds and weights": "weights, tuned thresholds",
+}
+"""What is kept of a blend, in words."""
 
 
 def study(
@@ -124,10 +131,7 @@ def _steps(
     made_of = digest(["steps", found.ids, found.classes, found.table.round(3), multipart])
     study = search(objective, partial(_make_steps, inputs[0], inputs[1], best, multipart), None, made_of)
     choice = studies.choose(found, objective, person, [t.params for t in study.get_trials() if t.values])
-    for what, gain in choice.gains.items():
-        print(f"{what}: {_gain(gain)}")
-    _say_held_out(choice.table, found.ids, found.classes, person, choice.tuned)
-    print(f"kept: {choice.kept}")
+    _say(choice, person)
     choice.pipeline.save(out)
 
 
@@ -148,12 +152,9 @@ def _blend(
 ) -> None:  # fmt: skip
     """Weights and thresholds of several stores -> JSON for ensemble.blended."""
     import optuna
-    import pandas as pd
 
     from segkit import studies
-    from segkit.ensemble import held_out
     from segkit.files import digest, write_json
-    from segkit.metrics import compare
 
     domain = settings["domain"] or "logits"
     by_class = {key: settings[key] for key in ("weights_by_class", "thresholds_by_class")}
@@ -164,45 +165,27 @@ def _blend(
         known = studies.blend_curves(space)
         made_of = digest(["blend", space.ids, space.classes, space.names, known.table.round(3), domain, by_class])
         study = search(objective, partial(_make_blend, inputs, domain, by_class, cache, 1), known, made_of)
-        weights, thresholds = objective.settings(study.best_params)
-        equal, tuned = space.dice(), float(space.dice(weights, thresholds).mean())
-        plain = float(equal.mean())
-        print(f"equal weights at .5: {plain:.4f}, tuned: {tuned:.4f}")
+        found = objective.settings(study.best_params)[0]
 
-        def choose(part: BlendSpace) -> Any:
+        def look(part: BlendSpace) -> Any:
             sampler = studies.CurveSampler(studies.blend_curves(part), seed=seed)
-            inner, wanted = (
-                optuna.create_study(direction="maximize", sampler=sampler),
-                studies.blend_objective(part, **by_class),
-            )
+            inner = optuna.create_study(direction="maximize", sampler=sampler)
+            wanted = studies.blend_objective(part, **by_class)
             wanted.enqueue(inner)
             inner.optimize(wanted, n_trials=trials)
-            return wanted.settings(inner.best_params)
+            return wanted.settings(inner.best_params)[0]
 
-        gains = False
-        if len(set(person.values())) < studies.FEWEST_PERSONS:
-            print(f"{len(set(person.values()))} persons: nothing can be checked on others")
-        else:
-            table = held_out(space, person, choose)
-            before, after = (
-                pd.DataFrame(t, index=list(space.ids), columns=list(space.classes)) for t in (equal, table)
-            )
-            gain = compare(before, after, person)
-            print(f"held out against equal weights: {_gain(gain)}")
-            _say_held_out(table, space.ids, space.classes, person, tuned)
-            gains = gain.low > 0
-    print(f"kept: {'the weights' if gains else 'equal weights at .5'}")
-    share: dict[str, list[float]] = {
-        c: (w / w.sum()).tolist() if gains else [1.0] * len(stores) for c, w in weights.items()
-    }
-    cuts: dict[str, float] = thresholds if gains else dict.fromkeys(space.classes, 0.5)
-    found = {
+        choice = studies.choose_blend(space, person, look, found=found, **by_class)
+    print(f"equal weights at .5: {choice.held_out['nothing']:.4f}")
+    _say(choice, person, blend=True)
+    share = {cls: weights.tolist() for cls, weights in choice.weights.items()}
+    written = {
         "stores": [str(store.path) for store in stores],
         "domain": domain,
         "weights": share if by_class["weights_by_class"] else next(iter(share.values())),
-        "thresholds": cuts if by_class["thresholds_by_class"] else next(iter(cuts.values())),
+        "thresholds": choice.thresholds if by_class["thresholds_by_class"] else next(iter(choice.thresholds.values())),
     }
-    write_json(out, found)
+    write_json(out, written)
 
 
 def _make_blend(
@@ -260,16 +243,15 @@ def _persons(groups: Path | None, truth: Path, ids: Sequence[str]) -> dict[str, 
     return {image: known[image] for image in ids}
 
 
-def _gain(gain: Comparison) -> str:
-    return f"{gain.gain:+.4f} (95 % interval {gain.low:+.4f} to {gain.high:+.4f}, {gain.groups} persons)"
+def _say(choice: Choice | BlendChoice, person: Mapping[str, str], *, blend: bool = False) -> None:
+    """What choosing gains on persons who had no part in it, and what is kept."""
+    from segkit.metrics import FEWEST_TO_KEEP, bootstrap
 
-
-def _say_held_out(
-    table: Any, ids: Sequence[str], classes: Sequence[str], person: Mapping[str, str], tuned: float
-) -> None:
-    import pandas as pd
-
-    from segkit.metrics import bootstrap
-
-    found = bootstrap(pd.DataFrame(table, index=list(ids), columns=list(classes)), person)
-    print(f"tuned {tuned:.4f}; held out {found.mean:.4f} (95 % interval {found.low:.4f} to {found.high:.4f})")
+    for what, gain in choice.gains.items():
+        interval = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}, {gain.groups} persons"
+        print(f"{what}: {gain.gain:+.4f} ({interval})")
+    found = bootstrap(choice.table, person)
+    print(f"tuned {choice.tuned:.4f}; held out {found.mean:.4f} (95 % interval {found.low:.4f} to {found.high:.4f})")
+    if found.groups < FEWEST_TO_KEEP:
+        print(f"{found.groups} persons: nothing is kept that fewer than {FEWEST_TO_KEEP} speak for")
+    print(f"kept: {OF_A_BLEND[choice.kept] if blend else choice.kept}")

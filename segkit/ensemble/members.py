@@ -10,14 +10,13 @@ import pandas as pd
 
 from segkit.ensemble.search import Scorer
 from segkit.files import nearest
-from segkit.metrics import Comparison, compare
+from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
 from segkit.thresholds import PerClass, person_folds
 
 if TYPE_CHECKING:
     from segkit.ensemble.space import BlendSpace
 
-FEWEST_PERSONS = 6
-"""With n persons, each as likely to lose as to gain, all gain once in 2 ** n times: below 6 that is more than 2.5 %."""
+FEWEST_PERSONS = FEWEST_TO_KEEP
 
 
 class Tried(NamedTuple):

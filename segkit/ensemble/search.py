@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from segkit.ensemble.blending import Weights, shares
+from segkit.ensemble.blending import Weights, normalised, shares
 from segkit.metrics import Comparison, compare
 from segkit.thresholds import SHRINKS, PerClass, person_folds
 
@@ -42,7 +42,13 @@ def shrunk(weights: Mapping[str, np.ndarray], shrink: float) -> dict[str, np.nda
     """
     if not 0.0 <= shrink <= 1.0:
         raise ValueError(f"shrink={shrink}: a number in [0, 1] is wanted")
-    return {cls: (1.0 - shrink) * np.asarray(w) / np.sum(w) + shrink / len(w) for cls, w in weights.items()}
+    out = {}
+    for cls, w in weights.items():
+        try:
+            out[cls] = (1.0 - shrink) * normalised(w, len(w)) + shrink / len(w)
+        except ValueError as error:
+            raise ValueError(f"class {cls}: {error}") from error
+    return out
 
 
 class Scorer:

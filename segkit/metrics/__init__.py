@@ -3,7 +3,9 @@
 Everything derives from the table image x class: its mean over images, then classes, is the score.
 """
 
-from segkit.metrics.gains import Comparison, Interval, bootstrap, compare, score
+from segkit.metrics.gains import FEWEST_TO_KEEP, Comparison, Interval, bootstrap, compare, score
 from segkit.metrics.table import Empty, MasksLike, dice_table
 
-__all__ = ["Comparison", "Empty", "Interval", "MasksLike", "bootstrap", "compare", "dice_table", "score"]
+__all__ = [
+    "FEWEST_TO_KEEP", "Comparison", "Empty", "Interval", "MasksLike", "bootstrap", "compare", "dice_table", "score",
+]  # fmt: skip

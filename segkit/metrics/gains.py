@@ -18,6 +18,11 @@ EXACT = 12
 """Up to so many persons every pattern of signs is counted: 2 ** 12."""
 
 
+FEWEST_TO_KEEP = 6
+"""Persons that a setting must be seen to gain on before it is kept: with n persons, each as likely to lose as to gain,
+all gain once in 2 ** n times. Below 6 that is more than 2.5 %, and an interval of so few is too narrow to tell."""
+
+
 class Interval(NamedTuple):
     """A mean with its interval (clustered by group), and how many groups and images stand behind it."""
 

@@ -9,15 +9,12 @@ import numpy as np
 import pandas as pd
 
 from segkit import grid
-from segkit.metrics import Comparison, compare
+from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
 from segkit.postprocess.pipeline import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks, as_masks
 from segkit.thresholds import person_folds
-
-FEWEST_PERSONS = 6
-"""With n persons, each as likely to lose as to gain, all gain once in 2 ** n times: below 6 that is more than 2.5 %."""
 
 Dice = Callable[[Pipeline, Sequence[str]], np.ndarray]
 
@@ -92,7 +89,7 @@ def gate(
     nothing = dict.fromkeys(store.classes, frozenset[int]())
     before = scores.table(nothing)
     everyone = range(len(ids))
-    if len({groups[i] for i in ids}) < FEWEST_PERSONS:
+    if len({groups[i] for i in ids}) < FEWEST_TO_KEEP:
         return Gated(base, scores.weigh(everyone, groups, level, keep=False), None, before, before)
     unseen = before.copy()
     for held, others in person_folds(ids, groups, k):

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from segkit.metrics import Comparison, compare
+from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
 from segkit.postprocess import STEPS, Gated, Pipeline, gate
 from segkit.studies.objectives import NO_STEP, postprocess_objective
 from segkit.thresholds import DiceCurves, PerClass, choose_shrink, nested, person_folds
 
 FEWEST_PERSONS = 3
-"""With fewer no choice can be checked on persons who had no part in it."""
+"""With fewer no choice can be checked on persons who had no part in it; nothing is kept below FEWEST_TO_KEEP."""
 
 ROUNDING = 1e-6
 """Curves are float32: a gain below this is none."""
@@ -53,17 +53,19 @@ def choose(
     candidates' steps each class is offered those that score best for it, and a gate keeps them where their gain is sure
     and no class falls. For each fold of persons all that is done on the others alone: that is `table`. Thresholds, then
     steps, are used only where the 95 % interval of what choosing them so gains on the persons held out, paired and
-    clustered by person, is above 0; no class keeps a step that falls there. With fewer than 3 persons nothing is used.
+    clustered by person, is above 0; no class keeps a step that falls there. With fewer than 6 persons nothing is used,
+    with fewer than 3 nothing is scored on others either.
     groups: {id: person}.
     """
     ids, classes = curves.ids, curves.classes
     plain = objective.table(Pipeline(), ids)
-    if len({groups[i] for i in ids}) < FEWEST_PERSONS:
+    persons = len({groups[i] for i in ids})
+    if persons < FEWEST_PERSONS:
         nothing, score = Pipeline(classes=classes), float(plain.mean())
         return Choice(nothing, "nothing", _frame(plain, curves), score, {"nothing": score}, {}, 1.0, None)
     thresholded = nested(curves, groups, k=k)
     gains = {"thresholds": _gain(curves.dice(0.5), thresholded.table, curves, groups)}
-    tuned = gains["thresholds"].low > ROUNDING
+    tuned = is_sure(gains["thresholds"], persons)
     name = "thresholds and steps" if tuned else "steps"
     before, after = np.empty_like(plain), np.empty_like(plain)
     for held, kept in person_folds(ids, groups, k):
@@ -84,11 +86,16 @@ def choose(
         ),
         name: (after, stepped),
     }
-    best = name if gains[name].low > ROUNDING and stepped.steps else "thresholds" if tuned else "nothing"
+    best = name if is_sure(gains[name], persons) and stepped.steps else "thresholds" if tuned else "nothing"
     table, pipeline = options[best]
     held_out = {option: float(scores.mean(dtype=np.float64)) for option, (scores, _) in options.items()}
     score = float(objective.table(pipeline, ids).mean())
     return Choice(pipeline, best, _frame(table, curves), score, held_out, gains, thresholded.shrink, gated)
+
+
+def is_sure(gain: Comparison, persons: int) -> bool:
+    """Whether a held-out gain is one that may change a setting."""
+    return persons >= FEWEST_TO_KEEP and gain.low > ROUNDING
 
 
 def _steps(
