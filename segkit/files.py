@@ -89,12 +89,26 @@ def digest(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message about a misspelt name.
+    """The end of an error message about a misspelt name: those it begins, then those it is like.
+
+    Case, punctuation and "+" for "plus" do not matter.
 
     >>> nearest("unett", ["unet", "fpn"])
     'did you mean unet? Known: fpn, unet'
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if not known:
+        return "there are none"
+    folded: dict[str, list[str]] = {}
+    for one in known:
+        folded.setdefault(_folded(one), []).append(one)
+    typed = _folded(name)
+    begun = sorted((key for key in folded if len(typed) > 2 and key.startswith(typed)), key=lambda key: (len(key), key))
+    like = difflib.get_close_matches(typed, folded, n=3, cutoff=0.5)
+    near = [one for key in dict.fromkeys([*begun, *like]) for one in folded[key]][:3]
     listed = f"Known: {', '.join(known)}" if len(known) <= 40 else f"{len(known)} names are known"
     return f"did you mean {' or '.join(near)}? {listed}" if near else listed
+
+
+def _folded(name: str) -> str:
+    return "".join(letter for letter in name.lower().replace("+", "plus") if letter.isalnum())

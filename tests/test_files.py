@@ -136,4 +136,14 @@ def test_a_hash_is_the_same_in_another_process():
 def test_near_names():
     assert files.nearest("Pisifrom", ["Pisiform", "Ulna"]) == "did you mean Pisiform? Known: Pisiform, Ulna"
     assert files.nearest("zzz", ["b", "a"]) == "Known: a, b"
+    assert files.nearest("zzz", []) == "there are none"
+
+
+def test_neighbours_are_found_by_their_beginnings_and_whatever_the_case():
+    assert files.nearest("U-Net++", ["unet", "unetplusplus"]).startswith("did you mean unetplusplus or unet?")
+    assert files.nearest("radius", ["Radius", "Ulna"]).startswith("did you mean Radius?")
+    assert files.nearest("hrnet", ["hrnetv2_ocr_w18", "hrnetv2_w18", "unet"]).startswith("did you mean hrnetv2_w18 or")
+    assert files.nearest("finger_1", ["Finger-1", "finger.1"]).startswith("did you mean Finger-1 or finger.1?")
+    assert files.nearest("요골2", ["요골", "척골"]).startswith("did you mean 요골?")
+    assert files.nearest("--", ["a"]) == "Known: a"
     assert files.nearest("n7", [f"name{k}" for k in range(99)]).endswith("99 names are known")

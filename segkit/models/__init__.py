@@ -15,6 +15,7 @@ from typing import Any
 from segkit.files import nearest
 from segkit.models import (
     attention_unet,
+    checks,
     deconvnet,
     deeplab,
     deeplabv3plus,
@@ -94,21 +95,12 @@ def create(
     ValueError: no network 'unett'; did you mean unet or ...
     """
     row = _row(name, encoder)
-    named = classes if isinstance(classes, int) else tuple(classes)
-    if isinstance(classes, str):
-        raise ValueError(f"classes={classes!r} is one string; pass a number or a sequence such as ({classes!r},)")
+    named = checks.classes(classes)
     count = named if isinstance(named, int) else len(named)
-    if count < 1 or (not isinstance(named, int) and len(set(named)) < count):
-        raise ValueError(f"classes must be a positive number or distinct names, got {classes!r}")
-    if in_channels < 1:
-        raise ValueError(f"in_channels must be at least 1, got {in_channels}; 1 is grey, 3 is RGB")
-    if not 0 < prior < 1:
-        raise ValueError(f"prior is a probability strictly between 0 and 1, got {prior}")
+    in_channels, prior = checks.in_channels(in_channels), checks.prior(prior)
     if encoder and not row.takes("encoder"):
         raise ValueError(f"{name} brings its own encoder, got encoder={encoder!r}; leave it out")
-    if unknown := [key for key in options if key not in row.defaults()]:
-        other = f"; with encoder='{row.on_encoder.encoder}', say, it has others" if row.on_encoder else ""
-        raise ValueError(f"{name} has no option {unknown[0]!r}; {nearest(unknown[0], row.defaults())}{other}")
+    checks.options(row, options, plain=NETWORKS[name])
     encoder = encoder or row.encoder
     settings = {"classes": count, "in_channels": in_channels, "prior": prior, **options}
     if row.takes("encoder"):
@@ -139,8 +131,8 @@ def create(
             freeze_unreached(model)
         except (AssertionError, RuntimeError) as error:
             raise ValueError(
-                f"{name} on {encoder} cannot run on {model.padded(1, 1)} px: {error}. Take an encoder of any size, "
-                f"or open this one's size in timm, as encoder_options={{'strict_img_size': False}} does for swin"
+                f"{name} on {encoder} cannot run on {model.padded(1, 1)} px: {str(error).rstrip('.')}. Take an encoder "
+                f"of any size, or open its size in timm, as encoder_options={{'strict_img_size': False}} does for swin"
             ) from error
     return model
 

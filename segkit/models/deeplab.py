@@ -7,7 +7,7 @@ The papers' dense CRF is post-processing and not part of the networks. Versions 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -16,18 +16,16 @@ from torch.nn import functional as F
 
 from segkit.models import vgg
 from segkit.models import weights as pretrained
-from segkit.models.layers import he_normal, widths
+from segkit.models.layers import he_normal, whole_numbers, widths
 from segkit.models.registry import Network
 from segkit.models.wrapper import set_prior
 
+RATES = (6, 12, 18, 24)
+RESNET101 = (3, 4, 23, 3)
+
 
 class Branches(nn.ModuleList):
-    """Parallel heads on the same maps whose scores are added. ValueError where there is none."""
-
-    def __init__(self, heads: Iterable[nn.Module]) -> None:
-        super().__init__(heads)
-        if not len(self):
-            raise ValueError("rates is empty, so there is no head; give one dilation for each, as (6, 12, 18, 24)")
+    """Parallel heads on the same maps whose scores are added."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([head(x) for head in self]).sum(0)
@@ -54,7 +52,7 @@ class DeepLabVGG(nn.Module):
                 nn.Conv2d(fc, fc, 1), nn.ReLU(inplace=True), nn.Dropout(dropout),
                 nn.Conv2d(fc, classes, 1),
             )
-            for rate in rates
+            for rate in whole_numbers("rates", rates, usual=RATES)
         )  # fmt: skip
         he_normal(self.heads)
         for score in (head.get_submodule("6") for head in self.heads):
@@ -73,8 +71,8 @@ def resnet(in_channels: int, blocks: Sequence[int]) -> nn.Sequential:
     """torchvision's ResNet of bottlenecks without its classifier; blocks: of each of the four stages."""
     from torchvision.models.resnet import Bottleneck, ResNet
 
-    if len(blocks) != 4:
-        raise ValueError(f"blocks={tuple(blocks)} but ResNet has four stages; ResNet-101 is (3, 4, 23, 3)")
+    if len(whole_numbers("blocks", blocks, usual=RESNET101)) != 4:
+        raise ValueError(f"blocks={tuple(blocks)} but ResNet has four stages; ResNet-101 is {RESNET101}")
     whole = ResNet(Bottleneck, list(blocks))
     parts = {key: part for key, part in whole.named_children() if key not in ("avgpool", "fc")}
     if in_channels != 3:
@@ -102,6 +100,7 @@ class DeepLabResNet(nn.Module):
                     conv.stride = (1, 1)
                     if conv.kernel_size == (3, 3):
                         conv.dilation = conv.padding = (dilation, dilation)
+        rates = whole_numbers("rates", rates, usual=RATES)
         self.heads = Branches(nn.Conv2d(2048, classes, 3, padding=rate, dilation=rate) for rate in rates)
         for head in self.heads:
             nn.init.normal_(head.get_parameter("weight"), std=0.01)
@@ -143,7 +142,7 @@ def deeplabv2_vgg16(
     weights: str | None,
     width: float = 1.0,
     dropout: float = 0.5,
-    rates: Sequence[int] = (6, 12, 18, 24),
+    rates: Sequence[int] = RATES,
 ) -> nn.Module:
     """ASPP-L on VGG16. width: times the paper's channels; rates: dilations of the parallel heads."""
     body = DeepLabVGG(in_channels, classes, rates=rates, averaged=False, width=width, dropout=dropout)
@@ -159,8 +158,8 @@ def deeplabv2_resnet101(
     in_channels: int,
     prior: float,
     weights: str | None,
-    rates: Sequence[int] = (6, 12, 18, 24),
-    blocks: Sequence[int] = (3, 4, 23, 3),
+    rates: Sequence[int] = RATES,
+    blocks: Sequence[int] = RESNET101,
     frozen_norm: bool = False,
 ) -> nn.Module:
     """ASPP on ResNet-101. blocks: of each stage; frozen_norm: as the authors train it, for pretrained weights only."""

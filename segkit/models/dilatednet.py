@@ -122,6 +122,8 @@ def with_context(
 
     Train the front end first: `save_weights(front.body, FILE)`, then `create("dilatednet_context", weights=FILE)`.
     """
+    if noise < 0:
+        raise ValueError(f"noise is a standard deviation, 0 or more, got {noise}")
     front = dilatednet_frontend(
         classes=classes, in_channels=in_channels, prior=prior, weights=weights, width=width, dropout=dropout
     )

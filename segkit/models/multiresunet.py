@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segkit.models.layers import he_normal
+from segkit.models.layers import he_normal, widths
 from segkit.models.registry import Network
 from segkit.models.unet import conv
 from segkit.models.wrapper import set_prior
@@ -76,7 +76,7 @@ class MultiResUNet(nn.Module):
 
     def __init__(self, in_channels: int, classes: int, *, width: float) -> None:
         super().__init__()
-        units = [max(4, round(unit * width)) for unit in (32, 64, 128, 256, 512)]
+        units = [max(4, unit) for unit in widths((32, 64, 128, 256, 512), width)]
         wide = [sum(split(unit)) for unit in units]
         ins = [in_channels, *wide]
         self.encoder = nn.ModuleList(MultiRes(ins[i], units[i]) for i in range(5))

@@ -49,6 +49,11 @@ def build(
         body = _build(name, settings, None)
     except (AssertionError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"{name} cannot be built with {settings}: {error}") from error
+    if name == "dpt" and 32 % (patch := int(body.encoder.output_stride)):
+        raise ValueError(
+            f"dpt regroups the patches of its encoder down to 1/32, and those of {encoder} are {patch} px; take an "
+            f"encoder of patch 16, as 'tu-vit_base_patch16_224'"
+        )
     if weights is not None:
         body = _pretrain(name, body, settings, weights)
     if name == "dpt":

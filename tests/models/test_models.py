@@ -1,7 +1,9 @@
 """The networks that libraries build, the wrapper around every network, and what `create` says to a mistake."""
 
 import socket
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from test_models_contract import ROWS
@@ -97,13 +99,36 @@ def test_deeplab_rates_and_segformer_width_are_the_papers():
     assert models.create("segformer", classes=1).body.segmentation_head[0].in_channels == 256
 
 
+DEEP, GATED = {"deep_supervision": True}, {"deep_supervision": True, "cgm": True}
+
+
 @pytest.mark.parametrize(
-    ("name", "options", "count"),
-    [("fcn_resnet50", {"aux": True}, 35_322_218), ("segformer", {"encoder": "mit_b2"}, 27_362_773)],
+    ("name", "options", "classes", "count"),
+    [
+        ("fcn_resnet50", {"aux": True}, 21, 35_322_218),
+        ("fcn_resnet50", {"aux": True}, 29, 35_328_378),
+        ("segformer", {"encoder": "mit_b2"}, 21, 27_362_773),
+        ("unet", {"norm": True}, 21, 31_038_933),
+        ("unet", {"norm": True}, 29, 31_039_453),
+        ("unet", {"in_channels": 1}, 2, 31_030_658),  # the paper's own
+        ("unet2015", {"in_channels": 1}, 2, 31_030_658),
+        ("unet", {"width": 0.5, "in_channels": 1}, 1, 7_759_521),  # in the repository of U-Net++'s authors
+        ("unetpp", {"width": 2, "norm": True}, 21, 36_177_940),
+        ("unetpp", {"width": 2, "norm": True}, 29, 36_180_020),
+        ("unet3plus", DEEP, 21, 27_404_457),
+        ("unet3plus", DEEP, 29, 27_570_385),
+        ("unet3plus", GATED, 21, 27_425_982),
+        ("unet3plus", GATED, 29, 27_600_110),
+        ("deeplabv3plus_dense", {"encoder": "resnet101"}, 21, 59_344_309),
+        ("deeplabv3plus_dense", {"encoder": "resnet101"}, 29, 59_346_365),
+    ],
 )
-def test_parameter_counts_of_options(name, options, count):
-    """Counted independently for 21 classes and RGB input."""
-    model = models.create(name, classes=21, in_channels=3, **options)
+def test_parameter_counts_of_options(name, options, classes, count, monkeypatch):
+    """Counted independently, for RGB where nothing else is said; on the meta device, as the contract's."""
+    monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
+    monkeypatch.setattr(models, "freeze_unreached", lambda model: None)
+    with torch.device("meta"):
+        model = models.create(name, classes=classes, **{"in_channels": 3} | options)
     assert sum(p.numel() for p in model.parameters()) == count
 
 
@@ -140,11 +165,41 @@ def test_parameter_counts_of_options(name, options, count):
         ({"name": "deeplabv3plus_dense", "output_stride": 32}, "16 or 8"),
         ({"name": "unet", "encoder": "tu-resnet18", "weights": "a1_in1k"}, "tu-NAME.SET"),
         ({"name": "fcn_resnet50", "weights": "cocoo"}, "did you mean coco"),
+        ({"name": "U-Net++"}, "did you mean unetplusplus"),
+        ({"name": "hrnet"}, "did you mean hrnetv2_w18"),
+        ({"name": "hrnetv2_w18", "width": 1}, "no option 'width'; there are none"),
+        ({"name": "unetpp", "encoder": "resnet18", "deep_supervision": True}, "an option of unetpp without an encoder"),
+        ({"name": "unetpp", "encoder": "resnet18", "levels": 2}, "levels is an option of unetpp without an encoder"),
+        ({"name": "dpt", "encoder": "tu-vit_small_patch14_dinov2"}, "are 14 px; take an encoder of patch 16"),
+        ({"name": "unet", "classes": 2.0}, "positive whole number or distinct names, got 2.0"),
+        ({"name": "unet", "classes": True}, "got True"),
+        ({"name": "unet", "classes": None}, "got None"),
+        ({"name": "unet", "classes": ("a", 1)}, "distinct names"),
+        ({"name": "unet", "in_channels": 1.5}, "whole number of at least 1, got 1.5"),
+        ({"name": "unet", "in_channels": True}, "got True"),
+        ({"name": "unet", "prior": "a"}, "strictly between 0 and 1, got 'a'"),
+        ({"name": "unet", "prior": float("nan")}, "got nan"),
+        ({"name": "unet", "width": "0.5"}, "width of unet is a number, as 1.0, got '0.5'"),
+        ({"name": "unet", "width": float("inf")}, "got inf"),
+        ({"name": "unet", "width": True}, "got True"),
+        ({"name": "unetpp", "deep_supervision": "no"}, "True or False, got 'no'"),
+        ({"name": "unetpp", "levels": 2.0}, "a whole number, as 4, got 2.0"),
+        ({"name": "dilatednet_basic", "width": 0.1, "noise": -1.0}, "0 or more, got -1.0"),
+        ({"name": "multiresunet", "width": 0}, "width multiplies"),
+        ({"name": "multiresunet", "width": -1}, "width multiplies"),
     ],
 )
 def test_a_mistake_is_named_with_its_neighbours(arguments, says):
     with pytest.raises(ValueError, match=says):
         models.create(**({"classes": 1} | arguments))
+
+
+def test_whole_numbers_and_numbers_of_numpy_are_numbers():
+    options = {"classes": np.int64(2), "in_channels": np.int32(3), "prior": np.float32(0.5), "width": np.float32(0.25)}
+    model = models.create("unetpp", levels=np.int64(1), **options)
+    assert (model.classes, model.in_channels) == (2, 3)
+    assert type(model.classes) is int
+    assert models.create("unetpp", classes=iter("ab"), width=1).classes == ("a", "b")
 
 
 def test_extra_outputs_come_out_in_training_and_at_full_size():

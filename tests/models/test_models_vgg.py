@@ -327,7 +327,17 @@ def test_branches_are_summed():
     torch.testing.assert_close(branches(x), F.conv2d(x, weight, sum(branch.bias for branch in branches)))
 
 
-@pytest.mark.parametrize(("options", "says"), [({"rates": ()}, "rates is empty"), ({"blocks": (3, 4)}, "four stages")])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"rates": ()}, r"rates=\(\) but whole numbers"),
+        ({"rates": (6, 0)}, "at least 1"),
+        ({"rates": 6}, "rates=6 but"),
+        ({"rates": (6.0,)}, "rates="),
+        ({"blocks": (3, 4)}, "four stages"),
+        ({"blocks": (1, 0, 1, 1)}, "blocks=.* at least 1"),
+    ],
+)
 def test_a_deeplab_that_cannot_be_is_named(options, says):
     with pytest.raises(ValueError, match=says):
         models.create("deeplabv2_resnet101", classes=1, **options)
