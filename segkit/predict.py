@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ def predict(
     store: PredictionStore,
     *,
     views: str | Sequence[str] = "none",
+    merge: str | float = "mean",
+    weights: Mapping[str, float] | None = None,
     class_swaps: Sequence[tuple[str, str]] = (),
     window: tuple[int, int] | None = None,
     overlap: float = 0.5,
@@ -59,9 +61,14 @@ def predict(
         raise ValueError(f"precision={precision!r}; one of {', '.join(AUTOCAST)} is wanted")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     models = [models] if isinstance(models, nn.Module) else list(models)
-    looks = [
+    looks: list[Any] = [
         whole(
-            TTA(m.to(where).eval(), views, class_swaps=class_swaps, classes=store.classes), window, overlap, batch_size
+            looking(
+                m.to(where).eval(), views, merge=merge, weights=weights, class_swaps=class_swaps, classes=store.classes
+            ),
+            window,
+            overlap,
+            batch_size,
         )
         for m in models
     ]
@@ -148,7 +155,30 @@ class DiceValidator:
         ]
 
 
-def whole(model: nn.Module, window: tuple[int, int] | None, overlap: float, batch_size: int) -> nn.Module:
+def looking(
+    model: nn.Module,
+    views: str | Sequence[str],
+    *,
+    merge: str | float = "mean",
+    weights: Mapping[str, float] | None = None,
+    class_swaps: Sequence[tuple[str, str]] = (),
+    classes: Sequence[str] | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """A network of logits that looks several times, and gives logits.
+
+    merge: "mean" or "max" of the views' logits; "gmean" or an exponent (1 for the plain mean) of their probabilities,
+    whose logit comes out, at most +-13.8. The rest: see TTA.
+    """
+    settings: dict[str, Any] = {"class_swaps": class_swaps, "classes": classes, "weights": weights}
+    if merge in ("mean", "max"):
+        return TTA(model, views, merge, **settings)
+    looks = TTA(lambda image: model(image).float().sigmoid(), views, merge, "probs", **settings)
+    return lambda image: looks(image).logit(eps=1e-6)
+
+
+def whole(
+    model: Callable[[Tensor], Tensor], window: tuple[int, int] | None, overlap: float, batch_size: int
+) -> Callable[[Tensor], Tensor]:
     """`model` for whole images: as it is, or looking through a window."""
     return model if window is None else Sliding(model, window, overlap=overlap, batch_size=batch_size)
 

@@ -62,6 +62,25 @@ def test_views_are_merged_with_their_classes_swapped_back(items, store):
     close(store[items[0].id], (by_hand(model, items[0]) + mirrored[[1, 0, 2], :, ::-1]) / 2)
 
 
+@pytest.mark.parametrize(("merge", "power"), [("mean", None), ("gmean", 0), (1.0, 1), (3.0, 3), ("max", np.inf)])
+def test_views_are_merged_as_asked(items, store, merge, power):
+    """Two views, the second counting three times: power means of probabilities, the mean of logits."""
+    model, weights = network(), None if merge == "max" else {"hflip": 3.0}
+    predict(model, items[:1], store, views="hflip", merge=merge, weights=weights, progress=False, device="cpu")
+    image = normalise(torch.from_numpy(grid.resize_image(annotations.read_image(items[0].image), SIZE))[None, None])
+    with torch.no_grad():
+        logits = torch.stack([model.eval()(image)[0], model(image.flip(-1))[0].flip(-1)]).double()
+    share = torch.tensor([0.25, 0.75], dtype=torch.float64).view(2, 1, 1, 1)
+    probs = logits.sigmoid()
+    if power is None:
+        expected = (logits * share).sum(0)
+    elif power == 0:
+        expected = (probs.log() * share).sum(0).exp().logit()
+    else:
+        expected = logits.amax(0) if power == np.inf else (probs**power * share).sum(0).pow(1 / power).logit()
+    close(store[items[0].id], expected.numpy())
+
+
 def test_only_what_is_missing_is_predicted(items, store):
     model = network()
     assert predict(model, items[1:3], store, progress=False, device="cpu") == 2

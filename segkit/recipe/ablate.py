@@ -13,6 +13,7 @@ from segkit.files import replacing, write_atomic, write_json
 from segkit.recipe import variant
 from segkit.recipe.ablations import ABLATIONS, Variant, variants
 from segkit.recipe.line import Line
+from segkit.recipe.predict import looks
 from segkit.recipe.train import deciding
 from segkit.recipe.variant import Scored
 
@@ -86,7 +87,7 @@ def _present(line: Line, table: pd.DataFrame) -> pd.DataFrame:
 def show(line: Line, name: str, records: list[dict[str, Any]]) -> None:
     """Write the three files and print the table."""
     config, place = line.config, line.folder / "ablate" / name
-    settings = {**deciding(config), "views": config.views, "seeds": config.seeds, "folds": config.folds}
+    settings = {**deciding(config), "views": looks(config), "seeds": config.seeds, "folds": config.folds}
     write_json(Path(f"{place}.json"), {"ablation": name, "settings": settings, "rows": records})
     flat = [{**r, "seed_gains": " ".join(f"{g:.6f}" for g in r.get("seed_gains", ()))} for r in records]
     with replacing(f"{place}.csv") as part:

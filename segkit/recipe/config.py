@@ -12,12 +12,14 @@ import yaml
 
 from segkit.files import nearest
 
-Stage = Literal["audit", "train", "predict", "tune", "submit", "report", "tune-loss", "ablate", "pseudo", "ensemble"]
+Stage = Literal[
+    "audit", "train", "predict", "tune", "submit", "report", "tune-loss", "ablate", "pseudo", "ensemble", "views"
+]
 STAGES: tuple[Stage, ...] = ("audit", "train", "predict", "tune", "submit", "report")
-ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate", "pseudo", "ensemble")
+ASIDE: tuple[Stage, ...] = ("tune-loss", "ablate", "pseudo", "ensemble", "views")
 """Stages beside the line: only where they are named."""
-ORDER: tuple[Stage, ...] = (*STAGES[:3], "ensemble", *STAGES[3:], "tune-loss", "ablate", "pseudo")
-"""As they run where several are named: it is the blend that is tuned."""
+ORDER: tuple[Stage, ...] = (*STAGES[:2], "views", "predict", "ensemble", *STAGES[3:], "tune-loss", "ablate", "pseudo")
+"""As they run where several are named: predict takes the views that were kept, and it is the blend that is tuned."""
 Preset = Literal["demo", "baseline", "strong"]
 
 
@@ -126,7 +128,12 @@ class Config:
     """Epochs from one full-resolution validation to the next; the last one always is."""
 
     views: str = "none"
-    """Test-time views: none, hflip, d4, or a list such as "hflip, scale(1.25)" (see segkit.tta)."""
+    """Test-time views: none, hflip, d4, or a list such as "hflip, scale(1.25)" (see segkit.tta); stage views: those to
+    choose among."""
+    tta_merge: str = "mean"
+    """Of --views: mean or max of their logits, gmean or an exponent (1: the plain mean) of their probabilities."""
+    tta_weights: str = ""
+    """What each of --views counts, 1 where nothing is said, as YAML: "{hflip: 2, '*': 1}"; identity is the image."""
     overlap: float = 0.5
     """With --crop: the share of a window that neighbours see too, in prediction."""
     predict_batch: int = 4

@@ -186,7 +186,7 @@ class _Teacher:
         """The test images by these networks."""
         weights = [(self.folder / f"fold{f}" / "model.safetensors").stat() for f in folds]
         config = self.line.config
-        made = [str(self.folder.resolve()), folds, [(w.st_size, w.st_mtime_ns) for w in weights], config.views,
+        made = [str(self.folder.resolve()), folds, [(w.st_size, w.st_mtime_ns) for w in weights], predict.looks(config),
                 config.size, config.crop, config.overlap, [item.id for item in line.test_items]]  # fmt: skip
         store = _test_store(line, line.folder / "pseudo" / "teachers" / f"{digest(made)}.zarr", config.size)
         predict.fill(self.line, folds, line.test_items, store)

@@ -131,12 +131,12 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
     from segkit.data import SegmentationData
     from segkit.mixing import Mixed
     from segkit.predict import DiceValidator
+    from segkit.recipe.predict import merging
     from segkit.recipe.pseudo import with_pseudo
     from segkit.train import TensorBoard, fit
-    from segkit.tta import as_views
 
     config, size = line.config, (line.config.size, line.config.size)
-    as_views(config.views)  # a misspelt one is better known now than after the training
+    merging(config)  # misspelt views are better known now than after the training
     torch.manual_seed(config.seed)
     model = create_model(config, line.classes, weights=config.weights)
     train, held_out = line.items_of(fold, held_out=False), line.items_of(fold, held_out=True)

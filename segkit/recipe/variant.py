@@ -18,7 +18,7 @@ from segkit.recipe import audit, train, tune
 from segkit.recipe.config import replace
 from segkit.recipe.folder import RunFolder
 from segkit.recipe.line import Line
-from segkit.recipe.predict import filled
+from segkit.recipe.predict import filled, looks
 from segkit.thresholds import curves, nested
 
 How = Literal["plain", "thresholds", "tune"]
@@ -83,7 +83,7 @@ def scored(line: Line, how: How = "plain", *, quiet: bool = True) -> Scored:
         line.console = Console(quiet=True)
     key = {
         "weights": [line.folder.key(f"train.fold{fold}") for fold in line.folds],
-        "views": line.config.views,
+        "views": looks(line.config),
         "window": line.config.crop and [line.config.crop, line.config.overlap],
         "how": [how, line.config.trials if how == "tune" else None],
     }
