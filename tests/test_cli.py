@@ -8,8 +8,6 @@ import pytest
 
 from segkit import grid, submission
 from segkit.cli import COMMANDS, main
-from segkit.ensemble import blended
-from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 
 
@@ -289,63 +287,26 @@ def test_help_names_every_command(capsys):
     assert [name for name in COMMANDS if name not in out] == []
 
 
-@pytest.fixture
-def stores(tmp_path):
-    """Two stores of two images and classes, of random logits."""
-    out = []
-    for number in range(2):
-        store = PredictionStore.create(
-            tmp_path / f"{number}.zarr", ids=["b.png", "a.png"], classes=["x", "y"],
-            sizes={"a.png": (20, 30), "b.png": (16, 16)}, grid=(8, 8),
-        )  # fmt: skip
-        for image in store.ids:
-            store[image] = np.random.default_rng(number).normal(0, 2, (2, 8, 8))
-        out.append(store)
-    return out
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("5", 'weights.json: {"CLASS": [numbers], "*": [numbers]} is wanted, got 5'),
+        ('{"x": 1, "*": [1, 1]}', "weights.json, class x: a list of numbers is wanted, got 1"),
+        ('{"x": ["a", 1], "*": [1, 1]}', "weights.json, class x: a list of numbers is wanted, got ['a', 1]"),
+        ('{"*": [1]}', "2 submissions want as many weights >= 0, not all 0; got [1] for class x"),
+    ],
+)
+def test_class_weights_that_are_none(files, tmp_path, capsys, content, message):
+    (tmp_path / "weights.json").write_text(content)
+    asked = ("-o", tmp_path / "o", "--class-weights", tmp_path / "weights.json")
+    code, _, err = call(capsys, "vote", files["good"], files["good"], *asked)
+    assert (code, message in err) == (2, True)
 
 
-def test_submit_writes_what_the_pipeline_makes_of_a_store(stores, tmp_path, capsys):
-    out = tmp_path / "out.csv"
-    steps = [("remove_small", {"min_area": 5})]
-    for settings, pipeline in ((None, Pipeline()), ("post.json", Pipeline(steps, thresholds={"x": 0.3, "*": 0.6}))):
-        asked = []
-        if settings:
-            pipeline.save(tmp_path / settings)
-            asked = ["--settings", tmp_path / settings]
-        code, printed, _ = call(capsys, "submit", stores[0].path, "-o", out, *asked)
-        assert (code, printed) == (0, f"{out}: 4 rows, 2 images, 2 classes, 0 empty\n")
-        written = submission.read(out)
-        assert list(written.rows) == [("b.png", "x"), ("b.png", "y"), ("a.png", "x"), ("a.png", "y")]
-        for image, cls in written.rows:
-            mask = pipeline.mask(stores[0].plane(image, cls), stores[0].sizes[image], cls)
-            assert written[image][cls] == mask
-
-
-def test_submit_writes_the_masks_of_a_blend(stores, tmp_path, capsys):
-    out, settings = tmp_path / "out.csv", {"weights": [3, 1], "thresholds": {"x": 0.4, "y": 0.5}, "domain": "probs"}
-    (tmp_path / "blend.json").write_text(json.dumps({"stores": ["one", "two"], **settings}))
-    paths = [store.path for store in stores]
-    assert call(capsys, "submit", *paths, "-o", out, "--settings", tmp_path / "blend.json")[0] == 0
-    wanted = blended(stores, [3, 1], {"x": 0.4, "y": 0.5}, domain="probs")
-    assert all(submission.read(out)[i][c] == wanted[i][c] for i, c in wanted.rows)
-    assert call(capsys, "submit", *paths, "-o", out)[0] == 0
-    assert all(submission.read(out)[i][c] == blended(stores)[i][c] for i, c in wanted.rows)
-
-
-def test_submit_refuses_settings_of_another_kind(stores, tmp_path, capsys):
-    Pipeline().save(tmp_path / "post.json")
-    (tmp_path / "blend.json").write_text(json.dumps({"weights": [1, 2, 3], "thresholds": 0.5}))
-    paths = [store.path for store in stores]
-    for given, settings, message in (
-        (paths, "post.json", "post.json has no weights and thresholds of a blend"),
-        (paths, "blend.json", "blend.json: 2 stores want as many weights"),
-        (paths[:1], "blend.json", "blend.json is not a saved Pipeline"),
-    ):
-        code, _, err = call(capsys, "submit", *given, "-o", tmp_path / "o.csv", "--settings", tmp_path / settings)
-        assert code == 2
-        assert message in err
-        assert not (tmp_path / "o.csv").exists()
-    Pipeline(thresholds={"z": 0.4, "*": 0.5}).save(tmp_path / "post.json")
-    code, _, err = call(capsys, "submit", paths[0], "-o", tmp_path / "o.csv", "--settings", tmp_path / "post.json")
-    assert code == 2
-    assert "z" in err
+def test_groups_that_contradict_themselves_are_not_believed(files, tmp_path, capsys):
+    (tmp_path / "p.csv").write_text("id,person\na.png,p\nb.png,q\na.png,q\n")
+    code, _, err = call(capsys, "score", files["good"], files["good"], "--groups", tmp_path / "p.csv")
+    assert (code, "p.csv, line 4, image a.png: q, but p further up" in err) == (2, True)
+    (tmp_path / "s.csv").write_text("id,pose\na.png,up\nb.png,\n")
+    code, _, err = call(capsys, "score", files["good"], files["good"], "--strata", tmp_path / "s.csv")
+    assert (code, "s.csv, line 3, image b.png: pose is blank" in err) == (2, True)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from segkit import ensemble, grid, submission
+from segkit.ensemble import vote
+from segkit.ensemble.blending import shares
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.submission import Masks
@@ -229,3 +231,12 @@ def test_missing_rows_are_empty_where_that_is_asked_for(tmp_path):
     assert rows == [("a", "x", "1 6"), ("b", "x", "1 2")]
     with pytest.raises(ValueError, match="error or empty"):
         list(ensemble.vote([one, two], missing="skip"))
+
+
+@pytest.mark.parametrize("weights", [[1, "a"], ["b", 1], [None, 1], [{}, 1], {"x": 1, "*": [1, 1]}])
+def test_weights_that_are_no_numbers(tmp_path, weights):
+    path = submission.write(tmp_path / "s.csv", [("a", "x", "1 2"), ("a", "y", "")])
+    with pytest.raises(ValueError, match=r"2 submissions want as many weights .* for class "):
+        list(vote([path, path], weights=weights))
+    with pytest.raises(ValueError, match="2 stores want as many weights >= 0"):
+        shares(weights, ("x", "y"), 2)

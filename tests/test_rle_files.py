@@ -197,5 +197,5 @@ def test_sizes_of_a_csv(tmp_path):
 def test_sizes_that_are_none(tmp_path, text):
     path = tmp_path / "sizes.csv"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"sizes\.csv: "):
+    with pytest.raises(ValueError, match=r"sizes\.csv"):
         read_sizes(path)

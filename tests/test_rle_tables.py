@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from segkit.rle.tables import Table, plain_text
+from segkit.rle.tables import Table, by_image, plain_text
 
 CELLS = st.text(st.sampled_from('ab1 ,"\n\ré'), max_size=6)
 
@@ -84,3 +84,30 @@ def test_a_pipe_cannot_be_read_twice():
 
 def test_nan_is_an_empty_mask_and_nothing_else_is():
     assert [plain_text(cell) for cell in ("nan", " NaN ", "", "nano", " 1 2 ")] == ["", "", "", "nano", "1 2"]
+
+
+def persons_of(folder, text):
+    (folder / "p.csv").write_text(text)
+    return by_image(folder / "p.csv", ["person"])
+
+
+def test_cells_of_each_image(tmp_path):
+    assert persons_of(tmp_path, "fold,id,person\n0,a,p 1\n1,b, q\n0,a,p 1\n") == {"a": ["p 1"], "b": ["q"]}
+    assert persons_of(tmp_path, "image_name,person\na,p\n") == {"a": ["p"]}
+    assert by_image(tmp_path / "p.csv", None) == {"a": ["p"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,person\na,\n", r"p.csv, line 2, image a: person is blank"),
+        ("id,person\na,p\n ,q\n", r"p.csv, line 3, image \(none\): id is blank"),
+        ("id,person\na,p\nb\n", r"p.csv, line 3: 1 cells, 2 are wanted"),
+        ("id,person\na,p\na,q\n", r"p.csv, line 3, image a: q, but p further up"),
+        ("id,who\na,p\n", r"p.csv: columns id \(or image_name\) and person are wanted, got \['id', 'who'\]"),
+        ("", r"p.csv: columns id \(or image_name\) and person are wanted"),
+    ],
+)
+def test_a_file_of_persons_that_is_not_whole(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        persons_of(tmp_path, text)

@@ -1,6 +1,7 @@
 """Submission files: round trips, other orders, dirty cells, and every way of being wrong with its line."""
 
 import csv as csv_module
+import re
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -308,3 +309,20 @@ def test_a_file_exists_only_when_its_last_row_is_written(tmp_path):
 def test_a_row_that_holds_no_mask_is_named(tmp_path, mask):
     with pytest.raises(ValueError, match="image a, class x: RLE text or Runs are wanted"):
         submission.write(tmp_path / "s.csv", [("a", "x", mask)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("", "it has no row"),
+        ("a,x,01 3\n", "line 2, image a, class x: '01' decodes, but no encoder writes 1 so"),
+        ("a,x,+1 3\n", "line 2, image a, class x: '+1' decodes, but no encoder writes 1 so"),
+        ("a,x,1 3 4 1\n", "line 2, image a, class x: touching runs"),
+        ("a,x,9 2\n", "line 2, image a, class x: token 1 of the RLE text: the run '9 2' ends past the 9 pixels"),
+    ],
+)
+def test_what_a_submission_does_not_hold(tmp_path, rows, problem):
+    path = tmp_path / "s.csv"
+    path.write_text(f"image_name,class,rle\n{rows}")
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        submission.validate(path, sizes=(3, 3))

@@ -18,16 +18,16 @@ from segkit.cli.ensembles import blend, vote
 from segkit.cli.networks import models
 from segkit.cli.scores import compare, score
 from segkit.cli.study import study
-from segkit.cli.submissions import diff, submit, validate
+from segkit.cli.submissions import diff, flags, submit, validate
 
 __all__ = [
-    "RLEFormat", "audit", "blend", "compare", "diff", "eda", "import_", "main", "models", "rle", "score", "study",
-    "submit", "validate", "vote",
+    "RLEFormat", "audit", "blend", "compare", "diff", "eda", "flags", "import_", "main", "models", "rle", "score",
+    "study", "submit", "validate", "vote",
 ]  # fmt: skip
 
 COMMANDS: dict[str, Any] = {
     command.__name__.rstrip("_"): command
-    for command in (audit, eda, score, compare, vote, blend, study, submit, import_, validate, diff, rle, models)
+    for command in (audit, eda, score, compare, vote, blend, study, submit, import_, validate, diff, flags, rle, models)
 }
 
 

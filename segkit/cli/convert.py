@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from segkit.cli.shared import class_names, shape_of
+from segkit.cli.shared import class_names, shape_of, sizes_of
 
 RLEFormat = Literal["kaggle-rows-1", "kaggle-rows-0", "kaggle-columns-1", "kaggle-columns-0", "coco", "coco-list"]
 
@@ -106,15 +106,13 @@ def rle(
     """
     from segkit.rle import files
 
-    if size is not None and sizes is not None:
-        raise ValueError("either --size or --sizes says how large the images are, not both")
     print(
         files.convert_file(
             path,
             out,
             source=source,
             target=target,
-            sizes=files.read_sizes(sizes) if sizes else size,
+            sizes=sizes_of(size, sizes),
             columns=columns,
             repair=repair,
             note=partial(print, file=sys.stderr),

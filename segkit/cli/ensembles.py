@@ -66,4 +66,13 @@ def _share(weights: tuple[float, ...], class_weights: Path | None) -> Any:
 
     if weights and class_weights is not None:
         raise ValueError("--weights and --class-weights both say what weighs how much; give one")
-    return read_json(class_weights) if class_weights is not None else weights or None
+    if class_weights is None:
+        return weights or None
+    found = read_json(class_weights)
+    if not isinstance(found, dict):
+        raise ValueError(f'{class_weights}: {{"CLASS": [numbers], "*": [numbers]}} is wanted, got {found!r}')
+    for cls, numbers in found.items():
+        listed = isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers)
+        if not listed:
+            raise ValueError(f"{class_weights}, class {cls}: a list of numbers is wanted, got {numbers!r}")
+    return found

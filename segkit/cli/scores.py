@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from segkit.cli.shared import persons
+from segkit.rle.tables import by_image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,14 +109,7 @@ def compare(
 
 def read_column(path: Path) -> dict[str, str]:
     """{image: value} of a CSV of two columns. ValueError names the file and what it has."""
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        rows = list(csv.DictReader(handle))
-    found = list(rows[0]) if rows else []
-    key = next((name for name in ("id", "image_name") if name in found), None)
-    values = [name for name in found if name != key]
-    if key is None or len(values) != 1:
-        raise ValueError(f"{path}: a column id (or image_name) and one more are wanted, got {found}")
-    return {row[key]: row[values[0]] for row in rows}
+    return {image: cells[0] for image, cells in by_image(path, None).items()}
 
 
 def read_mix(text: str) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from segkit.rle.files import read_sizes
+from segkit.rle.tables import by_image
 
 if TYPE_CHECKING:
     from segkit.predictions import PredictionStore
@@ -26,10 +28,11 @@ def shape_of(store: PredictionStore) -> str:
 
 def persons(path: Path) -> dict[str, str]:
     """{image: person} of a CSV with the columns id (or image_name) and person; ValueError for others."""
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        rows = list(csv.DictReader(handle))
-    key = next((name for name in ("id", "image_name") if rows and name in rows[0]), None)
-    if key is None or "person" not in rows[0]:
-        found = list(rows[0]) if rows else []
-        raise ValueError(f"{path}: columns id (or image_name) and person are wanted, got {found}")
-    return {row[key]: row["person"] for row in rows}
+    return {image: cells[0] for image, cells in by_image(path, ["person"]).items()}
+
+
+def sizes_of(size: tuple[int, int] | None, sizes: Path | None) -> Any:
+    """What --size or --sizes says: one (H, W) for all, {image: (H, W)}, or None."""
+    if size is not None and sizes is not None:
+        raise ValueError("either --size or --sizes says how large the images are, not both")
+    return read_sizes(sizes) if sizes else size

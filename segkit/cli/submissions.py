@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from segkit.cli.shared import sizes_of
+
 if TYPE_CHECKING:
     from segkit.predictions import PredictionStore
-    from segkit.submission import Summary
+    from segkit.submission import Masks, Summary
 
 
 def submit(
@@ -52,25 +56,109 @@ def _of_several(stores: Sequence[PredictionStore], settings: Path | None) -> Ite
     known = {"stores", "domain", "weights", "thresholds"}
     if not isinstance(found, dict) or (settings is not None and not {"weights", "thresholds"} <= set(found) <= known):
         raise ValueError(f"{settings} has no weights and thresholds of a blend; `segkit study` of several stores does")
+    if not isinstance(names := found.get("stores", []), list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{settings}: stores is a list of paths, got {names!r}")
+    if names:
+        _same_order(stores, [Path(name) for name in names], settings)
     try:
         masks = blended(stores, **{key: value for key, value in found.items() if key != "stores"})
     except ValueError as error:
+        if settings is None:
+            raise
         raise ValueError(f"{settings}: {error}") from error
     return ((image, cls, masks[image][cls].text()) for image in masks.ids for cls in masks.classes)
 
 
-def validate(submission: tyro.conf.Positional[Path], like: Path | None = None) -> int:
-    """Is a submission whole? Columns, rows, order, duplicates, RLE.
+def _same_order(stores: Sequence[PredictionStore], wanted: Sequence[Path], settings: Path | None) -> None:
+    """ValueError where the stores are a study's in another order, a word on stderr where they cannot be told apart.
+
+    They go by the names of their files, or of their folders (a/oof.zarr, b/oof.zarr became a/test.zarr, b/test.zarr).
+    """
+    given = [store.path for store in stores]
+    for called in (lambda path: path.stem, lambda path: path.absolute().parent.name):
+        names, asked = [called(path) for path in given], [called(path) for path in wanted]
+        if len(set(asked)) == len(asked) and sorted(names) == sorted(asked):
+            if names != asked:
+                raise ValueError(f"{settings} weighs {', '.join(asked)} in this order, got {', '.join(names)}")
+            return
+    stood = ", ".join(map(str, wanted))
+    print(f"{settings} weighs {stood}; {', '.join(map(str, given))} are taken for them, in this order", file=sys.stderr)
+
+
+def validate(
+    submission: tyro.conf.Positional[Path],
+    like: Path | None = None,
+    size: tuple[int, int] | None = None,
+    sizes: Path | None = None,
+) -> int:
+    """Is a submission whole? Columns, rows, order, duplicates, RLE; with sizes also that no run ends past its image.
 
     Args:
         submission: CSV: image_name,class,rle.
         like: A sample submission whose rows and columns are wanted.
+        size: Height and width of every image.
+        sizes: CSV with the columns image_name (or id), height and width instead.
     """
     from segkit.submission import validate as check
 
-    found = check(submission, like=like)
+    found = check(submission, like=like, sizes=sizes_of(size, sizes))
     print(", ".join(f"{value} {name}" for name, value in found.items()))
     return 0
+
+
+def flags(
+    submission: tyro.conf.Positional[Path],
+    truth: tyro.conf.Positional[Path],
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    size: tuple[int, int] | None = None,
+    sizes: Path | None = None,
+    reach: float = 3.0,
+) -> int:
+    """Which masks are of another area or place than the truth of other images makes one expect? Nothing is changed.
+
+    Args:
+        submission: CSV: image_name,class,rle.
+        truth: How masks should be, usually of the training images: a CSV like it, or a folder in the competition's
+            layout, whose images' sizes are then known.
+        out: CSV to write as well: image, class, kind, value, low, high.
+        size: Height and width of every image.
+        sizes: CSV with the columns image_name (or id), height and width instead.
+        reach: Distances between the truth's quartiles beyond them that are still expected.
+    """
+    from segkit.annotations import Truth
+    from segkit.files import replacing
+    from segkit.postprocess import Flag
+    from segkit.postprocess import flags as look
+
+    known = sizes_of(size, sizes)
+    reference = Truth.open(truth) if truth.is_dir() else _read(truth, known)
+    masks = _read(submission, known or ({**reference.sizes, **_test_sizes(truth)} if truth.is_dir() else None))
+    found = look(masks, reference, reach=reach)
+    for flag in found:
+        print(flag)
+    if out is not None:
+        with replacing(out) as part, part.open("w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle, lineterminator="\n").writerows([("image", "class", *Flag._fields[2:]), *found])
+    images = len({flag.image for flag in found})
+    print(f"{len(found)} findings in {images} of {len(masks)} images")
+    return 0
+
+
+def _read(path: Path, sizes: Any) -> Masks:
+    """A submission whose sizes are {image: (H, W)}, one (H, W) for all, or unknown."""
+    from segkit import submission
+
+    known = dict.fromkeys(submission.read(path).ids, sizes) if isinstance(sizes, tuple) else sizes
+    return submission.read(path, sizes=known)
+
+
+def _test_sizes(data: Path) -> dict[str, tuple[int, int]]:
+    """Of the test images of a folder, where it has some."""
+    from segkit.annotations import index
+    from segkit.annotations.images import image_size
+
+    there = (data / "test" / "DCM").is_dir()
+    return {item.id: image_size(item.image) for item in index(data, "test")} if there else {}
 
 
 def diff(a: tyro.conf.Positional[Path], b: tyro.conf.Positional[Path], top: int = 20) -> int:

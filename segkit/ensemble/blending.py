@@ -142,7 +142,10 @@ def weighted_sum(values: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray)
 
 def normalised(weights: Any, count: int) -> np.ndarray:
     """(count,) float64 weights that add up to 1; equal ones for None. ValueError for what cannot be that."""
-    share = np.full(count, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
+    try:
+        share = np.full(count, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        share = np.zeros(0)
     if share.shape != (count,) or not (share >= 0).all() or not 0 < share.sum() < np.inf:
         raise ValueError(f"{count} stores want as many weights >= 0, not all 0; got {weights}")
     return share / share.sum()

@@ -80,7 +80,10 @@ def _lacks(name: str, other: str, rows: set[tuple[str, str]]) -> None:
 
 def _shares(weights: Sequence[float] | None, count: int, cls: str) -> list[float]:
     """`count` weights of a class; equal ones for None."""
-    share = [1.0] * count if weights is None else [float(w) for w in weights]
+    try:
+        share = [1.0] * count if weights is None else [float(w) for w in weights]
+    except (TypeError, ValueError):
+        share = []
     if len(share) != count or not min(share) >= 0 or not 0 < sum(share) < np.inf:
         raise ValueError(f"{count} submissions want as many weights >= 0, not all 0; got {weights} for class {cls}")
     return share

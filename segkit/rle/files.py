@@ -12,7 +12,7 @@ from segkit.files import read_json, replacing, write_atomic
 from segkit.rle.coco import box, from_coco, mended
 from segkit.rle.formats import COCO, TEXTS, _read, _written, mend
 from segkit.rle.runs import Runs, at_least
-from segkit.rle.tables import COLUMNS, Table, plain_text
+from segkit.rle.tables import COLUMNS, Table, by_image, plain_text
 
 ONLY_CLASS = "mask"
 FILES = (*TEXTS, "coco", "coco-list")
@@ -75,16 +75,12 @@ def convert_file(
 
 def read_sizes(path: str | Path) -> dict[str, tuple[int, int]]:
     """{image: (height, width)} of a CSV with the columns image_name (or id), height and width."""
-    with Path(path).open(newline="", encoding="utf-8-sig") as handle:
-        rows = list(csv.DictReader(handle))
-    names = list(rows[0]) if rows else []
-    key = next((name for name in ("image_name", "id") if name in names), None)
-    if key is None or not {"height", "width"} <= set(names):
-        raise ValueError(f"{path}: columns image_name (or id), height and width are wanted, got {names}")
-    try:
-        return {row[key]: (int(row["height"]), int(row["width"])) for row in rows}
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: heights and widths are integers: {error}") from error
+    sizes = {}
+    for image, cells in by_image(path, ["height", "width"], ("image_name", "id")).items():
+        if not all(cell.isdecimal() for cell in cells):
+            raise ValueError(f"{path}, image {image}: heights and widths are integers, got {' and '.join(cells)}")
+        sizes[image] = int(cells[0]), int(cells[1])
+    return sizes
 
 
 # -- CSV -----------------------------------------------------------------------------------------------------------

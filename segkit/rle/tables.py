@@ -79,6 +79,34 @@ class Table:
             raise ValueError(f"{self.path} has changed since it was first looked at; read it again")
 
 
+def by_image(
+    path: str | Path, columns: Sequence[str] | None, keys: Sequence[str] = ("id", "image_name")
+) -> dict[str, list[str]]:
+    """{image: its cells in these columns} of a CSV: of persons, sizes, strata.
+
+    columns: None is the one column there is beside the image's. keys: what the image's may be called, the first first.
+    ValueError names file, line and image: for other columns, a row of another length, a cell that is blank, and an
+    image that comes again with other cells.
+    """
+    table = Table(path, ())
+    key = next((name for name in keys if name in table.header), None)
+    others = [name for name in table.header if name != key]
+    wanted = list(columns or others)
+    if key is None or not wanted or not set(wanted) <= set(others) or (columns is None and len(others) > 1):
+        what = "and one more" if columns is None else f"and {' and '.join(columns)}"
+        raise ValueError(f"{path}: columns {keys[0]} (or {keys[1]}) {what} are wanted, got {table.header}")
+    found: dict[str, list[str]] = {}
+    for line, _, cells in table.rows():
+        row = dict(zip(table.header, (cell.strip() for cell in cells)))
+        image, values = row[key], [row[name] for name in wanted]
+        if blank := [name for name in (key, *wanted) if not row[name]]:
+            raise ValueError(f"{path}, line {line}, image {image or '(none)'}: {blank[0]} is blank")
+        if found.setdefault(image, values) != values:
+            before, now = (", ".join(cells) for cells in (found[image], values))
+            raise ValueError(f"{path}, line {line}, image {image}: {now}, but {before} further up")
+    return found
+
+
 def plain_text(cell: str) -> str:
     """RLE text of a cell: NaN, in any case, is an empty mask."""
     text = cell.strip()

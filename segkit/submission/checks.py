@@ -16,14 +16,14 @@ def validate(
     *,
     ids: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
-    sizes: Mapping[str, tuple[int, int]] | None = None,
+    sizes: tuple[int, int] | Mapping[str, tuple[int, int]] | None = None,
     like: str | Path | None = None,
 ) -> dict[str, int]:
     """Check a written submission, row by row; -> {"rows", "images", "classes", "empty"}.
 
     ids and classes: what is wanted, in order (rows are image by image, the classes of each in order); like: a sample
     submission that gives the wanted rows and columns instead; without either, every image must have every class.
-    sizes: {id: (H, W)}, runs must end inside.
+    sizes: (H, W) of every image or {id: (H, W)}, runs must end inside.
     ValueError lists every problem (the first 20) with line, image and class.
     """
     if (ids is None) != (classes is None) or (like is not None and ids is not None):
@@ -46,13 +46,20 @@ def validate(
             problems.append(f"{where}: was on line {seen[key]} already")
         seen.setdefault(key, row.line)
         empty += not text
+        size = sizes.get(image) if isinstance(sizes, Mapping) else sizes
+        if sizes is not None and size is None:
+            problems.append(f"{where}: no size (height, width) is known for this image")
         try:
-            again = Runs.from_text(text, (sizes or {}).get(image)).text()
+            again = Runs.from_text(text, size).text()
         except ValueError as error:
             problems.append(f"{where}: {error}")
             continue
-        if again != " ".join(text.split()):
+        if odd := next((token for token in text.split() if token != str(int(token))), None):
+            problems.append(f"{where}: {odd!r} decodes, but no encoder writes {int(odd)} so")
+        elif again != " ".join(text.split()):
             problems.append(f"{where}: touching runs (they decode, but no encoder writes them)")
+    if not seen and not wanted:
+        problems.append("it has no row")
     if wanted is not None:
         problems += _compare_rows(list(seen), wanted)
     else:
