@@ -121,6 +121,11 @@ def best_cut(maps: Tensor, shapes: Shapes) -> float:
     return max(CUTS, key=lambda cut: dice((maps > cut).float(), shapes))
 
 
+def best_grey(shapes: Shapes) -> float:
+    """The grey to cut at, where no map is asked."""
+    return max(GREYS, key=lambda cut: dice(_greys(shapes, cut), shapes))
+
+
 def _train(model: nn.Module, count: int, loss: Callable[[Tensor, float], Tensor], *, steps: int) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -152,8 +157,7 @@ def run(*, images: int = 192, steps: int = 150, seed: int = 0) -> Stages:
     train, chosen_on, test = (draw(n, seed=3 * seed + k) for k, n in enumerate((images, 24, 64)))
     scores: dict[str, float] = {}
     pictures: dict[str, Tensor] = {}
-    greys = max(GREYS, key=lambda cut: dice(_greys(chosen_on, cut), chosen_on))
-    scores["best cut of the greys"] = dice(_greys(test, greys), test)
+    scores["best cut of the greys"] = dice(_greys(test, best_grey(chosen_on)), test)
     for name, puzzle in (("", False), (", Puzzle", True)):
         model = classifier(train, steps=steps, puzzle=puzzle)
         for kind in ("CAM", "CAM, walked"):
