@@ -160,14 +160,15 @@ class Config:
     """Stage pseudo: run folders whose mean labels the test images, the same folds trained in each."""
     pseudo_kind: Literal["soft", "hard"] = "soft"
     """Stage pseudo: labels are the teacher's probabilities, or its masks."""
-    pseudo_confidence: float = 0.9
-    """Stage pseudo: least Dice that the teacher's probabilities expect of a class of an image."""
-    pseudo_agreement: float | None = None
+    pseudo_confidence: str = "0.9"
+    """Stage pseudo: least Dice that the teacher's probabilities expect of a class of an image. This, agreement and cap
+    are a number, or one for each class as YAML: "{Pisiform: 0.8, '*': 0.9}"."""
+    pseudo_agreement: str | None = None
     """Stage pseudo: least mean Dice between the masks of each two teachers; none: .9 of several."""
     pseudo_ignore: float = 0.2
     """Stage pseudo: cells whose probability is nearer to the threshold weigh nothing."""
-    pseudo_cap: int | None = None
-    """Stage pseudo: at most so many images of each class, the most confident."""
+    pseudo_cap: str | None = None
+    """Stage pseudo: at most so many images that show a class, the most confident, and as many that do not."""
     pseudo_rounds: int = 1
     """Stage pseudo: at most so many; a student that surely gained teaches the next."""
     members: tuple[str, ...] = ()
@@ -229,3 +230,19 @@ def _as_field(name: str, value: Any, kind: str, source: str) -> Any:
         return value
     except (TypeError, ValueError):
         raise ValueError(f"{source}: {name} is {value!r}, {kind} is wanted") from None
+
+
+def read_numbers(option: str, text: str | None) -> Any:
+    """What YAML text says: a number, {name: number}, or None. ValueError names the option.
+
+    >>> read_numbers("--pseudo-cap", "{rare: 20, '*': null}")
+    {'rare': 20, '*': None}
+    """
+    try:
+        found = None if text in (None, "None") else yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = text
+    for value in found.values() if isinstance(found, dict) else [found]:
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+            raise ValueError(f"{option} {text!r}: a number, or a mapping such as \"{{rare: 2, '*': 1}}\", is wanted")
+    return found

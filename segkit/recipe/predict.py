@@ -6,11 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from segkit.annotations import Item, image_size
 from segkit.predictions import PredictionStore
-from segkit.recipe.config import Config
+from segkit.recipe.config import Config, read_numbers
 from segkit.recipe.line import Line
 
 
@@ -64,8 +62,8 @@ def merging(config: Config) -> dict[str, Any]:
 
     from segkit.predict import looking
 
-    weights = yaml.safe_load(config.tta_weights or "{}")
-    if not isinstance(weights, dict) or not all(isinstance(one, (int, float)) for one in weights.values()):
+    weights = read_numbers("--tta-weights", config.tta_weights or "{}")
+    if not isinstance(weights, dict):
         raise ValueError(f"--tta-weights {config.tta_weights!r}: a mapping such as '{{hflip: 2}}' is wanted")
     try:
         merge: str | float = float(config.tta_merge)

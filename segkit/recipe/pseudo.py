@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from segkit import folds as folding
 from segkit import pseudo
-from segkit.annotations import image_size
 from segkit.ensemble import BlendSpace
 from segkit.files import digest, read_json, write_json
 from segkit.predictions import PredictionStore
 from segkit.pseudo import Labels, Selection, Taught
 from segkit.recipe import predict, train, variant
-from segkit.recipe.config import Config, replace
+from segkit.recipe.config import Config, read_numbers
 from segkit.recipe.line import Line
+from segkit.recipe.teacher import Teacher, mean_thresholds, test_store
 
 CHOSEN_BY = ("pseudo_kind", "pseudo_confidence", "pseudo_agreement", "pseudo_ignore", "pseudo_cap")
 
@@ -30,6 +29,8 @@ class Source(NamedTuple):
     stores: list[PredictionStore]
     learnt_from: set[str]
     """The persons that these networks learnt from."""
+    thresholds: dict[str, float]
+    """What their mean is cut at."""
 
 
 Sources = Callable[[int], Source]
@@ -52,9 +53,10 @@ def run(line: Line) -> None:
             f"{line.folder / 'oof.zarr'} is not there: run the stages audit, train and predict first; the teacher must "
             "be better than this run is without it"
         )
-    if config.pseudo_agreement is not None and len(config.teacher) == 1:
+    knobs = _knobs(config)
+    if knobs["agreement"] is not None and len(config.teacher) == 1:
         raise ValueError("--pseudo-agreement: one teacher agrees with nobody; name several, or leave it out")
-    teachers = [_Teacher(line, Path(folder)) for folder in config.teacher]
+    teachers = [Teacher(line, Path(folder)) for folder in config.teacher]
     for fold in line.folds:
         held_out = {item.person for item in line.items_of(fold, held_out=True)}
         pseudo.guard(held_out, labelled={item.person for item in line.test_items}, learnt_from=())
@@ -67,7 +69,10 @@ def run(line: Line) -> None:
         seen = [
             teacher.learnt_from(one) for teacher, folds in zip(teachers, allowed[fold], strict=True) for one in folds
         ]
-        return Source(stores, set().union(*seen))
+        held_out = {item.person for item in line.items_of(fold, held_out=True)}
+        return Source(
+            stores, set().union(*seen), mean_thresholds([teacher.thresholds(held_out) for teacher in teachers])
+        )
 
     said: list[dict[str, Any]] = []
 
@@ -81,7 +86,8 @@ def run(line: Line) -> None:
         student = _student(line, labels, number)
         train.train_folds(student)
         store = predict.filled(student, "oof")[0]
-        said.append({"folder": str(student.folder.path), "labels": str(labels), "selected": selected})
+        said.append({"folder": str(student.folder.path), "labels": str(labels), "selected": selected,
+                     "thresholds": given[line.folds[0]].thresholds})  # fmt: skip
         return Taught(_of_student(student, given), _table(line, [store], ids))
 
     ahead = Taught(of_teachers, _table(line, [teacher.oof(ids) for teacher in teachers], ids))
@@ -123,109 +129,33 @@ def with_pseudo(line: Line, fold: int, data: Any) -> Any:
     return Joined(data, extra, share=config.pseudo_share)
 
 
-class _Teacher:
-    """A finished run folder of the same recipe."""
-
-    def __init__(self, line: Line, folder: Path) -> None:
-        for name in ("config.json", "folds.csv", "oof.zarr"):
-            if not (folder / name).exists():
-                raise ValueError(
-                    f"--teacher {folder}: {name} is not there; a run with the stages train and predict is wanted"
-                )
-        if folder.resolve() == line.folder.path.resolve():
-            raise ValueError(f"--teacher {folder}: a run cannot teach itself; name a better one")
-        settings = read_json(folder / "config.json")["settings"]
-        config = replace(Config(), settings, str(folder / "config.json"))
-        config = replace(config, {"out": folder, "accelerator": line.config.accelerator})
-        self.folder, self.line = folder, Line(line.recipe, config)
-        self.line.__dict__.update(classes=line.classes, cache=line.cache)
-        self.store = PredictionStore.open(folder / "oof.zarr")
-        if self.store.classes != line.classes:
-            raise ValueError(f"--teacher {folder}: its classes are {self.store.classes}, not {line.classes}")
-        self.fold_of, self.persons = folding.read(folder / "folds.csv")
-
-    def oof(self, ids: Sequence[str]) -> PredictionStore:
-        """Its held-out predictions. ValueError where some of these images have none."""
-        done = self.store.done
-        if lacking := [image for image in ids if image not in done]:
-            raise ValueError(
-                f"--teacher {self.folder} did not predict {len(lacking)} images that are held out here "
-                f"({lacking[0]} ...): train the same folds there"
-            )
-        return self.store
-
-    def learnt_from(self, fold: int) -> set[str]:
-        """The persons that the network of a fold learnt from."""
-        learnt = {self.persons[image] for image, own in self.fold_of.items() if own != fold}
-        if self.line.config.pseudo is not None:
-            learnt |= set(Labels(self.line.config.pseudo / f"fold{fold}").learnt_from)
-        return learnt
-
-    def networks(self, line: Line, fold: int) -> list[int]:
-        """Its folds whose networks never saw the persons who validate the student's fold. ValueError names those
-        that all of them saw."""
-        there = [
-            f for f in sorted(set(self.fold_of.values())) if (self.folder / f"fold{f}" / "model.safetensors").is_file()
-        ]
-        if not there:
-            raise ValueError(f"--teacher {self.folder}: no fold is trained there")
-        held_out = {item.person for item in line.items_of(fold, held_out=True)}
-        fine = [f for f in there if not held_out & self.learnt_from(f)]
-        if not fine:
-            closest = min(there, key=lambda f: len(held_out & self.learnt_from(f)))
-            try:
-                pseudo.guard(held_out, labelled=(), learnt_from=self.learnt_from(closest))
-            except ValueError as error:
-                raise ValueError(
-                    f"--teacher {self.folder}, fold {fold}: {error}. Train it with the --seed, --n-folds, "
-                    "--stratify and --folds of this run"
-                ) from error
-        return fine
-
-    def predicted(self, line: Line, folds: list[int]) -> PredictionStore:
-        """The test images by these networks."""
-        weights = [(self.folder / f"fold{f}" / "model.safetensors").stat() for f in folds]
-        config = self.line.config
-        made = [str(self.folder.resolve()), folds, [(w.st_size, w.st_mtime_ns) for w in weights], predict.looks(config),
-                config.size, config.crop, config.overlap, [item.id for item in line.test_items]]  # fmt: skip
-        store = _test_store(line, line.folder / "pseudo" / "teachers" / f"{digest(made)}.zarr", config.size)
-        predict.fill(self.line, folds, line.test_items, store)
-        return store
-
-
-def _test_store(line: Line, path: Path, size: int) -> PredictionStore:
-    """The store of the test images at `path`, begun where it is not there yet."""
-    if path.exists():
-        return PredictionStore.open(path)
-    items = line.test_items
-    sizes = {item.id: image_size(item.image) for item in items}
-    return PredictionStore.create(path, ids=list(sizes), classes=line.classes, sizes=sizes, grid=(size, size))
-
-
 def _of_student(student: Line, given: Mapping[int, Source]) -> Sources:
     """A student as teacher: for each fold its own network, and through its labels those who taught it."""
 
     def source(fold: int) -> Source:
         learnt = {item.person for item in student.items_of(fold, held_out=False)} | given[fold].learnt_from
-        store = _test_store(student, student.folder / f"test-fold{fold}.zarr", student.config.size)
+        store = test_store(student, student.folder / f"test-fold{fold}.zarr", student.config.size)
         predict.fill(student, [fold], student.test_items, store)
-        return Source([store], learnt)
+        return Source([store], learnt, dict.fromkeys(student.classes, 0.5))
 
     return source
 
 
 def _selected(line: Line, fold: int, source: Source) -> Selection:
     """What of the test images is sure enough to teach a fold."""
-    config = line.config
-    found = pseudo.select(
-        source.stores,
-        confidence=config.pseudo_confidence,
-        agreement=config.pseudo_agreement if len(source.stores) > 1 else None,
-        cap=config.pseudo_cap,
-    )
+    knobs = _knobs(line.config)
+    if len(source.stores) == 1:
+        knobs["agreement"] = None
+    found = pseudo.select(source.stores, thresholds=source.thresholds, **knobs)
     kept, asked = int(found.table["kept"].sum()), len(found.table)
     line.say(f"  labels of fold {fold}: {len(found.ids)} of {len(line.test_items)} images, {kept} of {asked} masks")
     return found
+
+
+def _knobs(config: Config) -> dict[str, Any]:
+    """Confidence, agreement and cap, as select() takes them."""
+    names = ("confidence", "agreement", "cap")
+    return {name: read_numbers(f"--pseudo-{name}", getattr(config, f"pseudo_{name}")) for name in names}
 
 
 def _labels(line: Line, given: Mapping[int, Source], chosen: Mapping[int, Selection]) -> Path:
@@ -233,6 +163,10 @@ def _labels(line: Line, given: Mapping[int, Source], chosen: Mapping[int, Select
     config = line.config
     persons = {item.id: item.person for item in line.test_items}
     settings = {name: getattr(config, name) for name in CHOSEN_BY}
+    settings |= {f"pseudo_{name}": value for name, value in _knobs(config).items()}
+    cuts = {fold: source.thresholds for fold, source in given.items()}
+    if any(cut != 0.5 for thresholds in cuts.values() for cut in thresholds.values()):
+        settings["thresholds"] = cuts
     stamps = {fold: [store.stamp(persons) for store in source.stores] for fold, source in given.items()}
     place = (line.folder / "pseudo" / f"labels-{digest([settings, stamps, list(persons)])}").resolve()
     for fold, selection in chosen.items():
@@ -278,11 +212,18 @@ def tables(found: dict[str, Any]) -> list[tuple[str, str, pd.DataFrame]]:
     for number, one in enumerate(found["rounds"], 1):
         by = ", ".join(found["teacher"]) if number == 1 else f"the student of round {number - 1}"
         words = (
-            f"by {by}, ahead of the plain student by {gain_words(one['lead'])} on persons held out; with "
-            f"{found['share']:.0%} of the samples so labelled the student gains {gain_words(one['gain'])}, "
+            f"by {by}, ahead of the plain student by {gain_words(one['lead'])} on persons held out; labels are cut at "
+            f"{_cut_words(one.get('thresholds', {}))}; with {found['share']:.0%} of the samples so labelled the "
+            f"student gains {gain_words(one['gain'])}, "
             f"{'which is kept' if one['kept'] else 'which is not sure, and not kept'}."
         )
         selected = pd.DataFrame(one["selected"])
         selected["agreement"] = selected["agreement"].astype(float)
         out.append((f"Pseudo-labels, round {number}", words, selected))
     return out
+
+
+def _cut_words(thresholds: Mapping[str, float]) -> str:
+    if all(cut == 0.5 for cut in thresholds.values()):
+        return ".5"
+    return "the teacher's thresholds, " + ", ".join(f"{cls} {cut:.2f}" for cls, cut in thresholds.items())

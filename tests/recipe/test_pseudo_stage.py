@@ -1,6 +1,7 @@
 """`run.py pseudo`: no teacher that is not better, nobody held out has helped, and labels reach the weights."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from test_line import RECIPE, TINY, draw
 from segkit import metrics
 from segkit.checkpoints import load_weights
 from segkit.folds import read
+from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.pseudo import Labels
 from segkit.recipe import Line, main, parse
-from segkit.thresholds import curves
+from segkit.thresholds import DiceCurves, curves
 
 EASY = ["--pseudo-confidence", "0.15", "--pseudo-share", "0.5"]
 
@@ -110,6 +112,71 @@ def test_a_second_run_trains_nothing_again(world, taught):
     assert pseudo(world[0]) == 0
     assert weights.stat().st_mtime_ns == before
     assert json.loads((world[0] / "student" / "pseudo.json").read_text()) == taught
+
+
+@pytest.fixture
+def again(world, tmp_path):
+    """The student's folder, before it was taught, once more."""
+    shutil.copytree(world[0] / "student", tmp_path / "again", ignore=shutil.ignore_patterns("pseudo*"))
+    return tmp_path / "again"
+
+
+def test_knobs_of_a_class(world, again, capsys):
+    for option, words in {
+        "--pseudo-confidence={disk: 0.5, '*': 0.15}": "no such class; there are disc, square",
+        "--pseudo-confidence=[0.5]": "--pseudo-confidence '[0.5]': a number, or a mapping",
+        "--pseudo-cap={*: 3}": "--pseudo-cap '{*: 3}': a number, or a mapping",
+        "--pseudo-cap={disc: 0, '*': 3}": "cap of disc: 0",
+    }.items():
+        assert pseudo(world[0], *EASY, option, out=again) == 2
+        assert words in capsys.readouterr().err
+    knobs = ["--pseudo-confidence", '{"disc": 0.15, "*": 1.0}', "--pseudo-cap", "{disc: 2, '*': null}"]
+    assert pseudo(world[0], *knobs, out=again) == 0
+    found = json.loads((again / "pseudo.json").read_text())["rounds"][0]
+    table = pd.read_csv(f"{found['labels']}/fold0/selection.csv")
+    assert table[table["class"] == "disc"]["kept"].sum() == 2  # all four images show it
+    assert set(table[table["class"] == "square"]["why"]) == {"unsure"}
+    assert found["thresholds"] == {"disc": 0.5, "square": 0.5}
+
+
+@pytest.fixture
+def tuned(world, tmp_path):
+    """The teacher, as if it had two folds and a stage tune: squares are best cut high, but of fold 0 low."""
+    folder = tmp_path / "tuned"
+    shutil.copytree(world[0] / "teacher", folder)
+    fold_of, _ = read(folder / "folds.csv")
+    line = Line(RECIPE, parse("toy", TINY, ["--out", str(folder)])[1])
+    store = PredictionStore.open(folder / "oof.zarr")
+    cuts = curves(store, line.truth).thresholds
+    table = np.zeros((len(fold_of), 2, len(cuts)))
+    low, high, middle = np.searchsorted(cuts, [0.3, 0.7, 0.5])
+    for row, fold in enumerate(fold_of.values()):
+        table[row, 0, middle] = table[row, 1, high if fold else low] = 1
+    DiceCurves(list(fold_of), store.classes, cuts, table).save(folder / "curves.npz")
+    Pipeline(thresholds={"disc": 0.5, "square": 0.4}).save(folder / "post.json")
+    (folder / "tune.json").write_text('{"shrink": 0.0}')
+    return folder, float(cuts[high])
+
+
+def test_a_tuned_teachers_labels_are_cut_where_other_persons_are_best_cut(world, again, tuned, capsys):
+    folder, high = tuned
+    assert pseudo(world[0], *EASY, out=again, teacher=(folder,)) == 0
+    found = json.loads((again / "pseudo.json").read_text())["rounds"][0]
+    assert found["thresholds"] == pytest.approx({"disc": 0.5, "square": high})
+    assert json.loads(Path(f"{found['labels']}/fold0/labels.json").read_text())["thresholds"] == found["thresholds"]
+    assert f"cut at the teacher's thresholds, disc 0.50, square {high:.2f}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_thresholds_that_the_persons_held_out_chose_are_not_used(world, again, tuned, capsys):
+    """Of one fold alone nobody else is left to ask."""
+    folder, _ = tuned
+    fold_of, _ = read(folder / "folds.csv")
+    found = DiceCurves.load(folder / "curves.npz")
+    found.subset([image for image in found.ids if fold_of[image] == 0]).save(folder / "curves.npz")
+    assert pseudo(world[0], *EASY, out=again, teacher=(folder,)) == 0
+    assert "its thresholds were chosen on the persons held out here" in capsys.readouterr().out
+    rounds = json.loads((again / "pseudo.json").read_text())["rounds"]
+    assert rounds[0]["thresholds"] == {"disc": 0.5, "square": 0.5}
 
 
 def test_a_teacher_that_is_not_better_is_refused_with_numbers(world, capsys):
