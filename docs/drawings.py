@@ -109,29 +109,37 @@ def decoders(figure: Figure) -> None:
 
 
 def dilation(figure: Figure) -> None:
-    left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.15])
-    frame(left, 5, 5, "taps of a 3-wide kernel")
+    (taps, plan), (second, third) = figure.subplots(2, 2, width_ratios=[1, 1.15])
+    frame(taps, 5, 5, "taps of a 3-wide kernel")
     for row, rate in enumerate((1, 2, 4)):
         for k in range(-6, 7):
             on = k in (-rate, 0, rate)
-            left.plot(2.2 + k * 0.36, row * 1.2 + 0.6, "o", ms=5 if on else 3, color="#6a51a3" if on else "#cccccc")
-        left.text(2.2, row * 1.2 + 0.15, f"rate {rate}", ha="center", fontsize=7)
-    left.text(2.2, 4.1, "the same 3 weights, on a map\nthat was not made smaller", ha="center", fontsize=7)
-    frame(middle, 6, 5, "DilatedNet, DeepLab: stop at 1/8", [1, 2, 4, 8])
-    steps = [box(middle, k, k, word) for k, word in enumerate(["64", "128", "256"])]
-    steps += [box(middle, 3, 3, "rate 2", "far"), box(middle, 4, 3, "rate 4\nor 12", "far")]
-    out = box(middle, 5, 0, "x 8", "up")
-    chain(middle, [*steps, out])
-    frame(right, 5, 5, "ASPP, and DeepLab v3+")
-    trunk, fused = box(right, 0, 2, "trunk"), box(right, 2.6, 2, "fuse")
+            taps.plot(2.2 + k * 0.36, row * 1.2 + 0.6, "o", ms=5 if on else 3, color="#6a51a3" if on else "#cccccc")
+        taps.text(2.2, row * 1.2 + 0.15, f"rate {rate}", ha="center", fontsize=7)
+    taps.text(2.2, 4.1, "the same 3 weights, on a map\nthat was not made smaller", ha="center", fontsize=7)
+    frame(plan, 6, 5, "DilatedNet, DeepLab: stop at 1/8", [1, 2, 4, 8])
+    steps = [box(plan, k, k, word) for k, word in enumerate(["64", "128", "256"])]
+    steps += [box(plan, 3, 3, "rate 2", "far"), box(plan, 4, 3, "rate 4\nor 12", "far")]
+    out = box(plan, 5, 0, "x 8", "up")
+    chain(plan, [*steps, out])
+    frame(second, 5, 5, "DeepLab v2's ASPP: scores of four rates are added")
+    trunk, added = box(second, 0, 1.5, "trunk"), box(second, 2.9, 1.5, "sum", "score")
+    for row, rate in enumerate((6, 12, 18, 24)):
+        branch = box(second, 1.45, row, f"rate {rate},\nscore", "far", width=0.9)
+        arrow(second, trunk, branch)
+        arrow(second, branch, added)
+    arrow(second, added, box(second, 4.1, 1.5, "x 8", "up"))
+    frame(third, 6, 5, "v3's ASPP: maps beside each other, and v3+")
+    trunk, fused = box(third, 0, 2, "trunk"), box(third, 2.6, 2, "concat,\n1 x 1")
     for row, rate in enumerate(("1 x 1", "rate 6", "rate 12", "rate 18", "mean")):
-        branch = box(right, 1.3, row * 0.95 + 0.05, rate, "far", width=0.74)
-        arrow(right, trunk, branch)
-        arrow(right, branch, fused)
-    up = box(right, 3.8, 2, "x 4,\nconcat", "up")
-    low = box(right, 3.8, 0.1, "1/4 maps\n48", "plain")
-    arrow(right, fused, up)
-    arrow(right, low, up, style="--")
+        branch = box(third, 1.3, row * 0.95 + 0.05, rate, "far", width=0.74)
+        arrow(third, trunk, branch)
+        arrow(third, branch, fused)
+    up = box(third, 3.8, 2, "x 4,\nconcat", "up")
+    low = box(third, 3.8, 0.1, "1/4 maps\n48", "plain", width=0.95)
+    arrow(third, fused, up)
+    arrow(third, low, up, style="--")
+    arrow(third, up, box(third, 5, 2, "score,\nx 4", "score"))
 
 
 def unets(figure: Figure) -> None:
@@ -173,7 +181,8 @@ def unets(figure: Figure) -> None:
 
 
 def hrnet_segformer(figure: Figure) -> None:
-    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+    above, below = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+    left, right = above.subplots(1, 2, width_ratios=[1.25, 1])
     frame(left, 7, 4, "HRNetV2: four sizes side by side, exchanged again and again", [4, 8, 16, 32])
     branches = {(r, c): box(left, c * 1.25, r, f"{2**r} w") for c in range(4) for r in range(c + 1)}
     for (r, c), start in branches.items():
@@ -191,6 +200,24 @@ def hrnet_segformer(figure: Figure) -> None:
     for stage in stages:
         arrow(right, stage, fused, style="--")
     arrow(right, fused, box(right, 5.2, 0, "score", "score"))
+    ocr(below.subplots())
+
+
+def ocr(ax: Axes) -> None:
+    frame(ax, 11, 3, "OCR: first scores say where a class's region is, and each pixel asks all regions")
+    maps = box(ax, 0, 1, "concat\n15 w", "up")
+    first = box(ax, 1.7, 2, "first\nscores", "score", width=0.9)
+    pixels = box(ax, 1.7, 0, "pixels\n512", width=0.9)
+    regions = box(ax, 4.2, 2, "regions: C vectors,\nmeans of the pixels", "far", width=1.9)
+    attention = box(ax, 6.6, 1, "attention: which\nregions am I like?", "far", width=1.7)
+    joined, out = box(ax, 8.6, 0, "concat,\n1 x 1", "up", width=0.9), box(ax, 10, 0, "score", "score")
+    chain(ax, [maps, first, regions, attention, joined, out])
+    arrow(ax, maps, pixels)
+    arrow(ax, pixels, regions)
+    arrow(ax, pixels, attention)
+    arrow(ax, pixels, joined, style="--")
+    ax.text(2.85, 2.32, "softmax over\nplaces", ha="center", va="top", fontsize=7)
+    ax.text(8.0, 1.25, "softmax over\nregions", ha="center", va="top", fontsize=7)
 
 
 def weak_supervision(figure: Figure) -> None:
@@ -209,21 +236,31 @@ def weak_supervision(figure: Figure) -> None:
 DRAWINGS: dict[str, tuple[Callable[[Figure], None], float, float]] = {
     "fcn": (fcn, 7.5, 4.4),
     "decoders": (decoders, 10, 3.6),
-    "dilation": (dilation, 10.5, 3.2),
+    "dilation": (dilation, 9, 6.4),
     "unets": (unets, 9.5, 6),
-    "hrnet-segformer": (hrnet_segformer, 10.5, 3.0),
+    "hrnet-segformer": (hrnet_segformer, 10.5, 5.4),
     "weak-supervision": (weak_supervision, 7.5, 2.4),
 }
 
 
+def path(name: str) -> Path:
+    """Where the pages look for a drawing."""
+    return IMAGES / f"lecture-{name}-plan.svg"
+
+
+def save(name: str, target: Path) -> None:
+    """The same bytes each time, of one release of matplotlib."""
+    draw, width, height = DRAWINGS[name]
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    draw(figure)
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(target, metadata={"Date": None})
+
+
 def main() -> None:
-    for name, (draw, width, height) in DRAWINGS.items():
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-        draw(figure)
-        path = IMAGES / f"lecture-{name}-plan.svg"
-        with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
-            figure.savefig(path, metadata={"Date": None})
-        print(path)
+    for name in DRAWINGS:
+        save(name, path(name))
+        print(path(name))
 
 
 if __name__ == "__main__":
