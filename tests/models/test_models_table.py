@@ -44,6 +44,13 @@ def test_costs_are_those_counted_independently(name, gmac):
     assert TABLE[name]["gmac"] == gmac
 
 
+def test_the_fcn_s_replicated_border_is_its_difference_to_the_plan_s_cost():
+    """18 x 18 scores instead of 16 x 16, of 21 classes, times a kernel of 64 x 64 to each of 21."""
+    border = (18**2 - 16**2) * 21 * 64**2 * 21 / 1e9
+    assert round(border, 2) == 0.12
+    assert round(TABLE["fcn32s_vgg16"]["gmac"] - border, 1) == 111.3
+
+
 def test_memory_is_counted_by_hand():
     """100 floats: doubled (400 bytes), raised (400, kept for backward), summed (4); the first goes as the second is."""
     x = torch.zeros(100, device="meta", requires_grad=True)

@@ -93,16 +93,40 @@ def test_other_numbers_of_channels_keep_the_sum():
     assert torch.equal(weights.adapt_input(stem, 3), stem)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [("unet", {"encoder": "resnet18"}), ("unet", {"encoder": "tu-resnet18"}), ("fcn_resnet50", {})],
-)
+OFFLINE = [
+    ("unet", {"encoder": "resnet18"}),
+    ("unet", {"encoder": "tu-resnet18"}),
+    ("unetpp", {"encoder": "tu-mobilenetv3_small_050"}),
+    ("segformer_b0", {}),
+    ("dpt", {"encoder": "tu-vit_tiny_patch16_224"}),
+    ("deeplabv3plus_dense", {"encoder": "mobilenet_v2"}),
+    ("fcn_resnet50", {}),
+    ("deeplabv3_resnet50", {"weights": "coco"}),
+    ("fcn8s_vgg16", {"width": 1 / 16}),
+    ("segnet", {"width": 1 / 16}),
+    ("deconvnet", {"width": 1 / 32}),
+    ("dilatednet_basic", {"width": 1 / 16}),
+    ("deeplabv1_largefov", {"width": 1 / 16}),
+    ("deeplabv2_resnet101", {"blocks": (1, 1, 1, 1)}),
+    ("hrnetv2_w18", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), OFFLINE)
 def test_offline_the_error_says_what_to_do(name, options, offline):
+    """A network of each family that loads weights."""
     with pytest.raises(models.WeightsError) as caught:
-        models.create(name, classes=1, weights="imagenet", **options)
+        models.create(name, **{"classes": 1, "weights": "imagenet"} | options)
     for way_out in ("copy", "weights='FILE.safetensors'", "segkit[weights]", "weights=None"):
         assert way_out in str(caught.value)
     assert constants.HF_HUB_OFFLINE is False
+
+
+def test_every_family_that_loads_weights_is_asked():
+    asked = {name for name, _ in OFFLINE}
+    for family in models.FAMILIES:
+        loading = {row.name for row in family.NETWORKS if row.weights or row.on_encoder}
+        assert not loading or loading & asked, family.__name__
 
 
 def test_without_the_package_lite_goes_through_the_hub(offline, monkeypatch):
