@@ -29,15 +29,91 @@ def _each(field: str, *values: str) -> dict[str, Changes]:
     return {value: {field: value} for value in values}
 
 
+def _rate(optimizer: str, times: float) -> Callable[[Config], Mapping[str, Any]]:
+    """An optimiser at so many times --lr, as one suits AdamW and another SGD."""
+    return lambda config: {"optimizer": optimizer, "lr": config.lr * times}
+
+
+def _resting(config: Config) -> Mapping[str, Any]:
+    """The encoder rests in the first tenth of the epochs."""
+    if config.epochs < 2:
+        raise ValueError("ablate encoder: an encoder that rests at first wants --epochs 2 at least")
+    return {"encoder_lr": 1.0, "freeze_epochs": max(1, config.epochs // 10)}
+
+
+def _window(**changes: Any) -> Callable[[Config], Mapping[str, Any]]:
+    """Windows of half of --size, in multiples of 32."""
+    return lambda config: {"crop": max(32, round(config.size / 64) * 32), **changes}
+
+
+def _labels(share: float) -> Callable[[Config], Mapping[str, Any]]:
+    """So many of the samples with the labels of --pseudo."""
+
+    def changes(config: Config) -> Mapping[str, Any]:
+        if config.pseudo is None:
+            raise ValueError("ablate pseudo-labels: name some with --pseudo LABELS, as the stage pseudo writes them")
+        return {"pseudo": config.pseudo, "pseudo_share": share}
+
+    return changes
+
+
 ABLATIONS: dict[str, dict[str, Changes]] = {
     "losses": _each(
         "loss", "bce", "dice", "bce + dice", "bce + dice + focal", "bce + tversky(alpha=0.3, beta=0.7)", "bce + lovasz"
     ),
+    "overlap-losses": _each(
+        "loss",
+        "bce + dice",
+        "bce + jaccard",
+        "bce + generalised_dice",
+        "bce + focal_tversky",
+        "bce + dice(per_image=False)",
+    ),
+    "pixel-losses": _each("loss", "bce + dice", "topk(share=0.2) + dice", "focal + dice"),
+    "boundary-losses": _each(
+        "loss",
+        "bce + dice",
+        "bce + dice; 0.5: bce + dice + boundary",
+        "bce + dice + 10*hausdorff",
+        "bce + dice + 0.5*cldice",
+    ),
+    "auxiliary": {"not judged": {"aux_weight": 0.0}, "0.4": {"aux_weight": 0.4}, "1": {"aux_weight": 1.0}},
     "targets": _each("targets", "nearest", "nearest-exact", "soft"),
     "size": {"half": _side(0.5), "three quarters": _side(0.75), "whole": _side(1.0)},
     "augment": _each("augment", "none", "light", "medium", "strong"),
+    "augment-steps": _each(
+        "augment",
+        "medium",
+        "medium(hflip=0)",
+        "medium(rotate=0)",
+        "medium(scale=0, shift=0)",
+        "medium(tone=0)",
+        "medium(noise=0, blur=0)",
+        "medium(bend=0.15)",
+        "medium(clahe=2)",
+    ),
+    "crop": {
+        "whole images": {"crop": None},
+        "windows": _window(foreground=0.0),
+        "windows of classes": _window(foreground=0.5),
+    },
+    "sliding": {f"overlap {share}": _window(overlap=share) for share in (0.0, 0.25, 0.5, 0.75)},
     "mix": _each("mix", "none", "mixup", "cutmix", "copypaste"),
+    "mix-share": {str(share): {"mix": "copypaste", "mix_share": share} for share in (0.25, 0.5, 1.0)},
+    "pseudo-labels": {"none": {"pseudo": None}, **{f"{share:.0%}": _labels(share) for share in (0.15, 0.3, 0.5)}},
+    "optimizers": {
+        "adamw": {"optimizer": "adamw"},
+        "nadamw": {"optimizer": "nadamw"},
+        "sgd at ten times the rate": _rate("sgd", 10),
+        "lion at a third of the rate": _rate("lion", 1 / 3),
+    },
+    "encoder": {
+        "as the decoder": {"encoder_lr": 1.0, "freeze_epochs": 0},
+        "a tenth of the rate": {"encoder_lr": 0.1, "freeze_epochs": 0},
+        "resting at first": _resting,
+    },
     "schedules": _each("schedule", "constant", "cosine", "poly", "one-cycle"),
+    "floor": {"to 0": {"schedule": "cosine", "lr_floor": 0.0}, "to 0.1": {"schedule": "cosine", "lr_floor": 0.1}},
     "averaging": {
         "none": {"averaging": "none"},
         "ema": {"averaging": "ema"},
@@ -45,6 +121,11 @@ ABLATIONS: dict[str, dict[str, Changes]] = {
         "soup": {"averaging": "soup"},
     },
     "tta": _each("views", "none", "hflip", "d4"),
+    "scales": _each("views", "none", "scale(1.25)", "scale(0.8), scale(1.25)", "hflip, scale(0.8), scale(1.25)"),
+    "merge": {
+        "one look": {"views": "none", "tta_merge": "mean"},
+        **{f"hflip, {merge}": {"views": "hflip", "tta_merge": merge} for merge in ("mean", "1", "gmean", "max")},
+    },
     "tuning": {".5, no steps": {}, "thresholds": {}, "thresholds and steps": {}},
 }
 SCORED: dict[str, list[How]] = {"tuning": ["plain", "thresholds", "tune"]}

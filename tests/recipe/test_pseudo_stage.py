@@ -114,6 +114,16 @@ def test_a_second_run_trains_nothing_again(world, taught):
     assert json.loads((world[0] / "student" / "pseudo.json").read_text()) == taught
 
 
+def test_an_ablation_trains_with_and_without_the_labels(world, taught, tmp_path):
+    flags = ["--data", str(world[1]), "--out", str(tmp_path / "run"), "--epochs", "1", "--averaging", "none"]
+    labels = taught["rounds"][0]["labels"]
+    assert main(RECIPE, ["ablate", "pseudo-labels", *flags, "--pseudo", labels]) == 0
+    rows = json.loads((tmp_path / "run" / "ablate" / "pseudo-labels.json").read_text())["rows"]
+    assert [row["variant"] for row in rows] == ["none", "15%", "30%", "50%"]
+    begun = [json.loads(file.read_text()) for file in (tmp_path / "run" / "ablate").glob("*/fold0/settings.json")]
+    assert sorted(one.get("pseudo_share", 0) for one in begun) == [0, 0.15, 0.3, 0.5]
+
+
 @pytest.fixture
 def again(world, tmp_path):
     """The student's folder, before it was taught, once more."""
