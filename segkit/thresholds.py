@@ -6,6 +6,7 @@ the true ones, and the optimum is read off. (Sampling 29 thresholds recovers 0 t
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from segkit import grid
 from segkit.files import replacing
 from segkit.predictions import LEVELS, PredictionStore
 from segkit.rle import EPSILON, Runs
-from segkit.submission import Masks, as_masks
+from segkit.submission import Masks, as_masks, true_runs
 
 CODES = 2 * LEVELS + 2
 """A pixel's code is how many of the 255 cuts it lies above."""
@@ -43,6 +44,15 @@ def per_class(setting: Any, classes: Sequence[str]) -> dict[str, Any]:
     return {name: setting.get(name, setting.get("*")) for name in classes}
 
 
+def probabilities(thresholds: Any, classes: Sequence[str]) -> dict[str, float]:
+    """per_class() of thresholds. ValueError names a class whose threshold is no number in [0, 1]."""
+    found = per_class(thresholds, classes)
+    for cls, threshold in found.items():
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)) or not 0 <= threshold <= 1:
+            raise ValueError(f"class {cls}: a threshold is a probability in [0, 1], got {threshold!r}")
+    return found
+
+
 class DiceCurves:
     """table (images, classes, cuts): Dice of each image and class at each cut; float32.
 
@@ -62,7 +72,7 @@ class DiceCurves:
         return {c: float(self.thresholds[k]) for c, k in zip(self.classes, self._places(thresholds))}
 
     def _places(self, thresholds: PerClass) -> np.ndarray:
-        wanted = np.array([grid.logit(t) for t in per_class(thresholds, self.classes).values()])
+        wanted = np.array([grid.logit(t) for t in probabilities(thresholds, self.classes).values()])
         return np.abs(np.clip(wanted, *self._cuts[[0, -1]])[:, None] - self._cuts[None, :]).argmin(axis=1)
 
     def dice(self, thresholds: PerClass = 0.5) -> np.ndarray:
@@ -105,9 +115,12 @@ class DiceCurves:
 
     @classmethod
     def load(cls, path: str | Path) -> DiceCurves:
-        """Read what save() wrote."""
-        with np.load(path) as data:
-            return cls(data["ids"].tolist(), data["classes"].tolist(), data["thresholds"], data["table"])
+        """Read what save() wrote. ValueError names a file that is something else."""
+        try:
+            with np.load(path) as data:
+                return cls(data["ids"].tolist(), data["classes"].tolist(), data["thresholds"], data["table"])
+        except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is no file of Dice curves that DiceCurves.save wrote: {error}") from error
 
     def flat(self, within: float = 0.0005) -> dict[str, tuple[float, float]]:
         """{class: (low, high)} thresholds around the best between which mean Dice stays `within` of its top.
@@ -160,15 +173,10 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
     if lacking:
         raise ValueError(f"the truth has no class {', '.join(lacking)}")
 
-    def target(image: str, cls: str) -> Runs:
-        try:
-            return truth[image][cls].with_shape(store.sizes[image])
-        except ValueError as error:
-            raise ValueError(f"{store.path}, image {image}, class {cls}: the truth does not fit: {error}") from error
-
     def one(image: str) -> np.ndarray:
         levels, size = store.levels(image), store.sizes[image]
-        return np.stack([_curve(levels[k], size, target(image, c)) for k, c in enumerate(store.classes)])
+        targets = [true_runs(truth, image, cls, size, of=store.path) for cls in store.classes]
+        return np.stack([_curve(levels[k], size, target) for k, target in enumerate(targets)])
 
     with ThreadPoolExecutor(workers) as pool:
         table = np.stack(list(pool.map(one, ids)))
@@ -272,6 +280,8 @@ def choose_shrink(
 
 def person_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(held-out rows, other rows) of `ids` for each of at most k folds of whole persons."""
+    if k < 2:
+        raise ValueError(f"k={k}: at least 2 folds of persons are wanted, one is scored by what the others chose")
     missing = [i for i in ids if i not in groups]
     if missing:
         raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")

@@ -365,3 +365,23 @@ def test_the_kind_of_a_source(arrays: Path, nnunet: Path, images: Path, tmp_path
     (tmp_path / "empty" / "x.mat").touch()
     with pytest.raises(ValueError, match=r"holds \.mat"):
         doors.kind_of(tmp_path / "empty")
+
+
+def test_a_mistaken_import_that_wrote_nothing_does_not_bar_the_right_one(arrays: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    with pytest.raises(ValueError, match="logits, perhaps"):
+        doors.import_arrays(_logits_in(tmp_path), out, classes=["k"])
+    assert PredictionStore.open(out).done == set()
+    store = doors.import_arrays(_logits_in(tmp_path), out, classes=["k"], domain="logits")
+    assert store.done == {"x"}
+    with pytest.raises(ValueError, match="other images or with other settings"):  # that one holds something
+        doors.import_arrays(arrays, out, classes=CLASSES)
+    empty = PredictionStore.create(tmp_path / "t.zarr", ids=["x"], classes=["k"], sizes={"x": (2, 2)}, grid=(2, 2))
+    with pytest.raises(ValueError, match="other images or with other settings"):  # not made by an import
+        doors.import_arrays(arrays, empty.path, classes=CLASSES)
+
+
+def _logits_in(folder: Path) -> Path:
+    (folder / "raw").mkdir(exist_ok=True)
+    np.save(folder / "raw" / "x.npy", np.array([[[3.0, -3.0], [0.5, 2.0]]]))
+    return folder / "raw"

@@ -257,7 +257,7 @@ def test_ids_and_images_without_a_truth(made):
         ({"q": (1, 1, 1), "*": (1, 1, 1)}, 0.5, "no such class"),
         (None, 0.19, r"class x: threshold 0\.19 is outside \[0\.2, 0\.8\]"),
         (None, {"z": 0.81, "*": 0.5}, r"class z: threshold 0\.81 is outside"),
-        (None, float("nan"), "class x: threshold nan is outside"),
+        (None, float("nan"), "class x: a threshold is a probability in .0, 1., got nan"),
     ],
 )
 def test_settings_that_no_blend_has(made, weights, thresholds, message):

@@ -170,3 +170,17 @@ def test_plain_dictionaries_of_masks_are_taken_as_truth():
         for c in "xy":
             p, t = other[i][c], masks[i][c]
             assert table.loc[i, c] == pytest.approx((2 * (p & t).sum() + 1e-4) / (p.sum() + t.sum() + 1e-4))
+
+
+def test_masks_that_cannot_be_compared_are_named():
+    masks = {"a": {"x": np.ones((2, 3), bool), "y": np.ones((2, 3), bool)}}
+    for other, message in (
+        (np.ones((3, 2), bool), "image a, class y: masks of different shapes"),
+        (np.ones((2, 3)), "image a, class y: a bool or integer mask is wanted, got float64"),
+    ):
+        wrong = {"a": {**masks["a"], "y": other}}
+        for pair in ((wrong, masks), (masks, wrong)):
+            with pytest.raises(ValueError, match=message):
+                metrics.dice_table(*pair)
+    with pytest.raises(ValueError, match="the truth lacks image b, class y"):
+        metrics.dice_table({"a": masks["a"], "b": masks["a"]}, {"a": masks["a"], "b": {"x": masks["a"]["x"]}})

@@ -340,3 +340,9 @@ def test_parts_and_holes_joined_are_the_mask_without_holes(mask):
     assert rle.joined(runs.components(), runs.shape) == runs
     assert rle.joined([runs, *runs.holes()]) == at_least([runs, *runs.holes()], 1)
     assert not rle.joined([])
+
+
+@pytest.mark.parametrize("shape", [None, 5, (2,), (2, 3, 1), ("2", "3"), (2.5, 3), (-1, 3), (float("nan"), 3)])
+def test_a_shape_that_is_none(shape):
+    with pytest.raises(ValueError, match=r"a shape \(height, width\) of integers is wanted, got "):
+        Runs([], (0, 0)).with_shape(shape)

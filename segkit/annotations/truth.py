@@ -9,6 +9,7 @@ from segkit import polygons, submission
 from segkit.annotations.fixes import Fix, apply_fixes
 from segkit.annotations.images import image_size
 from segkit.annotations.layout import Item, Rings, index, read
+from segkit.files import nearest
 from segkit.rle import Runs
 
 
@@ -31,12 +32,17 @@ class Truth(submission.Masks):
         """Truth of a CSV (image_name, class, rle) or of a folder in the competition's layout (its train split).
 
         classes: the channel order; default: the rows' order, or the folder's `classes.txt`, or the labels sorted.
-        Images without an annotation are left out of a folder's truth.
+        Images without an annotation are left out of a folder's truth. ValueError for a class that a CSV has not.
         """
         path = Path(path)
         if path.is_file():
             masks = submission.read(path)
-            return cls(masks.ids, classes or masks.classes, lambda i, c: masks[i][c])
+            names = masks.classes if classes is None else tuple(classes)
+            for name in names:
+                if name not in masks.classes:
+                    raise ValueError(f"{path}: no class {name!r}; {nearest(name, masks.classes)}")
+            rows = [row for row in masks.rows if row[1] in names]
+            return cls(masks.ids, names, lambda i, c: masks[i][c], rows=rows, name=str(path))
         if not path.is_dir():
             raise ValueError(f"{path} is neither a file nor a folder")
         items = [item for item in index(path) if item.json is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,6 +85,9 @@ def _begin(
     if out.exists():
         store = PredictionStore.open(out)
         was: Any = store.attributes.get("imported", {"settings": None})
+        if was["settings"] != stamp["settings"] and "imported" in store.attributes and not store.done:
+            shutil.rmtree(out)  # of an import that failed before its first image: nothing is lost
+            return _begin(out, stamp, ids, classes, sizes, grid)
         if was["settings"] != stamp["settings"]:
             raise ValueError(f"{out} was made of other images or with other settings; remove it or name another")
         for image in store.done:

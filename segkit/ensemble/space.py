@@ -26,9 +26,9 @@ from segkit.ensemble.blending import (
     weighted_sum,
 )
 from segkit.predictions import PredictionStore
-from segkit.rle import EPSILON, Runs
-from segkit.submission import Masks, as_masks
-from segkit.thresholds import PerClass, images_of_both, per_class
+from segkit.rle import EPSILON
+from segkit.submission import Masks, as_masks, true_runs
+from segkit.thresholds import PerClass, images_of_both, probabilities
 
 
 class BlendSpace:
@@ -75,8 +75,8 @@ class BlendSpace:
         self._shelf = band.Shelf(cache, memory)
 
         def one(image: str) -> tuple[np.ndarray | Path, np.ndarray]:
-            targets = [_target(first, truth, image, cls) for cls in self.classes]
             levels, size = [store.levels(image) for store in stores], first.sizes[image]
+            targets = [true_runs(truth, image, cls, size, of=first.path) for cls in self.classes]
             return self._shelf.keep(
                 lambda: band.make(stores, levels, size, targets, domain, below, above),
                 lambda: band.key(stores, levels, size, targets, settings),
@@ -171,7 +171,7 @@ class BlendSpace:
         return int(self._counts[:, :, 4].sum())
 
     def _levels(self, thresholds: PerClass) -> list[np.floating]:
-        settings = per_class(thresholds, self.classes)
+        settings = probabilities(thresholds, self.classes)
         for cls, threshold in settings.items():
             if not self.low <= threshold <= self.high:
                 raise ValueError(
@@ -190,10 +190,3 @@ def _ids(first: PredictionStore, truth: Masks, ids: Sequence[str] | None) -> tup
     if not chosen:
         raise ValueError("ids is empty: name the images, or leave it out for all that the truth has")
     return chosen
-
-
-def _target(first: PredictionStore, truth: Masks, image: str, cls: str) -> Runs:
-    try:
-        return truth[image][cls].with_shape(first.sizes[image])
-    except ValueError as error:
-        raise ValueError(f"{first.path}, image {image}, class {cls}: the truth does not fit: {error}") from error

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from segkit.files import read_json, replacing, write_atomic
 from segkit.rle.coco import box, from_coco, mended
 from segkit.rle.formats import COCO, TEXTS, _read, _written, mend
-from segkit.rle.runs import Runs, at_least
+from segkit.rle.runs import Runs, _as_shape, at_least
 from segkit.rle.tables import COLUMNS, Table, by_image, plain_text
 
 ONLY_CLASS = "mask"
@@ -127,12 +127,18 @@ class _Coco:
 
     def __init__(self, path: Path, note: Callable[[str], None] | None) -> None:
         self.path, self.note, self.found = path, note, read_json(path)
+        for what in ("images", "categories", "annotations"):
+            entries = self.found.get(what) if isinstance(self.found, dict) else None
+            if not isinstance(entries, list):
+                raise ValueError(f"{path} is no COCO data set: a list of {what} is wanted, got {entries!r:.80}")
+            for number, entry in enumerate(entries):
+                if not isinstance(entry, dict):
+                    raise ValueError(f"{path}: entry {number} of {what} is no object but {entry!r:.80}")
         try:
             images = {image["id"]: image for image in self.found["images"]}
             names = {category["id"]: str(category["name"]) for category in self.found["categories"]}
             self.images = {key: str(image["file_name"]) for key, image in images.items()}
-            self.sizes = {str(i["file_name"]): (int(i["height"]), int(i["width"])) for i in images.values()}
-            self.found["annotations"]
+            self.sizes = {str(image["file_name"]): _size(image, path) for image in images.values()}
         except (KeyError, TypeError) as error:
             wanted = "images (id, file_name, height, width), categories (id, name) and annotations are wanted"
             raise ValueError(f"{path} is no COCO data set: {wanted}; {type(error).__name__}: {error}") from error
@@ -157,6 +163,9 @@ class _Coco:
                     raise ValueError(f"its run lengths are of {runs.shape}, the image is {self.sizes[image]}")
             except KeyError as error:
                 raise ValueError(f"{where}: no {error.args[0]!r}") from error
+            except TypeError as error:
+                ids = {key: a[key] for key in ("image_id", "category_id")}
+                raise ValueError(f"{where}: ids of an image and a category are wanted, got {ids}") from error
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
             yield _Row(where, image, cls, runs, [])
@@ -173,6 +182,13 @@ class _Coco:
                 runs = at_least(found, 1) if found else Runs([], size)
                 cells = [image, cls, ""] if with_class else [image, ""]
                 yield _Row(f"{self.path}, image {image}, class {cls}", image, cls, runs, cells)
+
+
+def _size(image: Mapping[str, Any], path: Path) -> tuple[int, int]:
+    try:
+        return _as_shape((image["height"], image["width"]))
+    except ValueError as error:
+        raise ValueError(f"{path}, image {image['file_name']}: {error}") from error
 
 
 def _write_coco(

@@ -311,9 +311,13 @@ def _as_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def _as_shape(shape: Sequence[int]) -> tuple[int, int]:
-    if len(shape) != 2 or int(shape[0]) < 0 or int(shape[1]) < 0:
-        raise ValueError(f"a shape (height, width) is wanted, got {shape}")
-    return int(shape[0]), int(shape[1])
+    try:
+        height, width = map(int, shape)
+        if height >= 0 <= width and (height, width) == tuple(shape):
+            return height, width
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"a shape (height, width) of integers is wanted, got {shape!r}")
 
 
 def _known_shape(runs: Runs, what: str) -> tuple[int, int]:

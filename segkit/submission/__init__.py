@@ -6,7 +6,7 @@ Files are streamed: neither reading, voting, validating nor comparing needs memo
 from segkit.rle.tables import COLUMNS
 from segkit.submission.checks import validate
 from segkit.submission.differences import Difference, Summary, diff, summarise
-from segkit.submission.masks import Masks, as_masks
+from segkit.submission.masks import Masks, as_masks, true_runs
 from segkit.submission.table import read, write
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "diff",
     "read",
     "summarise",
+    "true_runs",
     "validate",
     "write",
 ]

@@ -68,6 +68,22 @@ class _Row(Mapping[str, Runs]):
         return len(self._classes)
 
 
+def true_runs(truth: Masks, image: str, cls: str, size: tuple[int, int] | None = None, *, of: object = "") -> Runs:
+    """The truth's runs of an image and class, in an image of `size` where that is known.
+
+    ValueError where the truth lacks them, or they are of another size; of: what is scored, for that error.
+    """
+    try:
+        runs = truth[image][cls]
+    except KeyError as error:
+        raise ValueError(f"the truth lacks image {image}, class {cls}: {error.args[0]}") from error
+    try:
+        return runs if size is None else runs.with_shape(size)
+    except ValueError as error:
+        where = f"{of}, image {image}" if of else f"image {image}"
+        raise ValueError(f"{where}, class {cls}: the truth does not fit: {error}") from error
+
+
 def as_masks(given: Masks | Mapping[str, Mapping[str, Any]]) -> Masks:
     """Masks of any mapping {image: {class: Runs or (H, W) mask}}: what the functions that take truth accept.
 
@@ -83,6 +99,9 @@ def as_masks(given: Masks | Mapping[str, Mapping[str, Any]]) -> Masks:
 
     def load(image: str, cls: str) -> Runs:
         mask = given[image][cls]
-        return mask if isinstance(mask, Runs) else Runs.from_mask(mask)
+        try:
+            return mask if isinstance(mask, Runs) else Runs.from_mask(mask)
+        except ValueError as error:
+            raise ValueError(f"image {image}, class {cls}: {error}") from error
 
     return Masks(given, classes, load, rows=[(image, cls) for image, row in given.items() for cls in row])

@@ -5,6 +5,7 @@ import pytest
 
 from segkit import annotations, submission
 from segkit.annotations import Fix, Truth
+from segkit.ensemble import vote
 from segkit.polygons import rasterize
 
 SQUARE = [[2, 2], [9, 2], [9, 9], [2, 9]]
@@ -79,3 +80,17 @@ def test_an_item_without_annotation_is_named(folder):
 def test_a_path_that_is_nothing(tmp_path):
     with pytest.raises(ValueError, match="neither a file nor a folder"):
         Truth.open(tmp_path / "none")
+
+
+def test_a_csv_brings_its_rows_and_its_name(folder, tmp_path):
+    truth = Truth.open(folder, CLASSES)
+    rows = [(i, c, truth[i][c]) for i in truth.ids for c in CLASSES]
+    whole, short = (submission.write(tmp_path / f"{n}.csv", rows[:n]) for n in (6, 5))
+    assert list(Truth.open(short).rows) == [(i, c) for i, c, _ in rows[:5]]
+    assert list(Truth.open(whole, ["three"]).rows) == [("b.png", "three"), ("a.png", "three")]
+    with pytest.raises(ValueError, match=r"submission .*5\.csv lacks 1 rows .*6\.csv has, image a.png, class three"):
+        list(vote([Truth.open(short), whole]))
+    with pytest.raises(ValueError, match=r"5\.csv lacks 1 rows of .*6\.csv"):
+        submission.diff(Truth.open(whole), Truth.open(short))
+    with pytest.raises(ValueError, match=r"6\.csv: no class 'thre'; did you mean three"):
+        Truth.open(whole, ["one", "thre"])
