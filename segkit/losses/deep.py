@@ -28,8 +28,8 @@ class DeepSupervision(nn.Module):
     w) each. For an output smaller than the target, the target is averaged down over areas, in proportion to the
     pixels' weights: losses that take soft targets then judge it by what it can express. An output (N, C) says whether
     a class is there at all, and costs its cross-entropy against the largest target of its plane, but where nobody
-    knows: a class that is not seen, of which pixels are ignored. After a call `.terms` holds those of the main output, and
-    each other output's own loss by name. ValueError for outputs without a weight, or larger than the target.
+    knows: a class that is not seen, of which pixels are ignored. After a call `.terms` holds those of the main output,
+    and each other output's own loss by name. ValueError for outputs without a weight, or larger than the target.
 
     >>> from segkit.losses import BCELoss
     >>> loss = DeepSupervision(BCELoss(), weights={"aux": 0.5})
