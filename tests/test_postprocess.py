@@ -277,8 +277,6 @@ def test_a_class_without_a_setting_is_named():
         Pipeline([("remove_small", {"min_area": {"x": 3}})])(runs, "z")
     with pytest.raises(ValueError, match=r"no setting for \['z'\]"):
         Pipeline(thresholds={"x": 0.3}).threshold("z")
-    with pytest.raises(ValueError, match=r"probability in \[0, 1\]"):
-        Pipeline(thresholds=1.5).mask(np.zeros((2, 2)), (4, 4), "x")
 
 
 BONES = ("Ulna", "Radius", "finger-3")

@@ -194,7 +194,7 @@ def test_steps_and_thresholds_of_each_class_in_one_study(world, tmp_path):
         assert trial.value == objective.table(pipeline).mean()
         assert pipeline.threshold("y") == trial.params["threshold/y"]
     assert len({t.params["threshold/x"] for t in study.trials}) > 2
-    assert max(map(len, objective._masks.values())) <= KEPT_LEVELS
+    assert max(map(len, objective._drawn._known.values())) <= KEPT_LEVELS
     choice = studies.choose(found, objective, {i: i for i in found.ids}, [t.params for t in study.trials], k=3)
     assert choice.held_out["thresholds"] > choice.held_out["nothing"]
 

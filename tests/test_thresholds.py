@@ -1,12 +1,17 @@
 """Dice curves against thresholding by hand at all 255 cuts; the choice of thresholds against trying them all."""
 
+import re
+
 import numpy as np
 import pytest
 
-from segkit import grid, thresholds
-from segkit.postprocess import Pipeline
+from segkit import grid, submission, thresholds
+from segkit.annotations import Truth
+from segkit.ensemble import BlendSpace
+from segkit.postprocess import Pipeline, gate
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
+from segkit.studies import postprocess_objective
 from segkit.submission import Masks
 from segkit.thresholds import DiceCurves, choose_shrink, curves, nested, per_class
 
@@ -282,3 +287,41 @@ def test_too_few_persons_and_missing_groups():
         nested(found, persons)
     with pytest.raises(ValueError, match="4 images have no group: i0, i1, i2"):
         nested(found, {})
+
+
+def test_a_truth_that_lacks_a_row_is_an_error_that_names_it(made, tmp_path):
+    store, truth, _ = made
+    path = submission.write(tmp_path / "t.csv", [(i, c, truth[i][c]) for i in truth for c in CLASSES][:-1])
+    short = Truth.open(path)
+    with pytest.raises(ValueError, match=r"the truth lacks image d, class z: .*t\.csv has no row"):
+        curves(store, short)
+    with pytest.raises(ValueError, match="the truth lacks image d, class z"):
+        BlendSpace([store], short)
+    with pytest.raises(ValueError, match="the truth lacks image d, class z"):
+        postprocess_objective(store, short)
+    with pytest.raises(ValueError, match="the truth lacks image d, class z"):
+        gate(Pipeline([("fill_holes", {})]), Pipeline(), store=store, truth=short, groups={i: i for i in store.ids})
+
+
+@pytest.mark.parametrize("threshold", [None, "0.5", float("nan"), 1.5, True, [0.5]])
+def test_a_threshold_that_is_none(made, threshold):
+    for dice in (made[2].dice, BlendSpace([made[0]], made[1]).dice):
+        with pytest.raises(ValueError, match="class y: a threshold is a probability in"):
+            dice(thresholds={"y": threshold, "*": 0.5})
+
+
+@pytest.mark.parametrize("name", ["truth.csv", "one.npy", "other.npz", "empty.npz"])
+def test_a_file_that_holds_no_curves(tmp_path, name):
+    (tmp_path / "truth.csv").write_text("image_name,class,rle\n")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    (tmp_path / "empty.npz").touch()
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of Dice curves"):
+        DiceCurves.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        DiceCurves.load(tmp_path / "none.npz")
+
+
+def test_one_fold_holds_nobody_out(made):
+    with pytest.raises(ValueError, match="k=1: at least 2 folds of persons are wanted"):
+        nested(made[2], {i: i for i in "abcd"}, k=1)

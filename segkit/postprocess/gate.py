@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from segkit import grid
 from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
+from segkit.postprocess.drawn import Drawn
 from segkit.postprocess.pipeline import Pipeline
 from segkit.predictions import PredictionStore
-from segkit.rle import Runs
-from segkit.submission import Masks, as_masks
+from segkit.submission import Masks, as_masks, true_runs
 from segkit.thresholds import person_folds
 
 Dice = Callable[[Pipeline, Sequence[str]], np.ndarray]
@@ -150,29 +149,14 @@ class _Scores:
 
 
 def _dice_of(store: PredictionStore, truth: Masks) -> Dice:
-    """Dice of Pipelines on a store; masks at a threshold are drawn once and kept as runs."""
-    drawn: dict[tuple[str, str, float], Runs] = {}
+    """Dice of Pipelines on a store, whose masks at a threshold are drawn once."""
+    drawn = Drawn(store)
 
     def table(pipeline: Pipeline, ids: Sequence[str]) -> np.ndarray:
-        cut = {cls: pipeline.cut(cls) is not None for cls in store.classes}
-        keys = {cls: pipeline.threshold(cls) for cls in store.classes if not cut[cls]}
         out = np.empty((len(ids), len(store.classes)))
         for row, image in enumerate(ids):
-            size = store.sizes[image]
-            missing = any(cut.values()) or any((image, *key) not in drawn for key in keys.items())
-            planes = dict(zip(store.classes, store[image])) if missing else {}
-            for column, cls in enumerate(store.classes):
-                if cut[cls]:
-                    mask = pipeline.mask(planes[cls], size, cls)
-                else:
-                    key = (image, cls, keys[cls])
-                    if key not in drawn:
-                        drawn[key] = grid.runs_above(planes[cls], size, keys[cls])
-                    mask = pipeline(drawn[key], cls)
-                try:
-                    out[row, column] = mask.dice(truth[image][cls])
-                except ValueError as error:
-                    raise ValueError(f"{store.path}, image {image}, class {cls}: the truth: {error}") from error
+            for column, (cls, mask) in enumerate(drawn.masks(pipeline, image).items()):
+                out[row, column] = mask.dice(true_runs(truth, image, cls, store.sizes[image], of=store.path))
         return out
 
     return table
@@ -180,6 +164,11 @@ def _dice_of(store: PredictionStore, truth: Masks) -> Dice:
 
 def _tried(candidate: Pipeline, base: Pipeline) -> list[int]:
     """The places of the candidate's steps that base does not have."""
+    if candidate.overlaps or base.overlaps:
+        raise ValueError(
+            "a gate weighs each class by itself, and overlaps bind two: gate the steps without them, then weigh the "
+            "overlaps with metrics.compare"
+        )
     if candidate.thresholds != base.thresholds:
         raise ValueError(
             "the candidate's thresholds are not base's: a gate weighs steps alone; make it with "

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segkit import grid
-from segkit.files import nearest, plain, read_json, write_json
+from segkit.files import nearest, read_json, write_json
 from segkit.postprocess.cuts import CUTS
+from segkit.postprocess.overlap import limit_overlap
+from segkit.postprocess.settings import active, as_overlaps, as_steps, as_thresholds, for_one, run
 from segkit.postprocess.steps import STEPS
 from segkit.rle import Runs
 from segkit.thresholds import PerClass, per_class
@@ -24,7 +25,11 @@ class Pipeline:
     classes that the step leaves alone, `only` the classes that it is for. thresholds: a probability, or one for each
     class. classes: all there are, which the JSON then keeps: a name that is none of them is an error here, with its
     neighbours; without, a misspelt name beside "*" cannot be told from a class that is not asked for yet.
-    Two Pipelines are equal where steps and thresholds are.
+    overlaps: pairs of classes that may not share pixels, worked off in order on the masks that the steps made:
+    {"winner": "Radius", "loser": "Ulna"}, and of that pair "allowed", pixels up to which it is left alone (0), and
+    "by_logits", whether each shared pixel goes to the class that is more probable there (False: to the winner).
+    Two Pipelines are equal where steps, thresholds and overlaps are. ValueError for a setting that its step does not
+    take, NaN, infinity, and a threshold that is no probability between 0 and 1.
 
     The steps hysteresis and triplet make the mask of the logits themselves, instead of the threshold: they
     come before the others, at most one for a class.
@@ -39,15 +44,10 @@ class Pipeline:
         *,
         thresholds: PerClass = 0.5,
         classes: Sequence[str] | None = None,
+        overlaps: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self.steps = [(name, plain(settings)) for name, settings in steps]  # as JSON gives them back
-        self.thresholds = plain(thresholds) if isinstance(thresholds, Mapping) else float(thresholds)
-        before = ""
-        for name, settings in self.steps:
-            _check(name, settings)
-            if name in CUTS and before and before not in CUTS:
-                raise ValueError(f"step {name} works on logits: name it before {before}, which works on masks")
-            before = name
+        self.steps, self.thresholds = as_steps(steps), as_thresholds(thresholds)
+        self.overlaps = as_overlaps(overlaps)
         if isinstance(classes, str):
             raise ValueError(f"classes is a list of names, got {classes!r}")
         self.classes = None if classes is None else tuple(classes)
@@ -56,23 +56,22 @@ class Pipeline:
 
     def with_classes(self, classes: Sequence[str]) -> Pipeline:
         """The same Pipeline that knows its classes. ValueError for a name that is none of them."""
-        return Pipeline(self.steps, thresholds=self.thresholds, classes=classes)
+        return Pipeline(self.steps, thresholds=self.thresholds, classes=classes, overlaps=self.overlaps)
 
     def __call__(self, runs: Runs, cls: str) -> Runs:
-        """The steps on one class's mask. ValueError where a step needs the class's logits: then use mask()."""
-        self._known(cls)
+        """The steps on one class's mask. ValueError where they need the class's logits, or another class's mask."""
+        self._alone(cls)
         if cut := self.cut(cls):
             raise ValueError(f"class {cls}: step {cut[0]} works on logits, not on a mask; use mask(plane, size, cls)")
         return self._steps(runs, cls)
 
     def active(self, step: int, cls: str) -> bool:
         """Whether self.steps[step] is for this class."""
-        settings = self.steps[step][1]
-        return cls not in settings.get("skip", ()) and cls in settings.get("only", (cls,))
+        return active(self.steps[step][1], cls)
 
     def threshold(self, cls: str) -> float:
         """The probability that this class's pixels must exceed (where no hysteresis or triplet decides)."""
-        return float(per_class(_for_one(self.thresholds, cls), (cls,))[cls])
+        return float(per_class(for_one(self.thresholds, cls), (cls,))[cls])
 
     def cut(self, cls: str) -> tuple[str, dict[str, Any]] | None:
         """The step that makes this class's mask of its logits, in place of the threshold; None where none does."""
@@ -82,44 +81,75 @@ class Pipeline:
             raise ValueError(f"class {cls}: {names} would both make its mask; let one skip it")
         return found[0] if found else None
 
-    def mask(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
-        """Low-resolution logits (h, w) of one class -> its final full-resolution mask."""
+    def drawn(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
+        """Low-resolution logits (h, w) of one class -> its full-resolution mask before the steps on masks."""
         self._known(cls)
         cut = self.cut(cls)
         if cut is None:
-            return self._steps(grid.runs_above(plane, size, self.threshold(cls)), cls)
+            return grid.runs_above(plane, size, self.threshold(cls))
         name, settings = cut
-        return self._steps(
-            _run(CUTS[name][1], lambda threshold: grid.runs_above(plane, size, threshold), name, settings, cls), cls
-        )
+        return run(CUTS[name][1], lambda threshold: grid.runs_above(plane, size, threshold), name, settings, cls)
+
+    def mask(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
+        """Low-resolution logits (h, w) of one class -> its final full-resolution mask.
+
+        ValueError for a class of an overlap, whose mask depends on another's: then use masks().
+        """
+        self._alone(cls)
+        return self._steps(self.drawn(plane, size, cls), cls)
+
+    def masks(self, planes: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, Runs]:
+        """Low-resolution logits {class: (h, w)} of one image -> its final full-resolution masks, in their order."""
+        return self.finish({cls: self.drawn(plane, size, cls) for cls, plane in planes.items()}, planes)
+
+    def finish(self, masks: Mapping[str, Runs], planes: Mapping[str, np.ndarray] | None = None) -> dict[str, Runs]:
+        """What drawn() gave for the classes of one image -> their final masks: steps, then overlaps.
+
+        planes: their logits, which an overlap "by_logits" needs. ValueError where a class of an overlap is missing.
+        """
+        out = {cls: self._steps(runs, cls) for cls, runs in masks.items()}
+        for pair in self.overlaps:
+            if pair["by_logits"] and planes is None:
+                raise ValueError(
+                    f"the overlap of {pair['winner']} and {pair['loser']} is decided by logits: give planes"
+                )
+            out = limit_overlap(
+                out, pairs=[(pair["winner"], pair["loser"])], planes=planes if pair["by_logits"] else None,
+                allowed=pair["allowed"],
+            )  # fmt: skip
+        return out
 
     def save(self, path: str | Path) -> None:
-        """Write {"classes": [...], "thresholds": ..., "steps": [[name, settings], ...]} as JSON."""
+        """Write {"classes": [...], "thresholds": ..., "steps": [[name, settings], ...], "overlaps": [...]} as JSON."""
         known = {} if self.classes is None else {"classes": self.classes}
-        write_json(path, {**known, "thresholds": self.thresholds, "steps": self.steps})
+        apart = {"overlaps": self.overlaps} if self.overlaps else {}
+        write_json(path, {**known, "thresholds": self.thresholds, "steps": self.steps, **apart})
 
     @classmethod
     def load(cls, path: str | Path) -> Pipeline:
         """Read what save() wrote. ValueError names the file."""
         content = read_json(path)
         try:
-            steps = [(name, settings) for name, settings in content["steps"]]
-            return cls(steps, thresholds=content["thresholds"], classes=content.get("classes"))
+            return cls(
+                content["steps"], thresholds=content["thresholds"], classes=content.get("classes"),
+                overlaps=content.get("overlaps", ()),
+            )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{path} is not a saved Pipeline: {what}") from error
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pipeline) and (self.steps, self.thresholds) == (
-            other.steps,
-            other.thresholds,
-        )
+        return isinstance(other, Pipeline) and self._what() == other._what()
 
     def __hash__(self) -> int:
-        return hash(repr((self.steps, self.thresholds)))
+        return hash(_frozen(self._what()))
 
     def __repr__(self) -> str:
-        return f"Pipeline({self.steps!r}, thresholds={self.thresholds!r})"
+        apart = f", overlaps={self.overlaps!r}" if self.overlaps else ""
+        return f"Pipeline({self.steps!r}, thresholds={self.thresholds!r}{apart})"
+
+    def _what(self) -> tuple[Any, ...]:
+        return self.steps, self.thresholds, self.overlaps
 
     def _check_names(self, classes: tuple[str, ...]) -> None:
         """ValueError for a name that is no class, and for a class that a setting or threshold leaves out."""
@@ -138,6 +168,20 @@ class Pipeline:
                 if missing := [cls for cls in needed if cls not in setting and "*" not in setting]:
                     raise ValueError(f"{where}: no setting for {', '.join(missing)}; name them, or '*' for all others")
 
+        for pair in self.overlaps:
+            both = pair["winner"], pair["loser"]
+            for cls in both:
+                if cls not in classes:
+                    raise ValueError(f"the overlap of {' and '.join(both)}: no class {cls!r}; {nearest(cls, classes)}")
+
+    def _alone(self, cls: str) -> None:
+        """ValueError where the class's mask depends on another's."""
+        self._known(cls)
+        for pair in self.overlaps:
+            if cls in (pair["winner"], pair["loser"]):
+                both = f"{pair['winner']} and {pair['loser']}"
+                raise ValueError(f"class {cls}: {both} may not overlap, so its mask depends on both; use masks()")
+
     def _known(self, cls: str) -> None:
         if self.classes is not None and cls not in self.classes:
             raise ValueError(f"the Pipeline has no class {cls!r}; {nearest(cls, self.classes)}")
@@ -145,39 +189,12 @@ class Pipeline:
     def _steps(self, runs: Runs, cls: str) -> Runs:
         for place, (name, settings) in enumerate(self.steps):
             if name in STEPS and self.active(place, cls):
-                runs = _run(STEPS[name], runs, name, settings, cls)
+                runs = run(STEPS[name], runs, name, settings, cls)
         return runs
 
 
-def _check(name: str, settings: Mapping[str, Any]) -> None:
-    """ValueError for an unknown step or setting."""
-    if name not in STEPS and name not in CUTS:
-        raise ValueError(f"no post-processing step {name!r}; {nearest(name, [*STEPS, *CUTS])}")
-    step = STEPS[name] if name in STEPS else CUTS[name][0]
-    known = set(inspect.signature(step).parameters) - {"mask", "prob"} | {"skip", "only"}
-    for key in settings:
-        if key not in known:
-            raise ValueError(f"step {name} has no setting {key!r}; {nearest(key, known)}")
-    for key in ("skip", "only"):
-        if not isinstance(settings.get(key, []), list):
-            raise ValueError(f"step {name}: {key} is a list of class names, got {settings[key]!r}")
-    if "skip" in settings and "only" in settings:
-        raise ValueError(f"step {name} has both skip and only: `only` alone says which classes it is for")
-
-
-def _run(step: Callable[..., Runs], given: Any, name: str, settings: Mapping[str, Any], cls: str) -> Runs:
-    """A step with its settings for one class."""
-    try:
-        chosen = {
-            key: per_class(_for_one(value, cls), (cls,))[cls]
-            for key, value in settings.items()
-            if key not in ("skip", "only")
-        }
-        return step(given, **chosen)
-    except ValueError as error:
-        raise ValueError(f"class {cls}, step {name}: {error}") from error
-
-
-def _for_one(setting: Any, cls: str) -> Any:
-    """Of a per-class setting, what concerns one class."""
-    return {k: v for k, v in setting.items() if k in (cls, "*")} if isinstance(setting, Mapping) else setting
+def _frozen(value: Any) -> Any:
+    """Plain values as what can be hashed, equal ones alike."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _frozen(inner)) for key, inner in value.items())
+    return tuple(_frozen(inner) for inner in value) if isinstance(value, (list, tuple)) else value

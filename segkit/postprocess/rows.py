@@ -38,14 +38,11 @@ def rows(
     workers = os.cpu_count() or 1 if workers is None else workers
 
     def one(image: str) -> Rows:
-        planes, size = store.planes(image), store.sizes[image]
-        out = []
-        for cls, plane in planes:
-            try:
-                out.append((image, cls, pipeline.mask(plane, size, cls).text()))
-            except ValueError as error:
-                raise ValueError(f"{store.path}, image {image}: {error}") from error
-        return out
+        try:
+            masks = pipeline.masks(dict(store.planes(image)), store.sizes[image])
+        except ValueError as error:
+            raise ValueError(f"{store.path}, image {image}: {error}") from error
+        return [(image, cls, runs.text()) for cls, runs in masks.items()]
 
     waiting: deque[Future[Rows]] = deque()
     with ThreadPoolExecutor(workers) as pool:

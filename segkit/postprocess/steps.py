@@ -22,8 +22,8 @@ def keep_largest(mask: Mask, *, k: int = 1) -> Mask:
     >>> keep_largest(np.array([[1, 1, 0, 1]], bool)).astype(int)
     array([[1, 1, 0, 0]])
     """
-    if k < 1:
-        raise ValueError(f"k={k}: at least 1 component is to be kept")
+    if not _whole(k) or k < 1:
+        raise ValueError(f"k={k!r}: a whole number of components, at least 1, is to be kept")
 
     def step(runs: Runs) -> Runs:
         parts = runs.components(keep=lambda areas: areas >= np.sort(areas)[-k:][0])  # more than k where areas are equal
@@ -38,8 +38,8 @@ def remove_small(mask: Mask, *, min_area: float) -> Mask:
     >>> remove_small(np.array([[1, 1, 0, 1]], bool), min_area=2).astype(int)
     array([[1, 1, 0, 0]])
     """
-    if not min_area >= 0:
-        raise ValueError(f"min_area={min_area}: pixels, 0 or more, are wanted")
+    if not _number(min_area) or not min_area >= 0:
+        raise ValueError(f"min_area={min_area!r}: pixels, 0 or more, are wanted")
 
     def step(runs: Runs) -> Runs:
         return joined(runs.components(keep=lambda areas: areas >= min_area), runs.shape)
@@ -53,8 +53,8 @@ def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
     >>> fill_holes(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)).all()
     np.True_
     """
-    if max_area is not None and not max_area >= 0:
-        raise ValueError(f"max_area={max_area}: pixels, 0 or more, or None are wanted")
+    if max_area is not None and (not _number(max_area) or not max_area >= 0):
+        raise ValueError(f"max_area={max_area!r}: pixels, 0 or more, or None are wanted")
 
     def step(runs: Runs) -> Runs:
         return joined([runs, *runs.holes(max_area=max_area)])
@@ -110,9 +110,17 @@ def _shape(runs: Runs) -> tuple[int, int]:
     return runs.shape
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def _disc(radius: int) -> np.ndarray:
-    if radius < 1:
-        raise ValueError(f"radius={radius}: at least 1 pixel is wanted")
+    if not _whole(radius) or radius < 1:
+        raise ValueError(f"radius={radius!r}: a whole number of pixels, at least 1, is wanted")
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 

@@ -12,9 +12,10 @@ from segkit import grid
 from segkit.ensemble import BlendSpace
 from segkit.ensemble.blending import Weights
 from segkit.postprocess import Pipeline
+from segkit.postprocess.drawn import Drawn
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.submission import Masks, as_masks
+from segkit.submission import Masks, as_masks, true_runs
 from segkit.thresholds import DiceCurves, PerClass, images_of_both, per_class
 
 NO_STEP: dict[str, Any] = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
@@ -76,8 +77,9 @@ class postprocess_objective:
         unknown = [c for c in self.multipart if c not in self.classes]
         if unknown:
             raise ValueError(f"multipart names {unknown}: no such class; there are {', '.join(self.classes)}")
+        self._targets: dict[tuple[str, str], Runs] = {}
         self._median = {c: self._median_area(c) for c in self.classes}
-        self._masks: dict[tuple[str, str], dict[float, Runs]] = {}
+        self._drawn = Drawn(store, keep=KEPT_LEVELS)
 
     def __call__(self, trial: optuna.Trial) -> float:
         params: dict[str, Any] = {}
@@ -100,7 +102,7 @@ class postprocess_objective:
     def on(self, ids: Sequence[str], thresholds: PerClass | DiceCurves) -> postprocess_objective:
         """The same objective for some of the images and other thresholds; masks that are drawn are shared."""
         other = postprocess_objective(self.store, self.truth, thresholds=thresholds, multipart=self.multipart, ids=ids)
-        other._masks = self._masks
+        other._drawn = self._drawn
         return other
 
     def pipeline(self, params: Mapping[str, Any]) -> Pipeline:
@@ -124,30 +126,21 @@ class postprocess_objective:
         ids = self.ids if ids is None else ids
         values = np.empty((len(ids), len(self.classes)))
         for row, image in enumerate(ids):
-            self._draw(image, pipeline)
-            for column, cls in enumerate(self.classes):
-                mask = self._masks[image, cls][pipeline.threshold(cls)]
-                values[row, column] = pipeline(mask, cls).dice(self.truth[image][cls])
+            for column, (cls, mask) in enumerate(self._drawn.masks(pipeline, image).items()):
+                values[row, column] = mask.dice(self._true(image, cls))
         return values
 
-    def _draw(self, image: str, pipeline: Pipeline) -> None:
-        planes: np.ndarray | None = None
-        for channel, cls in enumerate(self.classes):
-            level, known = pipeline.threshold(cls), self._masks.setdefault((image, cls), {})
-            if level in known:
-                known[level] = known.pop(level)  # asked for last
-                continue
-            planes = self.store[image] if planes is None else planes
-            known[level] = grid.runs_above(planes[channel], self.store.sizes[image], level)
-            if len(known) > KEPT_LEVELS:
-                del known[next(iter(known))]
+    def _true(self, image: str, cls: str) -> Runs:
+        if (image, cls) not in self._targets:
+            self._targets[image, cls] = true_runs(self.truth, image, cls, self.store.sizes[image], of=self.store.path)
+        return self._targets[image, cls]
 
     def _mixed(self, weight: float) -> dict[str, float]:
         """The best thresholds, moved towards .5: 1 leaves them, 0 is .5."""
         return {c: float(grid.sigmoid(grid.logit(t) * weight)) for c, t in self.best.items()}
 
     def _median_area(self, cls: str) -> float:
-        areas = [a for a in (self.truth[i][cls].area for i in self.ids) if a]
+        areas = [a for a in (self._true(i, cls).area for i in self.ids) if a]
         return float(np.median(areas)) if areas else 0.0
 
 
