@@ -238,7 +238,14 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, pipeline):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "{}", '{"steps": 3, "thresholds": 0.5}', '{"steps": [["erode", {}]], "thresholds": 0.5}']
+    "text",
+    [
+        "{",
+        "{}",
+        '{"steps": [], "thresholds": 0.5, "overlap": []}',
+        '{"steps": 3, "thresholds": 0.5}',
+        '{"steps": [["erode", {}]], "thresholds": 0.5}',
+    ],
 )
 def test_a_file_that_is_no_pipeline_is_named(tmp_path, text):
     (tmp_path / "post.json").write_text(text)

@@ -129,6 +129,10 @@ class Pipeline:
     def load(cls, path: str | Path) -> Pipeline:
         """Read what save() wrote. ValueError names the file."""
         content = read_json(path)
+        known = ("classes", "thresholds", "steps", "overlaps")
+        for key in content if isinstance(content, dict) else ():
+            if key not in known:
+                raise ValueError(f"{path} is not a saved Pipeline: {key!r} is none of its keys; {nearest(key, known)}")
         try:
             return cls(
                 content["steps"], thresholds=content["thresholds"], classes=content.get("classes"),
