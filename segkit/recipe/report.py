@@ -190,7 +190,7 @@ def overlays(line: Line, held_out: pd.DataFrame, pipeline: Pipeline) -> list[Ove
     out = []
     for rank, image in [*(("best", i) for i in best), *(("worst", i) for i in worst)]:
         logits, size = store[image], store.sizes[image]
-        pred = {cls: pipeline.mask(plane, size, cls) for cls, plane in zip(store.classes, logits)}
+        pred = pipeline.masks(dict(zip(store.classes, logits)), size)
         groups = ", ".join(values[image] for values in line.strata.values() if image in values)
         out.append(
             Overlay(
