@@ -315,8 +315,8 @@ def test_a_row_that_holds_no_mask_is_named(tmp_path, mask):
     ("rows", "problem"),
     [
         ("", "it has no row"),
-        ("a,x,01 3\n", "line 2, image a, class x: '01' decodes, but no encoder writes 1 so"),
-        ("a,x,+1 3\n", "line 2, image a, class x: '+1' decodes, but no encoder writes 1 so"),
+        ("a,x,01 3\n", "line 2, image a, class x: numbers like '01' (they decode, but no encoder writes them)"),
+        ("a,x,+1 3\n", "line 2, image a, class x: numbers like '+1' (they decode, but no encoder writes them)"),
         ("a,x,1 3 4 1\n", "line 2, image a, class x: touching runs"),
         ("a,x,9 2\n", "line 2, image a, class x: token 1 of the RLE text: the run '9 2' ends past the 9 pixels"),
     ],

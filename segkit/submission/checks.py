@@ -54,10 +54,10 @@ def validate(
         except ValueError as error:
             problems.append(f"{where}: {error}")
             continue
-        if odd := next((token for token in text.split() if token != str(int(token))), None):
-            problems.append(f"{where}: {odd!r} decodes, but no encoder writes {int(odd)} so")
-        elif again != " ".join(text.split()):
-            problems.append(f"{where}: touching runs (they decode, but no encoder writes them)")
+        if again != " ".join(text.split()):
+            odd = next((token for token in text.split() if token != str(int(token))), None)
+            what = "touching runs" if odd is None else f"numbers like {odd!r}"
+            problems.append(f"{where}: {what} (they decode, but no encoder writes them)")
     if not seen and not wanted:
         problems.append("it has no row")
     if wanted is not None:
