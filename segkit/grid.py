@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -183,8 +184,15 @@ def _sums(values: np.ndarray, start: int, full: int, n: int, first: int, last: i
 
 def _axis(n: int, full: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For pixels first..last of `full`: the cell below, the cell above, and the weight of the cell above."""
+    low, high, weight = _whole_axis(n, full)
+    return low[first:last], high[first:last], weight[first:last]
+
+
+@lru_cache(maxsize=32)
+def _whole_axis(n: int, full: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """_axis of all pixels, made once for planes of one size. Nobody writes into these."""
     twice = 2 * full  # places in halves of a full-resolution pixel are whole numbers: no rounding moves a cell
-    place = np.clip((2 * np.arange(first, last, dtype=np.int64) + 1) * n - full, 0, twice * (n - 1))
+    place = np.clip((2 * np.arange(full, dtype=np.int64) + 1) * n - full, 0, twice * (n - 1))
     low, part = np.divmod(place, twice)
     return low, np.minimum(low + 1, n - 1), (part / twice).astype(np.float32)
 

@@ -18,7 +18,7 @@ def join_touching(runs: np.ndarray) -> np.ndarray:
 
 def from_counts(counts: np.ndarray) -> np.ndarray:
     """The runs of alternating counts that begin with the zeros."""
-    edges = np.cumsum(counts, dtype=np.int64)
+    edges = counts.cumsum(dtype=np.int64)
     return edges[: len(edges) // 2 * 2].reshape(-1, 2)
 
 
