@@ -26,7 +26,7 @@ BENCHMARKS: dict[str, list[list[str]]] = {
 }
 
 LONG = {"overfit", "lecture"}
-"""Half an hour and more: only when they are named."""
+"""Twenty minutes and more: only when they are named."""
 
 
 def main() -> int:

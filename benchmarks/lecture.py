@@ -1,4 +1,4 @@
-"""The lecture, run: `python -m benchmarks.lecture`, each group of networks on phantom hands, half an hour on 2 cores.
+"""The lecture, run: `python -m benchmarks.lecture`, each group of networks on phantom hands, twenty minutes on 2 cores.
 
 48 images of 24 invented persons to learn from, 16 of 8 others to be scored on, all 29 bones at 128 px; every network
 is untrained and gets the same 300 batches of 4 images in the same order, BCE + Dice, AdamW, one learning rate that
