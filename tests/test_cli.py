@@ -1,6 +1,8 @@
 """Every command, as a user types it: what it prints, what it leaves, how it ends."""
 
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -310,3 +312,12 @@ def test_groups_that_contradict_themselves_are_not_believed(files, tmp_path, cap
     (tmp_path / "s.csv").write_text("id,pose\na.png,up\nb.png,\n")
     code, _, err = call(capsys, "score", files["good"], files["good"], "--strata", tmp_path / "s.csv")
     assert (code, "s.csv, line 3, image b.png: pose is blank" in err) == (2, True)
+
+
+def test_who_stops_reading_is_told_nothing():
+    """segkit models | head: no traceback, no line of an error."""
+    command = [sys.executable, "-c", "from segkit.cli import main; raise SystemExit(main(['models']))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()  # before it prints: it imports first
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

@@ -5,6 +5,7 @@ A command is a function of a module here, listed in COMMANDS; heavy imports are 
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -36,11 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-            return int(
+            code = int(
                 tyro.extras.subcommand_cli_from_dict(
                     COMMANDS, prog="segkit", description="The last mile of segmentation competitions.", args=arguments
                 )
             )
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # of `segkit score ... | head`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
     except (ValueError, KeyError, OSError) as error:
         print(f"error: {error.args[0] if isinstance(error, KeyError) and error.args else error}", file=sys.stderr)
         return 2
