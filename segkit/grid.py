@@ -190,11 +190,14 @@ def _axis(n: int, full: int, first: int, last: int) -> tuple[np.ndarray, np.ndar
 
 @lru_cache(maxsize=32)
 def _whole_axis(n: int, full: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """_axis of all pixels, made once for planes of one size. Nobody writes into these."""
+    """_axis of all pixels, made once for planes of one size; read-only."""
     twice = 2 * full  # places in halves of a full-resolution pixel are whole numbers: no rounding moves a cell
     place = np.clip((2 * np.arange(full, dtype=np.int64) + 1) * n - full, 0, twice * (n - 1))
     low, part = np.divmod(place, twice)
-    return low, np.minimum(low + 1, n - 1), (part / twice).astype(np.float32)
+    found = low, np.minimum(low + 1, n - 1), (part / twice).astype(np.float32)
+    for array in found:
+        array.setflags(write=False)
+    return found
 
 
 def _lerp(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:

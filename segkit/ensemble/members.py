@@ -16,8 +16,6 @@ from segkit.thresholds import PerClass, person_folds
 if TYPE_CHECKING:
     from segkit.ensemble.space import BlendSpace
 
-FEWEST_PERSONS = FEWEST_TO_KEEP
-
 
 class Tried(NamedTuple):
     """What taking a store into the mean did, on top of those taken before it."""
@@ -73,7 +71,7 @@ def members(
     everyone = np.arange(len(space.ids))
     chosen, tried = grower.grow(everyone, begin)
     held_out = None
-    if len({groups[i] for i in space.ids if i in groups}) < FEWEST_PERSONS:
+    if len({groups[i] for i in space.ids if i in groups}) < FEWEST_TO_KEEP:
         chosen = [begin]
     else:
         before = grower.table([begin])

@@ -153,9 +153,7 @@ class Loss(nn.Module):
         absent, mass, counted = (x if per_image else x.sum(0, keepdim=True) for x in sums)
         pixels = size * counted / mass.clamp(min=TINY)  # weights count as shares of their mean
         mixed = torch.lerp(absent / mass.clamp(min=TINY), terms, pixels.clamp(max=1))
-        terms = torch.where(
-            pixels < 1, mixed, terms
-        )  # infinite logits have no cross-entropy, and right ones an overlap
+        terms = torch.where(pixels < 1, mixed, terms)  # the cross-entropy of infinite logits may be NaN: not taken here
         return self.mean(terms, (mass > 0).to(terms))
 
     def mean(self, terms: Tensor, counts: Tensor) -> Tensor:
@@ -188,12 +186,13 @@ def _looked_at(values: Tensor) -> bool:
 def _outside(target: Tensor) -> float | None:
     """A value of the target outside [0, 1]; None where none is seen.
 
-    Whole numbers are looked at all; of fractions some 16,000, on the CPU alone: a look at all of them would take as
-    long as a loss, and at any on a GPU waits for it. That finds a target in 0..255, not one odd pixel.
+    Whole numbers are looked at all; of fractions some of each class, on the CPU alone: a look at all of them would take
+    as long as a loss, and at any on a GPU waits for it. That finds a target in 0..255, not one odd pixel.
     """
     if target.is_floating_point():
         if target.device.type != "cpu":
             return None
-        target = target.detach().flatten()[:: max(1, target.numel() >> 14)] if target.is_contiguous() else target[:, :1]
+        flat = target.is_contiguous()
+        target = target.detach().flatten()[:: max(1, target.numel() >> 14)] if flat else target[:, :, ::4, ::4]
     least, most = target.aminmax()
     return next((float(value) for value in (most, least) if not 0 <= value <= 1), None)

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from segkit.ensemble.members import FEWEST_PERSONS
-from segkit.metrics import Comparison, compare
+from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
 
 
 def guard(held_out: Iterable[str], *, labelled: Iterable[str], learnt_from: Iterable[str]) -> None:
@@ -80,9 +79,9 @@ def rounds(
     if most < 1:
         raise ValueError(f"most={most}: at least 1 round is wanted")
     lead = compare(student, teacher.table, groups, level=level)
-    if lead.groups < FEWEST_PERSONS:
+    if lead.groups < FEWEST_TO_KEEP:
         raise ValueError(
-            f"{lead.groups} held-out persons: of fewer than {FEWEST_PERSONS} nothing is sure; hold out more"
+            f"{lead.groups} held-out persons: of fewer than {FEWEST_TO_KEEP} nothing is sure; hold out more"
         )
     if not lead.low > 0:
         raise ValueError(

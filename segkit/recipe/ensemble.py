@@ -12,7 +12,6 @@ import pandas as pd
 
 from segkit import metrics
 from segkit.ensemble import BlendSpace, NestedBlend, blend, nested
-from segkit.ensemble.members import FEWEST_PERSONS
 from segkit.files import read_json, write_json
 from segkit.predictions import PredictionStore
 from segkit.recipe import audit, report, submit, tune
@@ -102,7 +101,7 @@ def _held_out(line: Line, oof: Sequence[PredictionStore]) -> list[str]:
 def _choose(line: Line, members: Sequence[Path], oof: Sequence[PredictionStore], ids: list[str]) -> None:
     """Choose weights, blend the held-out images, and write what was found."""
     space = BlendSpace(oof, line.truth, ids=ids, cache=line.cache / "band")
-    enough = len({line.persons[image] for image in ids}) >= FEWEST_PERSONS
+    enough = len({line.persons[image] for image in ids}) >= metrics.FEWEST_TO_KEEP
     found = nested(space, line.persons, k=FOLDS) if enough else None
     sure = found is not None and found.gain.low > 0
     weights = next(iter(found.weights.values())) if found and sure else np.full(len(oof), 1 / len(oof))
