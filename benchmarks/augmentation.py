@@ -21,10 +21,11 @@ import cv2
 import numpy as np
 
 from competitions.handbone.phantom import draw
-from segkit import polygons
-from segkit.annotations import image_size, index, read
-from segkit.annotations.truth import find_classes
-from segkit.warp import Warp, warp
+from segkit.geometry import polygons
+from segkit.geometry.warp import Warp, warp
+from segkit.images import image_size
+from segkit.samples import index, read
+from segkit.samples.truth import find_classes
 
 PLACES = 8
 ROTATE, SCALE, SHIFT = 20.0, 1.05, (0.03, -0.02)

@@ -33,9 +33,9 @@ from benchmarks.overfit import FIRST, SIDE, dice, settings
 from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
 from segkit import losses, models
-from segkit.annotations import index
 from segkit.data import SegmentationData
 from segkit.files import read_json, write_atomic, write_json
+from segkit.samples import index
 
 PAGES = Path(__file__).parents[1] / "docs" / "lecture"
 RUNS = PAGES / "runs.json"

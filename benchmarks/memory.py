@@ -35,7 +35,7 @@ def measure(case: str, side: int, window: int) -> float:
     """MiB above what is there before, in this process."""
     import torch
 
-    from segkit.sliding import Sliding
+    from segkit.inference.sliding import Sliding
     from segkit.tta import SYMMETRIES, TTA, as_views
 
     torch.manual_seed(0)

@@ -27,9 +27,9 @@ from torch.nn import functional as F
 from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
 from segkit import losses, models
-from segkit.annotations import index
 from segkit.averaging import update_bn
 from segkit.data import SegmentationData
+from segkit.samples import index
 
 SIDE = 128
 GOAL = 0.9

@@ -17,11 +17,11 @@ import pandas as pd
 
 from competitions.handbone import anatomy
 from competitions.handbone.facts import CLASSES, SIDE
-from segkit import grid, polygons
-from segkit.annotations import Truth, index, load
-from segkit.annotations.layout import Rings
+from segkit.geometry import polygons, resize
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
+from segkit.samples import Truth, index, load
+from segkit.samples.layout import Rings
 
 Case = tuple[Rings, tuple[int, int]]
 
@@ -58,7 +58,7 @@ def ceiling(cases: dict[str, Case], classes: tuple[str, ...], side: int, scale: 
             for cls in classes:
                 if rings[cls]:
                     mask = Runs.from_mask(polygons.rasterize(rings[cls], size))
-                    table.loc[name, cls] = grid.runs_above(store.plane(name, cls), size, 0.5).dice(mask)
+                    table.loc[name, cls] = resize.runs_above(store.plane(name, cls), size, 0.5).dice(mask)
     return table
 
 

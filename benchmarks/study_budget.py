@@ -25,10 +25,10 @@ import optuna
 
 from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
-from segkit import grid
-from segkit.annotations import Truth
 from segkit.ensemble import BlendSpace
+from segkit.geometry import resize
 from segkit.predictions import PredictionStore
+from segkit.samples import Truth
 from segkit.studies import CurveSampler, blend_curves, blend_objective, postprocess_objective, threshold_objective
 from segkit.thresholds import DiceCurves, curves
 
@@ -43,7 +43,7 @@ def predict(path: Path, truth: Truth, *, seed: int, bias: float, noise: float) -
     for image in truth.ids:
         planes = []
         for channel, cls in enumerate(CLASSES):
-            soft = cv2.GaussianBlur(grid.coverage(truth[image][cls].mask(), cells), (0, 0), 1.2)
+            soft = cv2.GaussianBlur(resize.coverage(truth[image][cls].mask(), cells), (0, 0), 1.2)
             wobble = cv2.GaussianBlur(random.normal(0, noise, cells), (0, 0), 2.0)
             logits = 8 * soft - 4 + wobble + shift[channel]
             for row, column in zip(*(random.integers(2, side - 4, random.poisson(0.2)) for side in cells)):

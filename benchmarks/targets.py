@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 
 from segkit import folds, losses, models
-from segkit.annotations import Truth, index, load
-from segkit.annotations.truth import find_classes
-from segkit.augment import medium
 from segkit.data import SegmentationData
-from segkit.predict import DiceValidator
-from segkit.train import fit
+from segkit.data.augment import medium
+from segkit.inference.predict import DiceValidator
+from segkit.samples import Truth, index, load
+from segkit.samples.truth import find_classes
+from segkit.training import fit
 
 TARGETS = ("nearest", "nearest-exact", "soft")
 

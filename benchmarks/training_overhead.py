@@ -15,9 +15,9 @@ import torch
 from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
 from segkit import losses, models
-from segkit.annotations import index
 from segkit.data import SegmentationData, medium
-from segkit.train import FitResult, fit
+from segkit.samples import index
+from segkit.training import FitResult, fit
 
 
 def measure(data: Path, out: Path, *, steps: int, size: int, batch: int, workers: int, encoder: str) -> FitResult:

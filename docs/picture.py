@@ -11,10 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segkit import grid, submission
-from segkit.annotations import index, read_image
+from segkit import submission
 from segkit.files import read_json, replacing
+from segkit.geometry import resize
+from segkit.images import read_image
 from segkit.report.palette import class_colours
+from segkit.samples import index
 
 SIDE = 640
 
@@ -24,7 +26,7 @@ def coloured(image: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
     out = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR).astype(np.float32)
     for mask, colour in zip(masks.values(), class_colours(tuple(masks)).values()):
         bgr = np.array([int(colour[k : k + 2], 16) for k in (5, 3, 1)], np.float32)
-        share = grid.coverage(mask, (SIDE, SIDE))[..., None]
+        share = resize.coverage(mask, (SIDE, SIDE))[..., None]
         edge = cv2.morphologyEx((share[..., 0] > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
         out += share * 0.42 * (bgr - out)
         out[edge > 0] = bgr
@@ -44,7 +46,7 @@ def main() -> None:
     item = items[given.image or next(iter(items))]
     image = read_image(item.image)
     row = submission.read(given.masks or given.run / "submission.csv", sizes={item.id: image.shape})[item.id]
-    small = grid.resize_image(image, (SIDE, SIDE))
+    small = resize.resize_image(image, (SIDE, SIDE))
     pair = np.hstack([cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), coloured(small, {c: row[c].mask() for c in row})])
     with replacing(given.out) as part:
         part.write_bytes(cv2.imencode(".jpg", pair, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())

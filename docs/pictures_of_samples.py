@@ -16,12 +16,12 @@ import numpy as np
 
 from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
-from segkit.annotations import index
-from segkit.augment import Augment, light, medium, strong
 from segkit.data import SegmentationData
+from segkit.data.augment import Augment, light, medium, strong
+from segkit.data.mixing import MIXES, Mixed
 from segkit.files import replacing
-from segkit.mixing import MIXES, Mixed
 from segkit.report.palette import class_colours
+from segkit.samples import index
 
 SIDE, COLUMNS = 208, 5
 

@@ -10,10 +10,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "annotations", "augment", "averaging", "cam", "checkpoints", "crops", "data", "doors", "ensemble", "folds", "grid",
-    "losses", "metrics", "mixing", "models", "optim", "polygons", "postprocess", "predict", "predictions", "pseudo",
-    "pseudo_data", "recipe", "report", "rle", "schedules", "sliding", "studies", "submission", "thresholds", "train",
-    "tta", "warp",
+    "audit", "averaging", "cam", "cli", "data", "ensemble", "files", "folds", "geometry", "images", "inference",
+    "losses", "masks", "metrics", "models", "optim", "postprocess", "predictions", "pseudo", "recipe", "report", "rle",
+    "samples", "studies", "submission", "thresholds", "training", "tta",
 ]  # fmt: skip
 
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from segkit import grid
 from segkit.files import replacing
+from segkit.geometry import resize
+from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.predictions import LEVELS, PredictionStore
 from segkit.rle import EPSILON, Runs
-from segkit.submission import Masks, as_masks, true_runs
 
 CODES = 2 * LEVELS + 2
 """A pixel's code is how many of the 255 cuts it lies above."""
@@ -65,14 +65,14 @@ class DiceCurves:
         wanted = (len(self.ids), len(self.classes), len(self.thresholds))
         if self.table.shape != wanted:
             raise ValueError(f"a table of shape {wanted} (images, classes, cuts) is wanted, got {self.table.shape}")
-        self._cuts = np.array([grid.logit(t) for t in self.thresholds])
+        self._cuts = np.array([resize.logit(t) for t in self.thresholds])
 
     def snap(self, thresholds: PerClass) -> dict[str, float]:
         """The nearest cut (in logits) for every class."""
         return {c: float(self.thresholds[k]) for c, k in zip(self.classes, self._places(thresholds))}
 
     def _places(self, thresholds: PerClass) -> np.ndarray:
-        wanted = np.array([grid.logit(t) for t in probabilities(thresholds, self.classes).values()])
+        wanted = np.array([resize.logit(t) for t in probabilities(thresholds, self.classes).values()])
         return np.abs(np.clip(wanted, *self._cuts[[0, -1]])[:, None] - self._cuts[None, :]).argmin(axis=1)
 
     def dice(self, thresholds: PerClass = 0.5) -> np.ndarray:
@@ -150,18 +150,18 @@ class DiceCurves:
         narrow, wide, best = self.flat(0.0005), self.flat(0.005), self.best()
         for row, cls in enumerate(self.classes):
             for ends, width in ((wide[cls], 1.2), (narrow[cls], 5)):
-                ax.plot([grid.logit(p) for p in ends], [row, row], linewidth=width, color="tab:blue")
-            ax.plot(grid.logit(best[cls]), row, "o", markersize=4, color="black")
+                ax.plot([resize.logit(p) for p in ends], [row, row], linewidth=width, color="tab:blue")
+            ax.plot(resize.logit(best[cls]), row, "o", markersize=4, color="black")
         ax.axvline(0.0, linewidth=0.8, color="grey", zorder=0)
         marks = [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]
-        ax.set_xticks([grid.logit(p) for p in marks], [f"{p:g}" for p in marks])
+        ax.set_xticks([resize.logit(p) for p in marks], [f"{p:g}" for p in marks])
         ax.set_yticks(range(len(self.classes)), self.classes)
         ax.invert_yaxis()
         ax.set_xlabel("threshold: best (dot), within .0005 (thick) and .005 (thin) mean Dice of it")
         return ax
 
 
-def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) -> DiceCurves:
+def curves(store: PredictionStore, truth: MaskSet, *, workers: int | None = None) -> DiceCurves:
     """Dice of every image of `store` that `truth` has, every class, at every cut, at full resolution.
 
     Exact: each value is the Dice of upsample(plane) > cut against the truth. One plane at a time is in memory for
@@ -181,10 +181,10 @@ def curves(store: PredictionStore, truth: Masks, *, workers: int | None = None) 
     with ThreadPoolExecutor(workers) as pool:
         table = np.stack(list(pool.map(one, ids)))
     cuts = np.arange(-LEVELS, LEVELS + 1) * store.scale
-    return DiceCurves(ids, store.classes, grid.sigmoid(cuts), table)
+    return DiceCurves(ids, store.classes, resize.sigmoid(cuts), table)
 
 
-def images_of_both(store: PredictionStore, truth: Masks) -> list[str]:
+def images_of_both(store: PredictionStore, truth: MaskSet) -> list[str]:
     """The images of `store`, in its order, that `truth` has. ValueError where there are none: it shows both names."""
     ids = [i for i in store.ids if i in truth]
     if not ids:
@@ -198,9 +198,9 @@ def images_of_both(store: PredictionStore, truth: Masks) -> list[str]:
 def _curve(levels: np.ndarray, size: tuple[int, int], target: Runs) -> np.ndarray:
     """(255,) Dice of one plane at each level. Level arithmetic: the scale is a power of two, so the bits agree."""
     every, true = np.zeros(CODES), np.zeros(CODES)  # code 0, above no cut, is never asked for
-    box = grid.active_region(levels.astype(np.float32), size, np.float32(-LEVELS))
+    box = resize.active_region(levels.astype(np.float32), size, np.float32(-LEVELS))
     if box is not None:
-        value = grid.upsample(levels, size, region=box)
+        value = resize.upsample(levels, size, region=box)
         # code k: strictly above the first k cuts -127, -126, ... of 255
         codes = (np.ceil(value, out=value) + np.float32(LEVELS)).astype(np.uint8)
         inside = target.crop(*box).view(np.uint8)

@@ -5,14 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from segkit import grid, submission, thresholds
-from segkit.annotations import Truth
+from segkit import submission, thresholds
 from segkit.ensemble import BlendSpace
+from segkit.geometry import resize
+from segkit.masks import MaskSet
 from segkit.postprocess import Pipeline, gate
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
+from segkit.samples import Truth
 from segkit.studies import postprocess_objective
-from segkit.submission import Masks
 from segkit.thresholds import DiceCurves, choose_shrink, curves, nested, per_class
 
 CLASSES = ("x", "y", "z")
@@ -26,9 +27,9 @@ def world(folder, scale=1 / 32, seed=0):
     rows = {}
     for image, size in SIZES.items():
         store[image] = rng.normal(0, 80 * scale, (3, 7, 6))
-        rows[image] = {c: Runs.from_mask(grid.upsample(rng.normal(-0.3, 1, (5, 5)), size) > 0) for c in CLASSES}
+        rows[image] = {c: Runs.from_mask(resize.upsample(rng.normal(-0.3, 1, (5, 5)), size) > 0) for c in CLASSES}
     rows["b"]["z"] = rows["c"]["z"] = Runs([])
-    return store, Masks(SIZES, CLASSES, lambda i, c: rows[i][c])
+    return store, MaskSet(SIZES, CLASSES, lambda i, c: rows[i][c])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_every_value_is_the_dice_at_that_cut(tmp_path, scale):
     assert found.table.shape == (4, 3, 255)
     for n, image in enumerate(found.ids):
         for k, cls in enumerate(CLASSES):
-            full = grid.upsample(store.plane(image, cls), SIZES[image])
+            full = resize.upsample(store.plane(image, cls), SIZES[image])
             cuts = [np.float32(level * scale) for level in range(-127, 128)]
             slow = [Runs.from_mask(full > cut).dice(truth[image][cls]) for cut in cuts]
             assert np.array_equal(found.table[n, k], np.array(slow, np.float32)), (image, cls)
@@ -52,8 +53,8 @@ def test_every_value_is_the_dice_at_that_cut(tmp_path, scale):
 
 @pytest.mark.parametrize("scale", [1 / 8, 1 / 16, 1 / 32, 1 / 64])
 def test_a_cut_named_as_a_probability_is_that_cut_again(scale):
-    probs = grid.sigmoid(np.arange(-127, 128) * scale)
-    assert [float(grid.cut(p)) for p in probs] == [level * scale for level in range(-127, 128)]
+    probs = resize.sigmoid(np.arange(-127, 128) * scale)
+    assert [float(resize.cut(p)) for p in probs] == [level * scale for level in range(-127, 128)]
     assert probs[127] == 0.5
 
 
@@ -74,7 +75,7 @@ def test_saturated_and_constant_planes(tmp_path):
     )
     store["a"] = np.stack([np.full((3, 3), v) for v in (-99.0, 99.0, 0.0)])
     full = Runs([[0, 81]])
-    found = curves(store, Masks(("a",), CLASSES, lambda i, c: full))
+    found = curves(store, MaskSet(("a",), CLASSES, lambda i, c: full))
     assert (found.table[0, 0] < 1e-5).all()  # nothing is above any cut
     assert (found.table[0, 1, :-1] == 1).all()  # all is above all cuts but the last: strictly above
     assert found.table[0, 1, -1] < 1e-5
@@ -89,20 +90,20 @@ def test_only_the_box_that_can_be_above_a_cut_is_upsampled(tmp_path, monkeypatch
     plane[0, 10:20, 30:34] = 3
     store["a"] = plane
     seen = []
-    real = grid.upsample
+    real = resize.upsample
 
     def spy(plane, size, *, region=None):
         seen.append(region)
         return real(plane, size, region=region)
 
-    monkeypatch.setattr(grid, "upsample", spy)
-    curves(store, Masks(("a",), ("x",), lambda i, c: Runs([[0, 5]])))
+    monkeypatch.setattr(resize, "upsample", spy)
+    curves(store, MaskSet(("a",), ("x",), lambda i, c: Runs([[0, 5]])))
     assert seen == [(95, 295, 205, 345)]
 
 
 def test_images_of_the_store_that_have_a_truth_are_scored(made):
     store, truth, found = made
-    some = Masks(("c", "a", "other"), CLASSES, lambda i, c: truth[i][c])
+    some = MaskSet(("c", "a", "other"), CLASSES, lambda i, c: truth[i][c])
     assert curves(store, some).ids == ("a", "c")
     assert np.array_equal(curves(store, some).table, found.table[[0, 2]])
 
@@ -110,12 +111,12 @@ def test_images_of_the_store_that_have_a_truth_are_scored(made):
 def test_a_truth_that_does_not_fit(made):
     store, truth, _ = made
     with pytest.raises(ValueError, match="none of its 4 images"):
-        curves(store, Masks(("q",), CLASSES, truth._load))
+        curves(store, MaskSet(("q",), CLASSES, truth._load))
     with pytest.raises(ValueError, match="no class z"):
-        curves(store, Masks(("a",), ("x", "y"), truth._load))
+        curves(store, MaskSet(("a",), ("x", "y"), truth._load))
     for shape in ((48, 64), None):
         with pytest.raises(ValueError, match=r"s\.zarr, image b, class x: the truth does not fit"):
-            curves(store, Masks(("b",), CLASSES, lambda i, c, s=shape: Runs([[3070, 3072 if s else 3073]], s)))
+            curves(store, MaskSet(("b",), CLASSES, lambda i, c, s=shape: Runs([[3070, 3072 if s else 3073]], s)))
 
 
 def test_thresholds_snap_to_the_nearest_cut(made):
@@ -123,7 +124,7 @@ def test_thresholds_snap_to_the_nearest_cut(made):
     assert len(found.thresholds) == 255
     step = found.thresholds[128]
     assert found.snap(0.5) == dict.fromkeys(CLASSES, 0.5)
-    assert found.snap({"x": grid.sigmoid(1 / 65), "*": grid.sigmoid(1 / 63)}) == {"x": 0.5, "y": step, "z": step}
+    assert found.snap({"x": resize.sigmoid(1 / 65), "*": resize.sigmoid(1 / 63)}) == {"x": 0.5, "y": step, "z": step}
     assert found.snap({"x": 0.0, "y": 1.0, "z": 0.001}) == {
         "x": found.thresholds[0], "y": found.thresholds[-1], "z": found.thresholds[0],
     }  # fmt: skip
@@ -143,14 +144,14 @@ def test_best_is_the_best_of_all_cuts(made):
 def made_up(values, classes=("x",)):
     """DiceCurves of five cuts, -2 -1 0 1 2."""
     values = np.asarray(values, np.float32)
-    return DiceCurves([f"i{n}" for n in range(len(values))], classes, grid.sigmoid(np.arange(-2, 3)), values)
+    return DiceCurves([f"i{n}" for n in range(len(values))], classes, resize.sigmoid(np.arange(-2, 3)), values)
 
 
 def test_of_equal_cuts_the_one_nearest_to_one_half():
     flat = made_up(np.ones((2, 1, 5)))
     assert flat.best() == {"x": 0.5}
     ends = made_up([[[1, 0.5, 0.5, 1, 1]]])
-    assert ends.best() == {"x": pytest.approx(float(grid.sigmoid(1)))}
+    assert ends.best() == {"x": pytest.approx(float(resize.sigmoid(1)))}
 
 
 def test_shrinking_goes_to_one_half_in_logits():
@@ -202,7 +203,7 @@ def test_a_plot_has_two_bars_and_a_dot_for_each_class(made):
     assert len(bars) == 3 * len(CLASSES)
     for cls, wide, narrow, dot in zip(CLASSES, bars[::3], bars[1::3], bars[2::3]):
         at = dot.get_xdata()[0]
-        assert at == pytest.approx(grid.logit(found.best()[cls]))
+        assert at == pytest.approx(resize.logit(found.best()[cls]))
         assert wide.get_xdata()[0] <= narrow.get_xdata()[0] <= at <= narrow.get_xdata()[1] <= wide.get_xdata()[1]
     assert found.plot(axes) is axes
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segkit.annotations import Item, index
+from segkit.samples import Item, index
 
 CLASSES = ("left", "right", "rare")
 SWAPS = [("left", "right")]

@@ -26,8 +26,10 @@ import numpy as np
 
 from benchmarks.last_mile import bones, memory, today
 from competitions.handbone.facts import CLASSES
-from segkit import grid, postprocess, rle, submission
+from segkit import postprocess, rle, submission
 from segkit.ensemble import BlendSpace
+from segkit.geometry import resize
+from segkit.masks import as_masks
 from segkit.rle import Runs
 from segkit.thresholds import DiceCurves, curves
 
@@ -75,15 +77,15 @@ class Bench:
 
     def rows(self) -> Iterator[Job]:
         logits, store, image = self.logits[0], self.stores[0], self.stores[0].ids[0]
-        mine = [grid.runs_above(p, SIZE, 0.5).text() for p in logits]
-        reference = [Runs.from_mask(grid.upsample(p, SIZE) > 0).text() for p in logits]
+        mine = [resize.runs_above(p, SIZE, 0.5).text() for p in logits]
+        reference = [Runs.from_mask(resize.upsample(p, SIZE) > 0).text() for p in logits]
         assert mine == reference == [text for _, _, text in postprocess.rows(store, ids=[image])]
         theirs = [Runs.from_text(t, SIZE) for t in today.rows(logits, SIZE)]
         assert min(Runs.from_text(a, SIZE).dice(b) for a, b in zip(mine, theirs)) > 0.9999  # ties at the cut
         there = lambda: today.rows(logits, SIZE)  # noqa: E731
         yield Job(
             "logits 29 x 512² in memory to rows", "starter kit, torch", there,
-            lambda: [grid.runs_above(p, SIZE, 0.5).text() for p in logits], 80, 14,
+            lambda: [resize.runs_above(p, SIZE, 0.5).text() for p in logits], 80, 14,
         )  # fmt: skip
         yield Job(
             "the same from the store", "starter kit, from memory", there,
@@ -92,7 +94,7 @@ class Bench:
 
     def cuts(self) -> Iterator[Job]:
         image = self.stores[0].ids[0]
-        one = submission.as_masks({image: self.truth[image]})
+        one = as_masks({image: self.truth[image]})
         found = curves(self.stores[0], one)
         cut = float(found.thresholds[100])
         there = today.threshold_trial(self.logits[0], self.masks, np.full(len(CLASSES), cut))
@@ -154,7 +156,7 @@ class Bench:
         part: list[Path] = []
         whole: list[Path] = []
         for model in range(5):
-            text = [[grid.runs_above(p, SIZE, 0.5).text() for p in h.logits[model]] for h in self.hands]
+            text = [[resize.runs_above(p, SIZE, 0.5).text() for p in h.logits[model]] for h in self.hands]
             for count, paths in ((few, part), (many, whole)):
                 path = self.folder / f"{count}-model{model}.csv"
                 ids = bones.names(count)

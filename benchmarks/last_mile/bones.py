@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.round_trip import phantoms
 from competitions.handbone.facts import CLASSES, SIDE
-from segkit import polygons
+from segkit.geometry import polygons
+from segkit.masks import MaskSet, as_masks
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.submission import Masks, as_masks
 
 SIZE = (SIDE, SIDE)
 GRID = (512, 512)
@@ -73,7 +73,7 @@ def names(images: int) -> list[str]:
     return [f"image{number:04}.png" for number in range(images)]
 
 
-def truth(given: list[Hand], *, images: int) -> Masks:
+def truth(given: list[Hand], *, images: int) -> MaskSet:
     """The true masks under the names of `stored`."""
     runs = [{c: Runs.from_mask(m) for c, m in zip(CLASSES, hand.masks)} for hand in given]
     return as_masks({image: runs[number % len(given)] for number, image in enumerate(names(images))})

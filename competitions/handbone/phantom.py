@@ -27,7 +27,8 @@ import openpyxl
 
 from competitions.handbone import anatomy, radiograph
 from competitions.handbone.facts import CLASSES, POSES, SIDE
-from segkit import files, polygons
+from segkit import files
+from segkit.geometry import polygons
 from segkit.rle import Runs
 
 PARTS = ("train", "test", "meta_data.xlsx", "test_truth.csv", "poses.csv")

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from competitions.handbone.facts import SIDE
-from segkit.annotations import Case, Fix, Problem
+from segkit.audit import Case, Problem
+from segkit.masks import MaskSet
 from segkit.rle import Runs
-from segkit.submission import Masks
+from segkit.samples import Fix
 
 TILTED_ABOVE = 22.0
 """Degrees between the image's vertical and the line from the Capitate to the middle finger's tip: upright hands
@@ -72,7 +73,7 @@ def poses(cases: Sequence[Case]) -> Iterator[Problem]:
             yield Problem(str(case.item.image), case.item.id, "", "pose", f"tilt {angle:.0f} degrees: neither pose")
 
 
-def strata(truth: Masks) -> dict[str, dict[str, str]]:
+def strata(truth: MaskSet) -> dict[str, dict[str, str]]:
     """{"pose": {id: "upright" or "tilted"}, "hand": {id: "right" or "left"}}, where truth has the bones to tell."""
     pose: dict[str, str] = {}
     hand: dict[str, str] = {}

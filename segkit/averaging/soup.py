@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.checkpoints import State, load_weights
+from segkit.models.checkpoints import State, load_weights
 
 Checkpoint = Mapping[str, Tensor] | str | os.PathLike[str]
 

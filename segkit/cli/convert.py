@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from segkit import predictions
 from segkit.cli.shared import class_names, shape_of, sizes_of
 
 RLEFormat = Literal["kaggle-rows-1", "kaggle-rows-0", "kaggle-columns-1", "kaggle-columns-0", "coco", "coco-list"]
@@ -52,11 +53,10 @@ def import_(
         order: Of csv: row-major (C, the default) or column-major (F) RLE.
         start: Of csv: the number of the first pixel; default: 1.
     """
-    from segkit import doors
 
     if images is not None and size is not None:
         raise ValueError("--images and --size both say how large the images are; give one")
-    kind = kind if kind != "auto" else doors.kind_of(source)  # type: ignore[assignment]
+    kind = kind if kind != "auto" else predictions.kind_of(source)  # type: ignore[assignment]
     given = {
         "classes": None if classes is None else class_names(source, classes),
         "images": images or size,
@@ -71,7 +71,7 @@ def import_(
         "start": start,
     }
     options = {name: value for name, value in given.items() if value is not None}
-    door = doors.KINDS[kind]
+    door = predictions.KINDS[kind]
     unused = [name for name in options if name not in inspect.signature(door).parameters]
     if unused:
         raise ValueError(f"{', '.join(unused)} mean nothing for {source}, which is of kind {kind}")

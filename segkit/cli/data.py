@@ -18,8 +18,8 @@ def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everythi
         classes: The wanted labels: a file with one a line, or names with commas; default: DATA/classes.txt, else any.
         everything: Print also what is common and harmless, line by line.
     """
-    from segkit.annotations import audit as look
-    from segkit.annotations.audit import summarise
+    from segkit.audit import audit as look
+    from segkit.audit.checks import summarise
 
     problems = look(data, class_names(data, classes))
     for p in problems:
@@ -39,8 +39,8 @@ def eda(data: tyro.conf.Positional[Path], out: Path = Path("eda.html"), classes:
         classes: As for audit.
     """
     from segkit import report
-    from segkit.annotations import Truth, index
-    from segkit.annotations.truth import find_classes
+    from segkit.samples import Truth, index
+    from segkit.samples.truth import find_classes
 
     items = index(data)
     names = class_names(data, classes) or find_classes(data, [item for item in items if item.json])

@@ -41,7 +41,7 @@ def score(
         repair: Mend the submission's RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
-    from segkit.annotations import Truth
+    from segkit.samples import Truth
 
     target = Truth.open(truth)
     masks = submission.read(pred, sizes=target.sizes, repair=repair)
@@ -90,7 +90,7 @@ def compare(
         repair: Mend the submissions' RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
-    from segkit.annotations import Truth
+    from segkit.samples import Truth
 
     target = Truth.open(truth)
     read = [submission.read(path, sizes=target.sizes, repair=repair) for path in (a, b)]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import optuna
 
     from segkit.ensemble import BlendSpace
+    from segkit.masks import MaskSet
     from segkit.predictions import PredictionStore
     from segkit.studies import BlendChoice, Choice, blend_objective, postprocess_objective
-    from segkit.submission import Masks
 
 Search = Callable[..., "optuna.Study"]
 """search(objective, make, curves, made_of) -> the study, its trials done."""
@@ -70,8 +70,8 @@ def study(
     import optuna
 
     from segkit import studies
-    from segkit.annotations import Truth
     from segkit.predictions import PredictionStore
+    from segkit.samples import Truth
 
     if len(inputs) < 2:
         raise ValueError(f"at least one store and the truth are wanted, got {', '.join(map(str, inputs))}")
@@ -117,7 +117,7 @@ def study(
 
 
 def _steps(
-    store: PredictionStore, truth: Masks, person: Mapping[str, str], search: Search, out: Path,
+    store: PredictionStore, truth: MaskSet, person: Mapping[str, str], search: Search, out: Path,
     inputs: Sequence[Path], multipart: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Thresholds and steps of one store -> a Pipeline."""
@@ -139,15 +139,15 @@ def _make_steps(
     store: Path, truth: Path, thresholds: dict[str, float], multipart: tuple[str, ...]
 ) -> postprocess_objective:
     from segkit import studies
-    from segkit.annotations import Truth
     from segkit.predictions import PredictionStore
+    from segkit.samples import Truth
 
     opened = PredictionStore.open(store)
     return studies.postprocess_objective(opened, Truth.open(truth), thresholds=thresholds, multipart=multipart)
 
 
 def _blend(
-    stores: Sequence[PredictionStore], truth: Masks, person: Mapping[str, str], search: Search, out: Path,
+    stores: Sequence[PredictionStore], truth: MaskSet, person: Mapping[str, str], search: Search, out: Path,
     inputs: Sequence[Path], settings: Mapping[str, Any], *, workers: int, trials: int, seed: int | None,
 ) -> None:  # fmt: skip
     """Weights and thresholds of several stores -> JSON for ensemble.blended."""
@@ -192,9 +192,9 @@ def _make_blend(
     inputs: Sequence[Path], domain: Any, by_class: Mapping[str, bool], cache: str | None, threads: int | None
 ) -> blend_objective:
     from segkit import studies
-    from segkit.annotations import Truth
     from segkit.ensemble import BlendSpace
     from segkit.predictions import PredictionStore
+    from segkit.samples import Truth
 
     stores = [PredictionStore.open(path) for path in inputs[:-1]]
     space = BlendSpace(stores, Truth.open(inputs[-1]), domain=domain, cache=cache, workers=threads)
@@ -229,7 +229,7 @@ def _only_of(study: optuna.Study, made_of: object) -> None:
 
 def _persons(groups: Path | None, truth: Path, ids: Sequence[str]) -> dict[str, str]:
     """{image: person} of all images; ValueError names those without."""
-    from segkit.annotations import index
+    from segkit.samples import index
 
     if groups is not None:
         known = persons(groups)

@@ -13,8 +13,9 @@ import tyro
 from segkit.cli.shared import sizes_of
 
 if TYPE_CHECKING:
+    from segkit.masks import MaskSet
     from segkit.predictions import PredictionStore
-    from segkit.submission import Masks, Summary
+    from segkit.submission import Summary
 
 
 def submit(
@@ -125,10 +126,10 @@ def flags(
         sizes: CSV with the columns image_name (or id), height and width instead.
         reach: Distances between the truth's quartiles beyond them that are still expected.
     """
-    from segkit.annotations import Truth
     from segkit.files import replacing
     from segkit.postprocess import Flag
     from segkit.postprocess import flags as look
+    from segkit.samples import Truth
 
     known = sizes_of(size, sizes)
     reference = Truth.open(truth) if truth.is_dir() else _read(truth, known)
@@ -144,7 +145,7 @@ def flags(
     return 0
 
 
-def _read(path: Path, sizes: Any) -> Masks:
+def _read(path: Path, sizes: Any) -> MaskSet:
     """A submission whose sizes are {image: (H, W)}, one (H, W) for all, or unknown."""
     from segkit import submission
 
@@ -154,8 +155,8 @@ def _read(path: Path, sizes: Any) -> Masks:
 
 def _test_sizes(data: Path) -> dict[str, tuple[int, int]]:
     """Of the test images of a folder, where it has some."""
-    from segkit.annotations import index
-    from segkit.annotations.images import image_size
+    from segkit.images import image_size
+    from segkit.samples import index
 
     there = (data / "test" / "DCM").is_dir()
     return {item.id: image_size(item.image) for item in index(data, "test")} if there else {}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit import grid
 from segkit.ensemble.blending import Domain, active_region, plane
 from segkit.files import replacing
+from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 
@@ -84,7 +84,7 @@ def make(
         step = max(1, STRIP // (right - left))
         for start in range(top, bottom, step):
             end = min(start + step, bottom)
-            full = [grid.upsample(p, size, region=(start, left, end, right)) for p in one]
+            full = [resize.upsample(p, size, region=(start, left, end, right)) for p in one]
             least, most = full[0].copy(), full[0].copy()
             for value in full[1:]:
                 np.minimum(least, value, out=least)

@@ -1,7 +1,7 @@
 """Weighted means of stored predictions: as a new store, or as full-resolution masks.
 
 What "the blend" of a pixel is, bit for bit: weights are normalised in float64 and rounded to float32; the planes of the
-stores (float32) are upsampled to full resolution by grid.upsample; 0 + w1 * v1 + w2 * v2 + ... is added up in float32
+stores (float32) are upsampled to full resolution by resize.upsample; 0 + w1 * v1 + w2 * v2 + ... is added up in float32
 in the order of the stores; the pixel is kept where that is strictly above the cut.
 """
 
@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segkit import grid
 from segkit.files import digest
+from segkit.geometry import resize
+from segkit.masks import MaskSet
 from segkit.predictions import LEVELS, PredictionStore
 from segkit.rle import Runs
-from segkit.submission import Masks
 from segkit.thresholds import PerClass, per_class
 
 Domain = Literal["logits", "probs"]
@@ -55,7 +55,7 @@ def blend(
         for store, weight in zip(stores, share.T):
             logits = store[image]
             if store.grid != finest:
-                logits = np.stack([grid.upsample(plane, finest) for plane in logits])
+                logits = np.stack([resize.upsample(plane, finest) for plane in logits])
             total += logits * weight[:, None, None]
         mean[image] = total
     return mean
@@ -99,7 +99,7 @@ def blended(
     thresholds: PerClass = 0.5,
     *,
     domain: Domain = "logits",
-) -> Masks:
+) -> MaskSet:
     """The masks of a blend at full resolution, made when asked for: the very ones that BlendSpace.dice scores.
 
     weights: K numbers >= 0, normalised, or {class: K numbers} with "*"; thresholds: a probability, or one a class.
@@ -124,10 +124,10 @@ def blended(
         box = active_region(one, size, np.float32(cuts[cls] - slack))
         if box is None:
             return Runs(np.zeros((0, 2), np.int64), size)
-        total = weighted_sum([grid.upsample(p, size, region=box) for p in one], share[cls])
+        total = weighted_sum([resize.upsample(p, size, region=box) for p in one], share[cls])
         return Runs.from_region(total > cuts[cls], box[0], box[1], size)
 
-    return Masks(first.ids, first.classes, load, sizes=first.sizes)
+    return MaskSet(first.ids, first.classes, load, sizes=first.sizes)
 
 
 def weighted_sum(values: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -167,14 +167,14 @@ def shares(weights: Weights, classes: Sequence[str], count: int) -> np.ndarray:
 def plane(store: PredictionStore, levels: np.ndarray, domain: Domain) -> np.ndarray:
     """float32 (h, w) of what is averaged, from one class of store.levels(image): a whole image is much to convert."""
     logits = levels.astype(np.float32) * np.float32(store.scale)
-    return logits if domain == "logits" else grid.sigmoid(logits).astype(np.float32)
+    return logits if domain == "logits" else resize.sigmoid(logits).astype(np.float32)
 
 
 def cut(threshold: float, domain: Domain) -> np.floating:
     """The float32 value that a blend must exceed at this threshold. ValueError outside [0, 1], or another domain."""
     if domain not in ("logits", "probs"):
         raise ValueError(f"domain={domain!r}: logits or probs is wanted")
-    in_logits = grid.cut(threshold)
+    in_logits = resize.cut(threshold)
     return in_logits if domain == "logits" else np.float32(threshold)
 
 
@@ -187,9 +187,9 @@ def margin(stores: Sequence[PredictionStore], domain: Domain) -> float:
     return (len(stores) + 4) * 2**-22 * largest
 
 
-def active_region(one: Sequence[np.ndarray], size: tuple[int, int], level: np.floating) -> grid.Region | None:
+def active_region(one: Sequence[np.ndarray], size: tuple[int, int], level: np.floating) -> resize.Region | None:
     """The box outside which no plane is above `level`; None where none is anywhere."""
-    boxes = [box for p in one if (box := grid.active_region(p, size, level)) is not None]
+    boxes = [box for p in one if (box := resize.active_region(p, size, level)) is not None]
     if not boxes:
         return None
     top, left, bottom, right = zip(*boxes)

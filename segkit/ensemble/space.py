@@ -16,25 +16,17 @@ from typing import Any
 import numpy as np
 
 from segkit.ensemble import band, search
-from segkit.ensemble.blending import (
-    Domain,
-    Weights,
-    agree,
-    cut,
-    margin,
-    shares,
-    weighted_sum,
-)
+from segkit.ensemble.blending import Domain, Weights, agree, cut, margin, shares, weighted_sum
+from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.predictions import PredictionStore
 from segkit.rle import EPSILON
-from segkit.submission import Masks, as_masks, true_runs
 from segkit.thresholds import PerClass, images_of_both, probabilities
 
 
 class BlendSpace:
     """Dice at full resolution of every convex combination of K stores under thresholds in [low, high]; exact.
 
-    stores: of the same classes; truth: Masks; ids: the images, default those of the first store that truth has.
+    stores: of the same classes; truth: MaskSet; ids: the images, default those of the first store that truth has.
     domain: what is averaged, "logits" or "probs". cache: a folder for the band (4 K bytes a pixel of it), which is then
     mapped into memory when used, shared between processes, and made again only for what has changed; without one it is
     kept in memory up to `memory` bytes, and what outgrows that in a temporary folder that goes with the space.
@@ -48,7 +40,7 @@ class BlendSpace:
     def __init__(
         self,
         stores: Sequence[PredictionStore],
-        truth: Masks,
+        truth: MaskSet,
         *,
         domain: Domain = "logits",
         low: float = 0.1,
@@ -181,7 +173,7 @@ class BlendSpace:
         return [cut(settings[cls], self.domain) for cls in self.classes]
 
 
-def _ids(first: PredictionStore, truth: Masks, ids: Sequence[str] | None) -> tuple[str, ...]:
+def _ids(first: PredictionStore, truth: MaskSet, ids: Sequence[str] | None) -> tuple[str, ...]:
     if lacking := [c for c in first.classes if c not in truth.classes]:
         raise ValueError(f"the truth has no class {', '.join(lacking)}")
     chosen = tuple(images_of_both(first, truth) if ids is None else ids)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from segkit.masks import MaskSet
 from segkit.rle import Runs, at_least
-from segkit.submission import Masks, read
+from segkit.submission import read
 from segkit.thresholds import per_class
 
 EMPTY = Runs(np.zeros((0, 2), np.int64))
 
 
 def vote(
-    submissions: Sequence[str | Path | Masks],
+    submissions: Sequence[str | Path | MaskSet],
     need: float | None = None,
     weights: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     *,
@@ -34,11 +35,11 @@ def vote(
     repair: mend RLE of the files that is not whole, as submission.read does.
 
     >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
-    >>> masks = [Masks(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
+    >>> masks = [MaskSet(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
     >>> [(i, c, r.text()) for i, c, r in vote(masks)]
     [('a', 'x', '2 1')]
     """
-    masks = [m if isinstance(m, Masks) else read(m, repair=repair) for m in submissions]
+    masks = [m if isinstance(m, MaskSet) else read(m, repair=repair) for m in submissions]
     if not masks:
         raise ValueError("a vote needs at least one submission")
     if missing not in ("error", "empty"):

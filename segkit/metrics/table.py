@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.rle import Runs
-from segkit.submission import Masks, as_masks, true_runs
 
 Empty = Literal["one", "zero", "skip"]
-MasksLike = Masks | Mapping[str, Mapping[str, Runs | np.ndarray]]
+MasksLike = MaskSet | Mapping[str, Mapping[str, Runs | np.ndarray]]
 
 
 def dice_table(pred: MasksLike, truth: MasksLike, *, empty: Empty = "one") -> pd.DataFrame:

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from segkit.files import nearest
-from segkit.models import (
+from segkit.models import checks, wrapped
+from segkit.models import plan as plans
+from segkit.models import weights as pretrained
+from segkit.models.papers import (
     attention_unet,
-    checks,
     deconvnet,
     deeplab,
     deeplabv3plus,
@@ -29,10 +31,7 @@ from segkit.models import (
     unet,
     unet3plus,
     unetpp,
-    wrapped,
 )
-from segkit.models import plan as plans
-from segkit.models import weights as pretrained
 from segkit.models.registry import Network
 from segkit.models.weights import WeightsError
 from segkit.models.wrapper import Segmenter, freeze_unreached, let_one_image_train

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
-from segkit.checkpoints import load_weights
 from segkit.files import nearest
+from segkit.models.checkpoints import load_weights
 from segkit.models.wrapper import Segmenter
 
 T = TypeVar("T")

@@ -107,7 +107,7 @@ def let_one_image_train(body: nn.Module) -> None:
 
 
 def half_pixel(body: nn.Module) -> None:
-    """Switch resizing modules of `body` from aligned corners to half pixels, as `segkit.grid` has them."""
+    """Switch resizing modules of `body` from aligned corners to half pixels, as `segkit.geometry.resize` has them."""
     for module in body.modules():
         if getattr(module, "align_corners", None) is True:
             module.align_corners = False  # type: ignore[assignment]

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from segkit.masks import MaskSet, as_masks
 from segkit.metrics import MasksLike
 from segkit.rle import Runs
-from segkit.submission import Masks, as_masks
 
 FEWEST = 4
 """Quartiles of fewer masks say nothing."""
@@ -70,7 +70,7 @@ def flags(masks: MasksLike, reference: MasksLike, *, reach: float = 3.0) -> list
 class _Known:
     """What the reference says about one class."""
 
-    def __init__(self, reference: Masks, cls: str, reach: float) -> None:
+    def __init__(self, reference: MaskSet, cls: str, reach: float) -> None:
         measured = [_measures(reference, image, cls) for image in reference.ids]
         there = [m for m in measured if m is not None]
         self.always, self.never = len(there) == len(measured) > 0, not there
@@ -99,7 +99,7 @@ SLACK = 1e-9
 """Rounding is no finding."""
 
 
-def _measures(masks: Masks, image: str, cls: str) -> dict[str, float] | None:
+def _measures(masks: MaskSet, image: str, cls: str) -> dict[str, float] | None:
     """Area and centre of a mask as shares of its image; None where it is empty."""
     try:
         runs = masks[image][cls]

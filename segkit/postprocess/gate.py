@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
 from segkit.postprocess.drawn import Drawn
 from segkit.postprocess.pipeline import Pipeline
 from segkit.predictions import PredictionStore
-from segkit.submission import Masks, as_masks, true_runs
 from segkit.thresholds import person_folds
 
 Dice = Callable[[Pipeline, Sequence[str]], np.ndarray]
@@ -58,7 +58,7 @@ def gate(
     base: Pipeline,
     *,
     store: PredictionStore,
-    truth: Masks,
+    truth: MaskSet,
     groups: Mapping[str, str],
     chosen_on: Collection[str] = (),
     level: float = 0.95,
@@ -148,7 +148,7 @@ class _Scores:
         return Pipeline(steps, thresholds=self.candidate.thresholds)
 
 
-def _dice_of(store: PredictionStore, truth: Masks) -> Dice:
+def _dice_of(store: PredictionStore, truth: MaskSet) -> Dice:
     """Dice of Pipelines on a store, whose masks at a threshold are drawn once."""
     drawn = Drawn(store)
 
@@ -187,7 +187,7 @@ def _tried(candidate: Pipeline, base: Pipeline) -> list[int]:
 
 def _held_out_ids(
     store: PredictionStore,
-    truth: Masks,
+    truth: MaskSet,
     groups: Mapping[str, str],
     chosen_on: Collection[str],
     wanted: Collection[str] | None,

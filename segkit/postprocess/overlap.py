@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segkit import grid
 from segkit.files import nearest
+from segkit.geometry import resize
 from segkit.postprocess.steps import _shape
 from segkit.rle import Runs
 
@@ -64,5 +64,5 @@ def _where_above(plane: np.ndarray, other: np.ndarray, runs: Runs) -> Runs:
     if (first // size[1] != last // size[1]).any():  # a run that goes on in the next row
         left, right = 0, size[1]
     box = (top, left, bottom, right)
-    above = grid.upsample(plane, size, region=box) > grid.upsample(other, size, region=box)
+    above = resize.upsample(plane, size, region=box) > resize.upsample(other, size, region=box)
     return runs & Runs.from_region(above, top, left, size)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from segkit import grid
 from segkit.files import nearest, read_json, write_json
+from segkit.geometry import resize
 from segkit.postprocess.cuts import CUTS
 from segkit.postprocess.overlap import limit_overlap
 from segkit.postprocess.settings import active, as_overlaps, as_steps, as_thresholds, for_one, run
@@ -86,9 +86,9 @@ class Pipeline:
         self._known(cls)
         cut = self.cut(cls)
         if cut is None:
-            return grid.runs_above(plane, size, self.threshold(cls))
+            return resize.runs_above(plane, size, self.threshold(cls))
         name, settings = cut
-        return run(CUTS[name][1], lambda threshold: grid.runs_above(plane, size, threshold), name, settings, cls)
+        return run(CUTS[name][1], lambda threshold: resize.runs_above(plane, size, threshold), name, settings, cls)
 
     def mask(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
         """Low-resolution logits (h, w) of one class -> its final full-resolution mask.

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from segkit import grid
 from segkit.files import nearest, plain
+from segkit.geometry import resize
 from segkit.postprocess.cuts import CUTS
 from segkit.postprocess.steps import STEPS
 from segkit.rle import Runs
@@ -108,7 +108,7 @@ def _try(name: str, settings: Mapping[str, Any]) -> None:
 
 
 def _above_nothing(threshold: float) -> Runs:
-    grid.logit(threshold)
+    resize.logit(threshold)
     return NOTHING
 
 

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from segkit import grid
 from segkit.ensemble.blending import agree
 from segkit.files import read_json, replacing, write_json
+from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.thresholds import PerClass, per_class
 
@@ -204,7 +204,7 @@ def _planes(stores: Sequence[PredictionStore], image: str, size: tuple[int, int]
     for planes in zip(*(store.planes(image) for store in stores)):
         yield (
             planes[0][0],
-            np.stack([plane if plane.shape == size else grid.upsample(plane, size) for _, plane in planes]),
+            np.stack([plane if plane.shape == size else resize.upsample(plane, size) for _, plane in planes]),
         )
 
 
@@ -212,9 +212,9 @@ def _read(stores: Sequence[PredictionStore], logits: np.ndarray, threshold: floa
     """The mean's probabilities (h, w), 0 or 1 where its logit is at the end of what the stores hold, and each store's
     mask (K, h, w)."""
     mean, end = logits.mean(axis=0), float(np.mean([store.saturation for store in stores]))
-    probs = grid.sigmoid(mean).astype(np.float32)
+    probs = resize.sigmoid(mean).astype(np.float32)
     probs[mean <= -end], probs[mean >= end] = 0.0, 1.0
-    return probs, logits > grid.cut(threshold)
+    return probs, logits > resize.cut(threshold)
 
 
 def _finest(stores: Sequence[PredictionStore]) -> tuple[int, int]:

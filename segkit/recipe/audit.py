@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from segkit.annotations import audit
-from segkit.annotations.audit import Problem, summarise
+from segkit.audit import audit
+from segkit.audit.checks import Problem, summarise
 from segkit.files import digest, write_json
 from segkit.recipe.line import BROKEN, Line
 

@@ -69,7 +69,7 @@ class Config:
     augment: str = "medium"
     """none, light, medium or strong, or one of them with other numbers: "medium(clahe=2.0, bend=0.1)"."""
     mix: Literal["none", "mixup", "cutmix", "copypaste"] = "none"
-    """Samples made of two (see segkit.mixing)."""
+    """Samples made of two (see segkit.data.mixing)."""
     mix_share: float = 0.5
     """With --mix: the share of the samples that are."""
     pseudo: Path | None = None

@@ -18,21 +18,22 @@ import pandas as pd
 from rich.console import Console
 
 from segkit import folds as folding
-from segkit.annotations import Fix, Item, Problem, Truth, index, load
-from segkit.annotations.audit import Rule
-from segkit.annotations.layout import Rings
-from segkit.annotations.truth import read_classes
+from segkit.audit import Problem
+from segkit.audit.checks import Rule
 from segkit.files import read_json, write_json
+from segkit.masks import MaskSet
 from segkit.recipe.config import Config
 from segkit.recipe.folder import RunFolder
 from segkit.recipe.options import parse
-from segkit.submission import Masks
+from segkit.samples import Fix, Item, Truth, index, load
+from segkit.samples.layout import Rings
+from segkit.samples.truth import read_classes
 
 BROKEN = ("unreadable-image", "unreadable-json", "missing-json", "unlabelled")
 """Kinds of problems that keep an image out of training."""
 
 
-def _no_strata(truth: Masks) -> Mapping[str, Mapping[str, str]]:
+def _no_strata(truth: MaskSet) -> Mapping[str, Mapping[str, str]]:
     return {}
 
 
@@ -55,7 +56,7 @@ class Recipe:
     fixes: Sequence[Fix] = ()
     class_swaps: Sequence[tuple[str, str]] = ()
     multipart: Sequence[str] = ()
-    strata: Callable[[Masks], Mapping[str, Mapping[str, str]]] = field(default=_no_strata)
+    strata: Callable[[MaskSet], Mapping[str, Mapping[str, str]]] = field(default=_no_strata)
 
 
 class Line:
@@ -188,7 +189,7 @@ class Line:
     @cached_property
     def metadata(self) -> pd.DataFrame | None:
         """The sheet of persons, where the data has one."""
-        from segkit.report.metadata import read_metadata  # with it come charts, which training has no use for
+        from segkit.report.metadata import read_metadata
 
         sheet = self.data / "meta_data.xlsx"
         return read_metadata(sheet) if sheet.is_file() else None

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from segkit import metrics, submission
+from segkit.masks import MaskSet
 from segkit.predictions import PredictionStore
 from segkit.recipe.line import Line
 
@@ -66,7 +67,7 @@ def _shares(values: dict[str, str]) -> dict[str, float]:
 def _of_test(line: Line) -> tuple[str, dict[str, dict[str, str]]]:
     """(what says so, {group: {test image: stratum}})."""
     wanted = {item.id for item in line.test_items}
-    masks: submission.Masks
+    masks: MaskSet
     if line.test_truth is not None:
         masks, source = line.test_truth, "test truth"
     else:

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from segkit.annotations import Item, image_size
+from segkit.images import image_size
 from segkit.predictions import PredictionStore
 from segkit.recipe.config import Config, read_numbers
 from segkit.recipe.line import Line
+from segkit.samples import Item
 
 
 def run(line: Line) -> None:
@@ -60,7 +61,7 @@ def merging(config: Config) -> dict[str, Any]:
     """--views, --tta-merge and --tta-weights as predict() takes them. ValueError for what cannot be read."""
     from torch.nn import Identity
 
-    from segkit.predict import looking
+    from segkit.inference.predict import looking
 
     weights = read_numbers("--tta-weights", config.tta_weights or "{}")
     if not isinstance(weights, dict):
@@ -110,7 +111,7 @@ def fill(line: Line, folds: list[int], items: list[Item], store: PredictionStore
 
     view: one of them alone, undone; None merges all of --views.
     """
-    from segkit.predict import predict
+    from segkit.inference.predict import predict
     from segkit.recipe.train import create_model
     from segkit.tta import OneView
 

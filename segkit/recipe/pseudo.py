@@ -108,7 +108,7 @@ def with_pseudo(line: Line, fold: int, data: Any) -> Any:
     """The fold's SegmentationData joined by its pseudo-labels. ValueError, with names, where held-out persons helped to
     make them."""
     from segkit.data import mirrored_channels
-    from segkit.pseudo_data import Joined, PseudoData
+    from segkit.data.pseudo_labels import Joined, PseudoData
 
     config = line.config
     assert config.pseudo is not None

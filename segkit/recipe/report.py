@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from segkit import metrics, submission
-from segkit.annotations import Item, read_image
 from segkit.files import read_json, write_json
+from segkit.images import read_image
+from segkit.masks import MaskSet
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.recipe.config import STAGES
@@ -20,7 +21,7 @@ from segkit.recipe.line import Line
 from segkit.recipe.mix import at_test_mix, words
 from segkit.recipe.submit import read_flags
 from segkit.report import EDA, Overlay, ReportData, eda, write_report
-from segkit.submission import Masks
+from segkit.samples import Item
 from segkit.thresholds import DiceCurves
 
 ASIDE = ("ensemble", "pseudo")
@@ -64,7 +65,7 @@ def score_test(line: Line) -> pd.DataFrame | None:
     if truth is None:
         return None
     ids = [item.id for item in line.test_items if item.id in truth]
-    part = Masks(ids, line.classes, lambda image, cls: truth[image][cls])
+    part = MaskSet(ids, line.classes, lambda image, cls: truth[image][cls])
     return metrics.dice_table(submission.read(line.folder / "submission.csv"), part)
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from segkit import submission
 from segkit.files import read_json, replacing
+from segkit.masks import MaskSet
 from segkit.postprocess import Flag, Pipeline, flags, rows
 from segkit.predictions import PredictionStore
 from segkit.recipe.line import Line
-from segkit.submission import Masks
 
 FLAGS = ["image", "class", "kind", "value", "low", "high"]
 """The columns of flags.csv."""
@@ -53,7 +53,7 @@ def write(line: Line) -> None:
         pd.DataFrame(found, columns=FLAGS).to_csv(part, index=False, float_format="%.6g")
 
 
-def unusual(line: Line, masks: Masks) -> list[Flag]:
+def unusual(line: Line, masks: MaskSet) -> list[Flag]:
     """The flags of each image by the training truth of its own kind (pose, hand: as the masks themselves show it), so
     that a pose that is rare in training is not flagged as such; of kinds with few training images by all of them."""
     truth, shown = line.truth, line.recipe.strata(masks)
@@ -70,8 +70,8 @@ def unusual(line: Line, masks: Masks) -> list[Flag]:
     return sorted(found, key=lambda flag: place[flag.image])
 
 
-def _part(masks: Masks, ids: list[str]) -> Masks:
-    return Masks(ids, masks.classes, lambda image, cls: masks[image][cls], sizes=masks.sizes)
+def _part(masks: MaskSet, ids: list[str]) -> MaskSet:
+    return MaskSet(ids, masks.classes, lambda image, cls: masks[image][cls], sizes=masks.sizes)
 
 
 def read_flags(path: Path) -> list[Flag]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from segkit import folds as folding
-from segkit import grid, pseudo
-from segkit.annotations import image_size
+from segkit import pseudo
 from segkit.files import digest, read_json
+from segkit.geometry import resize
+from segkit.images import image_size
 from segkit.metrics import FEWEST_TO_KEEP
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
@@ -116,7 +117,7 @@ def mean_thresholds(thresholds: Sequence[Mapping[str, float]]) -> dict[str, floa
     {'a': 0.5}
     """
     return {
-        cls: round(float(grid.sigmoid(np.mean([grid.logit(one[cls]) for one in thresholds]))), 12)
+        cls: round(float(resize.sigmoid(np.mean([resize.logit(one[cls]) for one in thresholds]))), 12)
         for cls in thresholds[0]
     }
 

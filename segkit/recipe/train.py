@@ -15,7 +15,7 @@ from segkit.recipe.config import Config
 from segkit.recipe.line import Line
 
 if TYPE_CHECKING:
-    from segkit.train import FitResult
+    from segkit.training import FitResult
 
 DECIDES_WEIGHTS = (
     "seed", "limit", "n_folds", "stratify", "label_fixes", "model", "encoder", "weights", "model_options",
@@ -126,14 +126,14 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
     """Train on the other folds, validate on this one at full resolution. loggers: of fit(), beside TensorBoard."""
     import torch
 
-    from segkit import augment, losses
-    from segkit.crops import Crops
-    from segkit.data import SegmentationData
-    from segkit.mixing import Mixed
-    from segkit.predict import DiceValidator
+    from segkit import losses
+    from segkit.data import SegmentationData, augment
+    from segkit.data.crops import Crops
+    from segkit.data.mixing import Mixed
+    from segkit.inference.predict import DiceValidator
     from segkit.recipe.predict import merging
     from segkit.recipe.pseudo import with_pseudo
-    from segkit.train import TensorBoard, fit
+    from segkit.training import TensorBoard, fit
 
     config, size = line.config, (line.config.size, line.config.size)
     merging(config)  # misspelt views are better known now than after the training

@@ -9,11 +9,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from segkit.annotations import Item, image_size, read_image
+from segkit.images import image_size, read_image
+from segkit.masks import MaskSet
 from segkit.report.overlays import Overlay
 from segkit.report.regions import intersections, moments
 from segkit.report.text import percent
-from segkit.submission import Masks
+from segkit.samples import Item
 
 AREA = "labelled area"  # a column of persons(): share of the image
 Strata = Mapping[str, Mapping[str, str]]
@@ -49,7 +50,7 @@ class EDA:
 
 def eda(
     items: Sequence[Item],
-    truth: Masks,
+    truth: MaskSet,
     classes: Sequence[str],
     *,
     metadata: pd.DataFrame | None = None,
@@ -57,7 +58,7 @@ def eda(
     strata: Strata | None = None,
     samples: int = 6,
 ) -> EDA:
-    """Look at a data set: sizes, area and place of every class, overlaps, persons. Masks stay runs.
+    """Look at a data set: sizes, area and place of every class, overlaps, persons. MaskSet stay runs.
 
     items: the images (those that truth lacks count in sizes only); metadata: what read_metadata gives, its
     id is the items' person; tables: {"held-out": Dice image x class} to set against metadata; strata:
@@ -150,7 +151,7 @@ def _summed(pairs: list[tuple[str, str, int, int, int]]) -> pd.DataFrame:
 
 
 def _samples(
-    items: Sequence[Item], truth: Masks, classes: Sequence[str], images: pd.DataFrame, count: int
+    items: Sequence[Item], truth: MaskSet, classes: Sequence[str], images: pd.DataFrame, count: int
 ) -> tuple[Overlay, ...]:
     """Images spread evenly over the order of their labelled share, of different persons if possible."""
     known = images[images["labelled"]].sort_values("share", kind="stable")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from segkit import grid
+from segkit.geometry import resize
 from segkit.rle import Runs, at_least
 
 SIDE = 720  # px, the longer side of an embedded picture
@@ -82,7 +82,7 @@ def drawn(overlay: Overlay, colours: Mapping[str, str]) -> dict[str, Any]:
         "width": size[1],
         "whole": f"0 0 {size[1]} {size[0]}",
         "view": _view([*truth.values(), *pred.values()], overlay.shape, size),
-        "image": _data_uri(grid.resize_image(overlay.image, size), "WEBP", quality=82),
+        "image": _data_uri(resize.resize_image(overlay.image, size), "WEBP", quality=82),
         **sides,
         "errors": _data_uri(_error_layer(errors, size), "WEBP", lossless=True) if overlay.pred else None,
         "error_share": {name: runs.area / labelled for name, runs in errors.items()},
@@ -118,7 +118,7 @@ def _view(masks: Sequence[Runs], shape: tuple[int, int], size: tuple[int, int]) 
     found = at_least(masks, 1) if masks else None
     if not found:
         return f"0 0 {size[1]} {size[0]}"
-    rows, columns = np.nonzero(grid.coverage(found.mask(shape), size))
+    rows, columns = np.nonzero(resize.coverage(found.mask(shape), size))
     margin = round(0.05 * max(size))
     top, left = max(0, rows.min() - margin), max(0, columns.min() - margin)
     bottom, right = min(size[0], rows.max() + 1 + margin), min(size[1], columns.max() + 1 + margin)
@@ -126,15 +126,15 @@ def _view(masks: Sequence[Runs], shape: tuple[int, int], size: tuple[int, int]) 
 
 
 def _coverage(runs: Runs, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-    """grid.coverage on the rows that the mask (not empty) reaches into -> (float32, top, left)."""
+    """resize.coverage on the rows that the mask (not empty) reaches into -> (float32, top, left)."""
     assert runs.shape is not None
     width = runs.shape[1]
     box = int(runs.array[0, 0]) // width, 0, (int(runs.array[-1, 1]) - 1) // width + 1, width
-    cells = grid.cells_touched(box, runs.shape, size)
-    top, left, bottom, _ = grid.pixels_under(cells, runs.shape, size)
+    cells = resize.cells_touched(box, runs.shape, size)
+    top, left, bottom, _ = resize.pixels_under(cells, runs.shape, size)
     edges = np.clip(runs.array, top * width, bottom * width) - top * width
     rows = Runs(edges, (bottom - top, width)).mask()
-    return grid.coverage_of_box(rows, top, left, runs.shape, size, cells), cells[0], cells[1]
+    return resize.coverage_of_box(rows, top, left, runs.shape, size, cells), cells[0], cells[1]
 
 
 def _errors(truth: Mapping[str, Runs], pred: Mapping[str, Runs]) -> dict[str, Runs]:

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from segkit import __version__
-from segkit.annotations import Problem
+from segkit.audit import Problem
 from segkit.files import plain, write_atomic
 from segkit.report import charts, text
 from segkit.report.data_section import data_section

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from segkit.annotations import Problem
+from segkit.audit import Problem
 from segkit.metrics import Comparison, bootstrap, compare, score
 from segkit.postprocess import Flag
 from segkit.report.explore import EDA, Strata

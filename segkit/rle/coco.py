@@ -64,7 +64,7 @@ def _runs(value: Mapping[str, Any], notes: list[str] | None) -> Runs:
     """Strict where there is no list for notes."""
     if not isinstance(value, Mapping) or not {"size", "counts"} <= set(value):
         got = f"the keys {sorted(map(str, value))}" if isinstance(value, Mapping) else type(value).__name__
-        polygons = "; these are polygons: see segkit.polygons.rasterize" if isinstance(value, list) else ""
+        polygons = "; these are polygons: see segkit.geometry.polygons.rasterize" if isinstance(value, list) else ""
         raise ValueError(f"COCO run lengths have the keys 'size' and 'counts', got {got}{polygons}")
     height, width = _as_shape(value["size"])
     counts = value["counts"]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import optuna
 
-from segkit import grid
 from segkit.ensemble import BlendSpace
 from segkit.ensemble.blending import Weights
+from segkit.geometry import resize
+from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.postprocess import Pipeline
 from segkit.postprocess.drawn import Drawn
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.submission import Masks, as_masks, true_runs
 from segkit.thresholds import DiceCurves, PerClass, images_of_both, per_class
 
 NO_STEP: dict[str, Any] = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
@@ -54,14 +54,14 @@ class postprocess_objective:
     thresholds. thresholds: a value or one for each class, of which the trial takes a share (`threshold_weight`: 0 is
     .5, 1 is all); or DiceCurves, and each class has a threshold of its own ("threshold/CLASS", for a CurveSampler).
     multipart: classes of several parts, which neither keep_largest nor remove_small may touch. ids: the images scored,
-    default all that truth has. Masks of the thresholds asked for last are kept as runs, so that a trial at such
+    default all that truth has. MaskSet of the thresholds asked for last are kept as runs, so that a trial at such
     thresholds costs milliseconds an image.
     """
 
     def __init__(
         self,
         store: PredictionStore,
-        truth: Masks,
+        truth: MaskSet,
         *,
         thresholds: PerClass | DiceCurves = 0.5,
         multipart: Sequence[str] = (),
@@ -137,7 +137,7 @@ class postprocess_objective:
 
     def _mixed(self, weight: float) -> dict[str, float]:
         """The best thresholds, moved towards .5: 1 leaves them, 0 is .5."""
-        return {c: float(grid.sigmoid(grid.logit(t) * weight)) for c, t in self.best.items()}
+        return {c: float(resize.sigmoid(resize.logit(t) * weight)) for c, t in self.best.items()}
 
     def _median_area(self, cls: str) -> float:
         areas = [a for a in (self._true(i, cls).area for i in self.ids) if a]
@@ -152,8 +152,8 @@ def blend_curves(space: BlendSpace, weights: Weights = None, *, cuts: int = 33) 
     """
     if cuts < 2:
         raise ValueError(f"cuts={cuts}: at least 2 are wanted, the ends of the range")
-    logits = np.linspace(grid.logit(space.low), grid.logit(space.high), cuts)
-    thresholds = np.clip(grid.sigmoid(logits), space.low, space.high)
+    logits = np.linspace(resize.logit(space.low), resize.logit(space.high), cuts)
+    thresholds = np.clip(resize.sigmoid(logits), space.low, space.high)
     table = space.sweep(weights, thresholds=thresholds.tolist())
     return DiceCurves(space.ids, space.classes, thresholds, table)
 

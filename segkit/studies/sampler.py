@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from segkit import grid
+from segkit.geometry import resize
 from segkit.thresholds import SHRINKS, DiceCurves
 
 Curves = DiceCurves | Callable[[Mapping[str, Any]], DiceCurves]
@@ -70,7 +70,7 @@ class CurveSampler(BaseSampler):
 
     ValueError for a threshold of a class that the curves lack, and for a study that minimises.
 
-    >>> flat = DiceCurves(["a"], ["x"], grid.sigmoid(np.arange(-2, 3)), np.array([[[0.1, 0.2, 0.6, 0.7, 0.3]]]))
+    >>> flat = DiceCurves(["a"], ["x"], resize.sigmoid(np.arange(-2, 3)), np.array([[[0.1, 0.2, 0.6, 0.7, 0.3]]]))
     >>> study = optuna.create_study(direction="maximize", sampler=CurveSampler(flat))
     >>> round(study.ask().suggest_float("threshold/x", 0.1, 0.9), 3)
     0.731
@@ -170,5 +170,5 @@ def _fitted(value: float, wanted: FloatDistribution) -> float:
 def _means(curves: DiceCurves) -> _Means:
     mean = curves.table.mean(axis=0, dtype=np.float64)
     dice = {f"threshold/{cls}": curve for cls, curve in zip(curves.classes, mean)}
-    logits = np.array([grid.logit(t) for t in curves.thresholds])
+    logits = np.array([resize.logit(t) for t in curves.thresholds])
     return _Means(curves.thresholds, logits, {**dice, "threshold": mean.mean(axis=0)})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from segkit.submission.masks import Masks
+from segkit.masks import MaskSet
 from segkit.submission.table import read
 
 
@@ -38,12 +38,12 @@ class Summary(NamedTuple):
     area_b: int
 
 
-def diff(a: str | Path | Masks, b: str | Path | Masks) -> list[Difference]:
-    """Where two submissions (CSVs, or Masks) differ, the least alike first; one mask of each is in memory at a time.
+def diff(a: str | Path | MaskSet, b: str | Path | MaskSet) -> list[Difference]:
+    """Where two submissions (CSVs, or MaskSet) differ, the least alike first; one mask of each is in memory at a time.
 
     ValueError where one lacks rows of the other.
     """
-    first, second = (given if isinstance(given, Masks) else read(given) for given in (a, b))
+    first, second = (given if isinstance(given, MaskSet) else read(given) for given in (a, b))
     names = [masks.name or f"the {place} submission" for masks, place in ((first, "first"), (second, "second"))]
     rows = (set(first.rows), set(second.rows))
     for name, other, lacking in ((names[0], names[1], rows[1] - rows[0]), (names[1], names[0], rows[0] - rows[1])):
@@ -64,7 +64,7 @@ def summarise(
 ) -> list[Summary]:
     """The differences in sum, for each class or image that differs, the least alike first.
 
-    rows: all (image, class) of the submissions, as Masks.rows gives them. ValueError for another `by`.
+    rows: all (image, class) of the submissions, as MaskSet.rows gives them. ValueError for another `by`.
 
     >>> summarise([Difference("a", "x", 0.5, 10, 30)], [("a", "x"), ("b", "x")], "class")
     [Summary(name='x', dice=0.75, masks=2, differ=1, only_a=0, only_b=0, area_a=10, area_b=30)]

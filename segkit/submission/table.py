@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from segkit.files import replacing
+from segkit.masks import MaskSet
 from segkit.rle import RepairWarning, Runs, mend
 from segkit.rle.tables import COLUMNS, Table, plain_text
-from segkit.submission.masks import Masks
 
 
 def write(path: str | Path, rows: Iterable[tuple[str, str, str | Runs]]) -> Path:
@@ -28,7 +28,7 @@ def write(path: str | Path, rows: Iterable[tuple[str, str, str | Runs]]) -> Path
     return path
 
 
-def read(path: str | Path, *, sizes: Mapping[str, tuple[int, int]] | None = None, repair: bool = False) -> Masks:
+def read(path: str | Path, *, sizes: Mapping[str, tuple[int, int]] | None = None, repair: bool = False) -> MaskSet:
     """Read a submission: a mapping like Truth, in the file's order of images and classes; .rows in its order of rows.
 
     Rows are matched by (image_name, class), never by position; an empty cell and NaN are an empty mask. The file is
@@ -67,7 +67,7 @@ def read(path: str | Path, *, sizes: Mapping[str, tuple[int, int]] | None = None
             warnings.warn(f"{where}: the RLE text was repaired: {'; '.join(notes)}", RepairWarning, stacklevel=3)
         return runs
 
-    return Masks(ids, classes, load, sizes=sizes, rows=places.keys(), name=str(path))
+    return MaskSet(ids, classes, load, sizes=sizes, rows=places.keys(), name=str(path))
 
 
 def _cell(text: str) -> str:

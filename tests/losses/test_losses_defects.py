@@ -8,15 +8,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from segkit.losses import (
-    BCELoss,
-    DiceLoss,
-    FocalLoss,
-    FocalTverskyLoss,
-    JaccardLoss,
-    LovaszLoss,
-    TverskyLoss,
-)
+from segkit.losses import BCELoss, DiceLoss, FocalLoss, FocalTverskyLoss, JaccardLoss, LovaszLoss, TverskyLoss
 
 
 def batch(n=2, c=3, h=7, w=5):

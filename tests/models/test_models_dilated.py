@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit import models
-from segkit.checkpoints import save_weights
-from segkit.models.deeplab import Branches
-from segkit.models.dilatednet import identity
+from segkit.models.checkpoints import save_weights
+from segkit.models.papers.deeplab import Branches
+from segkit.models.papers.dilatednet import identity
 from segkit.models.wrapper import logit
 
 NARROW = {"width": 1 / 16}

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from segkit import models
-from segkit.checkpoints import save_weights
-from segkit.models.fcdensenet import FCDenseNet
+from segkit.models.checkpoints import save_weights
+from segkit.models.papers.fcdensenet import FCDenseNet
 
 
 @pytest.mark.parametrize(("layers", "channels", "bottom"), [(56, 192, 48), (67, 288, 80), (103, 256, 240)])

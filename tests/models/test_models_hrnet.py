@@ -6,7 +6,7 @@ import torch
 from timm.models import _builder
 
 from segkit import models
-from segkit.models.hrnet import HRNetV2OCR, RegionAttention, region_vectors
+from segkit.models.papers.hrnet import HRNetV2OCR, RegionAttention, region_vectors
 from segkit.models.wrapper import let_one_image_train
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segkit import models
-from segkit.models.segnet import SegNet, monte_carlo
+from segkit.models.papers.segnet import SegNet, monte_carlo
 
 NARROW = {"width": 1 / 16}
 

@@ -7,11 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit import models
-from segkit.models.attention_unet import Gate
-from segkit.models.multiresunet import split
-from segkit.models.resunet import Residual
-from segkit.models.unet import UNet, centre, mirrored
-from segkit.models.unet3plus import ABSENT, gated
+from segkit.models.papers.attention_unet import Gate
+from segkit.models.papers.multiresunet import split
+from segkit.models.papers.resunet import Residual
+from segkit.models.papers.unet import UNet, centre, mirrored
+from segkit.models.papers.unet3plus import ABSENT, gated
 
 
 def unpadded(width=0.05):

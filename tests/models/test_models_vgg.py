@@ -11,8 +11,8 @@ from torchvision.models import ResNet101_Weights, VGG16_BN_Weights, VGG16_Weight
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from segkit import models
-from segkit.models import vgg as ours
-from segkit.models.fcn import BilinearUp
+from segkit.models.papers import vgg as ours
+from segkit.models.papers.fcn import BilinearUp
 
 NARROW = {"width": 1 / 16}
 SMALL = {

@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.models import ResNet101_Weights, resnet101
 
 from segkit import models
-from segkit.models.deeplabv3plus import Pyramid
+from segkit.models.papers.deeplabv3plus import Pyramid
 
 
 def dilations(module):

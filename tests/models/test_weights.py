@@ -12,9 +12,9 @@ from huggingface_hub import constants
 from torchvision.models import ResNet50_Weights, resnet50, segmentation
 
 from segkit import models
-from segkit.checkpoints import save_weights
-from segkit.grid import resize_image
+from segkit.geometry.resize import resize_image
 from segkit.models import weights
+from segkit.models.checkpoints import save_weights
 
 LITE = sorted(weights.LITE)
 

@@ -8,14 +8,16 @@ import pytest
 from test_line import RECIPE, draw
 from torch import nn
 
-from segkit import augment, losses, optim, schedules
+from segkit import losses, optim
+from segkit.data import augment
+from segkit.data.mixing import MIXES
 from segkit.losses.spec import LOSSES
-from segkit.mixing import MIXES
+from segkit.optim import schedules
 from segkit.recipe import Config, Line, main, replace
 from segkit.recipe.ablations import ABLATIONS, variants
 from segkit.recipe.predict import merging
 from segkit.recipe.variant import settled
-from segkit.train.settings import AVERAGING
+from segkit.training.settings import AVERAGING
 
 
 class Toy(nn.Module):

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from test_line import CLASSES, RECIPE, draw
 
-from segkit import grid, metrics, submission
-from segkit.annotations import Truth, index
+from segkit import metrics, submission
 from segkit.ensemble import BlendSpace, blend, blended, nested
+from segkit.geometry import resize
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.recipe import main
 from segkit.recipe.ensemble import tables
+from segkit.samples import Truth, index
 
 
 def predict(path, items, truth, noise, seed, size=(32, 32)):
@@ -25,7 +26,7 @@ def predict(path, items, truth, noise, seed, size=(32, 32)):
         path, ids=ids, classes=CLASSES, sizes={i: truth[i]["disc"].shape for i in ids}, grid=size
     )
     for image in ids:
-        cover = np.stack([grid.coverage(truth[image][cls].mask(), size) for cls in CLASSES])
+        cover = np.stack([resize.coverage(truth[image][cls].mask(), size) for cls in CLASSES])
         store[image] = (6 * cover - 3 + rng.normal(0, noise, cover.shape)).astype(np.float32)
     return store
 

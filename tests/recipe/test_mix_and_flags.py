@@ -8,16 +8,17 @@ import pandas as pd
 import pytest
 from test_line import RECIPE, draw
 
-from segkit import grid, metrics
-from segkit.annotations import Truth, index
+from segkit import metrics
 from segkit.files import write_json
+from segkit.geometry import resize
+from segkit.masks import MaskSet
 from segkit.postprocess import flags
 from segkit.predictions import PredictionStore
 from segkit.recipe import Config, main
 from segkit.recipe.line import Line
 from segkit.recipe.submit import read_flags, unusual
 from segkit.rle import Runs
-from segkit.submission import Masks
+from segkit.samples import Truth, index
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def ran(tmp_path):
             out / f"{name}.zarr", ids=masks.ids, classes=line.classes, sizes=known, grid=(48, 48)
         )
         for image in masks.ids:
-            cover = [grid.coverage(masks[image][c].with_shape(known[image]).mask(), (48, 48)) for c in line.classes]
+            cover = [resize.coverage(masks[image][c].with_shape(known[image]).mask(), (48, 48)) for c in line.classes]
             logits = 6 * np.stack(cover) - 3 + rng.normal(0, 0.3, (2, 48, 48))
             store[image] = np.full_like(logits, 3.0) if image == masks.ids[0] and name == "test" else logits
         write_json(out / ".stages" / f"predict.{name}.json", {"key": name, "seconds": 1, "peak_rss_mb": 1})
@@ -94,7 +95,7 @@ def test_an_image_is_judged_by_those_of_its_kind(ran):
         return {"side": {i: "right" if masks[i]["square"].mask()[:, 32:].any() else "left" for i in masks.ids}}
 
     def masks(ids):
-        return Masks(ids, ("square",), lambda i, c: rows[i][c], sizes=dict.fromkeys(ids, (64, 64)))
+        return MaskSet(ids, ("square",), lambda i, c: rows[i][c], sizes=dict.fromkeys(ids, (64, 64)))
 
     line.recipe = dataclasses.replace(RECIPE, strata=strata)
     line.truth, line.test_truth = masks([f"i{n}" for n in range(36)]), None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from segkit import checkpoints
+from segkit.models import checkpoints
 from segkit.recipe import Recipe, main
 
 RECIPE = Recipe(

@@ -10,8 +10,8 @@ import pytest
 from test_line import RECIPE, TINY, draw
 
 from segkit import metrics
-from segkit.checkpoints import load_weights
 from segkit.folds import read
+from segkit.models.checkpoints import load_weights
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.pseudo import Labels

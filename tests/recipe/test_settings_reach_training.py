@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from test_line import RECIPE, draw
 
-from segkit import train as training
-from segkit.augment import light
+from segkit import training as training
+from segkit.data.augment import light
 from segkit.recipe import Config, main
 from segkit.recipe.train import deciding
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_line import RECIPE, draw
 
-from segkit import grid
+from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.recipe import main, predict
 
@@ -57,7 +57,7 @@ def test_views_that_help_are_kept_and_predict_goes_on_with_them(trained, monkeyp
 
     def said(line, folds, items, store, *, view=None):
         for number, item in enumerate(items):
-            target = np.stack([grid.coverage(line.truth[item.id][c].mask(), store.grid) for c in line.classes])
+            target = np.stack([resize.coverage(line.truth[item.id][c].mask(), store.grid) for c in line.classes])
             noise = np.random.default_rng(number).normal(0, 3, target.shape)
             cover = 4 * target - 2
             store[item.id] = {"identity": cover + noise, "hflip": cover - noise, "vflip": cover * 0 - 0.01,

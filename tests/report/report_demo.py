@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from segkit.annotations import Item, Problem
+from segkit.audit import Problem
+from segkit.masks import MaskSet
 from segkit.metrics import bootstrap, dice_table, score
 from segkit.postprocess import Flag
 from segkit.report import Overlay, ReportData, eda, write_eda, write_report
 from segkit.rle import Runs
-from segkit.submission import Masks
+from segkit.samples import Item
 from segkit.thresholds import DiceCurves
 
 CARPALS = ("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform")
@@ -107,7 +108,7 @@ def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0)
     pred[items[-1].id]["Pisiform"] = np.zeros((size, size), bool)
     masks = {image: {cls: Runs.from_mask(mask) for cls, mask in row.items()} for image, row in truth.items()}
     guess = {image: {cls: Runs.from_mask(mask) for cls, mask in row.items()} for image, row in pred.items()}
-    known = Masks(masks, CLASSES, lambda i, c: masks[i][c], sizes=dict.fromkeys(masks, (size, size)))
+    known = MaskSet(masks, CLASSES, lambda i, c: masks[i][c], sizes=dict.fromkeys(masks, (size, size)))
     oof = dice_table(guess, known)
     test = (oof - rng.gamma(2, 0.004, oof.shape)).clip(0, 1).iloc[:16]
     test.index = pd.Index([f"test-{i}" for i in test.index])

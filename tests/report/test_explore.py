@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segkit.annotations import Item, Truth, index
+from segkit.masks import MaskSet
 from segkit.report import eda, write_eda
 from segkit.report.explore import AREA, persons
 from segkit.rle import Runs
-from segkit.submission import Masks
+from segkit.samples import Item, Truth, index
 
 CLASSES = ("a", "b", "c")
 
@@ -24,7 +24,7 @@ def data_set(folder, planes, *, size=(12, 9), extra=0):
         cv2.imwrite(str(path), np.full(size, 7 * number, np.uint8))
         items.append(Item(name, f"ID{number // 2:03d}", path, None))
     runs = {i: {c: Runs.from_mask(p) for c, p in row.items()} for i, row in planes.items()}
-    return items, Masks(runs, CLASSES, lambda i, c: runs[i][c], sizes=dict.fromkeys(runs, size))
+    return items, MaskSet(runs, CLASSES, lambda i, c: runs[i][c], sizes=dict.fromkeys(runs, size))
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 
 from competitions.handbone import anatomy, phantom, radiograph, shapes
 from competitions.handbone.facts import CLASSES, POSES, SIDE, statistics
-from segkit import annotations, polygons
+from segkit import samples
+from segkit.geometry import polygons
 from segkit.rle import Runs, decode
 
 SAMPLE = 60  # hands a pose; a mean area then wanders by 2 %, a centroid by at most 9 px
@@ -256,7 +257,7 @@ def content(root):
 
 
 def test_layout_names_and_ids(drawn):
-    train, test = (annotations.index(drawn, split) for split in ("train", "test"))
+    train, test = (samples.index(drawn, split) for split in ("train", "test"))
     assert (len(train), len(test)) == (10, 14)
     assert all(item.json is not None for item in train)
     assert all(item.json is None for item in test)
@@ -272,18 +273,18 @@ def test_layout_names_and_ids(drawn):
 
 
 def test_the_earlier_image_of_a_person_is_the_right_hand(drawn):
-    items = annotations.index(drawn, "train")
+    items = samples.index(drawn, "train")
     for earlier, later in zip(items[::2], items[1::2]):
         assert earlier.person == later.person
         for item, side in ((earlier, 1), (later, -1)):
-            rings = annotations.read(item.json, CLASSES)
+            rings = samples.read(item.json, CLASSES)
             thumb, little = (rings[name][0][:, 0].mean() for name in ("finger-1", "finger-16"))
             assert side * (little - thumb) > 0
 
 
 def test_json_has_the_traps(drawn):
     orders = set()
-    for item in annotations.index(drawn, "train"):
+    for item in samples.index(drawn, "train"):
         label = json.loads(item.json.read_text())
         assert set(label) == {
             *("annotations", "attributes", "file_id", "filename", "parent_path", "last_modifier_id", "metadata"),
@@ -305,7 +306,7 @@ def test_json_has_the_traps(drawn):
 def test_without_traps_json_says_what_is(tmp_path):
     root = phantom.draw(tmp_path, persons=1, test_persons=0, seed=0, size=64, traps=False, workers=1)
     assert not (root / "test").exists()
-    item = annotations.index(root, "train")[0]
+    item = samples.index(root, "train")[0]
     label = json.loads(item.json.read_text())
     assert label["filename"] == item.id
     assert label["metadata"] == {"height": 64, "width": 64}
@@ -315,10 +316,10 @@ def test_without_traps_json_says_what_is(tmp_path):
 
 def test_truth_is_what_the_rings_fill(drawn):
     lines = [line.split(",") for line in (drawn / "test_truth.csv").read_text().splitlines()]
-    items = annotations.index(drawn, "test")
+    items = samples.index(drawn, "test")
     assert lines[0] == ["image_name", "class", "rle"]
     assert [tuple(line[:2]) for line in lines[1:]] == [(item.id, name) for item in items for name in CLASSES]
-    truth = annotations.Truth.open(drawn / "test_truth.csv", CLASSES)
+    truth = samples.Truth.open(drawn / "test_truth.csv", CLASSES)
     seed = phantom._person_seed(SMALL["seed"], int(items[0].person[2:]))
     pose = dict(line.split(",") for line in (drawn / "poses.csv").read_text().splitlines())[items[0].id]
     hand = anatomy.pose_hand(anatomy.invent_person(seed), side="right", pose=pose)
@@ -332,8 +333,7 @@ def test_truth_is_what_the_rings_fill(drawn):
 def test_tilted_shares_are_met_to_the_nearest_person(drawn):
     poses = dict(line.split(",") for line in (drawn / "poses.csv").read_text().splitlines()[1:])
     tilted = {
-        split: sum(poses[item.id] == "tilted" for item in annotations.index(drawn, split))
-        for split in ("train", "test")
+        split: sum(poses[item.id] == "tilted" for item in samples.index(drawn, split)) for split in ("train", "test")
     }
     assert tilted == {"train": 2 * round(0.10 * 5), "test": 2 * round(0.58 * 7)}
 
@@ -356,7 +356,7 @@ def test_drawn_once_kept_then_replaced_when_settings_change(tmp_path):
     phantom.draw(root, **settings)
     assert set(content(root)) == first
     phantom.draw(root, **(settings | {"seed": 2}))
-    assert len(annotations.index(root, "train")) == 4
+    assert len(samples.index(root, "train")) == 4
     assert set(content(root)) != first
 
 

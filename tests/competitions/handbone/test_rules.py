@@ -8,11 +8,12 @@ import pytest
 from competitions.handbone import anatomy, rules
 from competitions.handbone.facts import CLASSES, SIDE
 from competitions.handbone.run import RECIPE
-from segkit import polygons
-from segkit.annotations import Case, Item, apply_fixes
+from segkit.audit import Case
+from segkit.geometry import polygons
+from segkit.masks import MaskSet
 from segkit.recipe import Config, replace
 from segkit.rle import Runs
-from segkit.submission import Masks
+from segkit.samples import Item, apply_fixes
 
 
 def case(name, side, pose="upright", person="ID001", split="train"):
@@ -51,9 +52,9 @@ def test_pose_and_hand_are_read_off_the_masks(side, pose):
     wanted = {*rules.AXIS, *rules.SIDES}
     drawn = {c: Runs.from_mask(polygons.rasterize(rings[c], (SIDE, SIDE))) for c in wanted}
     empty = Runs(np.zeros((0, 2), np.int64), (SIDE, SIDE))
-    truth = Masks(["1.png"], CLASSES, lambda image, cls: drawn.get(cls, empty))
+    truth = MaskSet(["1.png"], CLASSES, lambda image, cls: drawn.get(cls, empty))
     assert rules.strata(truth) == {"pose": {"1.png": pose}, "hand": {"1.png": side}}
-    assert rules.strata(Masks(["1.png"], CLASSES, lambda image, cls: empty)) == {"pose": {}, "hand": {}}
+    assert rules.strata(MaskSet(["1.png"], CLASSES, lambda image, cls: empty)) == {"pose": {}, "hand": {}}
 
 
 def test_the_centre_of_a_mask_is_that_of_its_pixels():

@@ -1,0 +1,84 @@
+"""Training on crops, to go with `segkit.inference.sliding`: windows of images, with an eye on what is rare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from segkit.data import normalise
+
+
+class Crops(Dataset[dict[str, object]]):
+    """One window of each image of `data` an epoch, in the data's augmentation.
+
+    data: SegmentationData at the size that `Sliding` will see, or Joined of it, whose weights are cut too; size: (h, w)
+    of the window, no larger than that.
+    foreground: of how many windows, 0 to 1, a class is made sure of: one of the image's own classes, each as likely as
+    the others however small it is, then one of its pixels, anywhere in the window. The rest lie anywhere.
+
+    crops[index] -> {"image": float32 (in_channels, h, w), "target": float32 (C, h, w), "index": int}. The image is
+    normalised as a whole and then cut, as a network sees it through a sliding window. Windows are drawn from (seed,
+    epoch, index) alone: any number of workers gives the same ones, epochs differ. ValueError for a window that does
+    not fit, or foreground outside [0, 1].
+    """
+
+    def __init__(self, data: Any, size: tuple[int, int], *, foreground: float = 0.5) -> None:
+        if (
+            not isinstance(size, Sequence)
+            or len(size) != 2
+            or min(size) < 1
+            or size[0] > data.size[0]
+            or size[1] > data.size[1]
+        ):
+            raise ValueError(f"a window of {size} does not lie inside images of {data.size}; take at most their size")
+        if not 0 <= foreground <= 1:
+            raise ValueError(f"foreground={foreground}: a share of the windows in [0, 1] is wanted")
+        self.data, self.size, self.foreground = data, (int(size[0]), int(size[1])), float(foreground)
+        self.items, self.classes, self.in_channels = data.items, data.classes, data.in_channels
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Augment and cut as in this epoch from now on."""
+        self.data.set_epoch(epoch)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides the samples, in plain values: a run that is resumed wants them unchanged."""
+        return {**self.data.settings, "crop": list(self.size), "foreground": self.foreground}
+
+    def raw(self, index: int) -> dict[str, object]:
+        """One sample as fit() takes it: image float32 (in_channels, h, w), target uint8 (C, h, w) of 0..255."""
+        sample: dict[str, Any] = self.data.raw(index)
+        generator = np.random.default_rng([self.data.seed, self.data.epoch, index, 1])  # 1: augmentation has its own
+        top, left = self._place(sample["target"].numpy(), generator)
+        part = (..., slice(top, top + self.size[0]), slice(left, left + self.size[1]))
+        image = normalise(sample["image"][None], self.in_channels)[0]
+        planes: dict[str, object] = {
+            name: sample[name][part].clone() for name in ("target", "weight") if name in sample
+        }
+        return {"image": image[part].clone(), **planes, "index": sample["index"]}
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        raw = self.raw(index)
+        assert isinstance(raw["target"], Tensor)
+        return raw | {"target": raw["target"].to(torch.float32) / 255}
+
+    def _place(self, target: np.ndarray, generator: np.random.Generator) -> tuple[int, int]:
+        """Top and left of a window."""
+        room = [full - side + 1 for full, side in zip(self.data.size, self.size)]
+        present = np.flatnonzero(target.any(axis=(1, 2)))
+        if generator.random() >= self.foreground or not present.size:
+            return int(generator.integers(room[0])), int(generator.integers(room[1]))
+        pixels = np.flatnonzero(target[generator.choice(present)])
+        at = np.unravel_index(generator.choice(pixels), self.data.size)
+        # Every window that holds the pixel is as likely as the others.
+        ends = [(max(0, int(a) - side + 1), min(int(a), free - 1)) for a, side, free in zip(at, self.size, room)]
+        top, left = (int(generator.integers(low, high + 1)) for low, high in ends)
+        return top, left

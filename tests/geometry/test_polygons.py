@@ -1,0 +1,154 @@
+"""Rings at every size against cv2.fillPoly on the whole canvas; the ceiling of a round trip through a store."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segkit import images, samples
+from segkit.geometry import polygons, resize
+from segkit.predictions import PredictionStore
+from segkit.rle import Runs
+
+SQUARE = np.array([[1, 1], [4, 1], [4, 4], [1, 4]])
+
+
+def whole_canvas(rings, shape):
+    """Each ring on a canvas of its own, OR-ed."""
+    out = np.zeros(shape, bool)
+    for ring in rings:
+        canvas = np.zeros(shape, np.uint8)
+        cv2.fillPoly(canvas, [np.rint(ring).astype(np.int32)], 1)
+        out |= canvas.astype(bool)
+    return out
+
+
+points = st.tuples(st.integers(-15, 55), st.integers(-15, 55))
+ring_lists = st.lists(st.lists(points, min_size=1, max_size=9).map(np.array), max_size=3)
+
+
+@settings(max_examples=150)
+@given(ring_lists, st.tuples(st.integers(1, 40), st.integers(1, 40)), st.tuples(st.integers(1, 45), st.integers(1, 45)))
+def test_every_size_is_the_full_mask_averaged(rings, shape, size):
+    full = polygons.rasterize(rings, shape)
+    assert full.dtype == np.uint8
+    assert np.array_equal(full.astype(bool), whole_canvas(rings, shape))
+    soft = polygons.rasterize(rings, shape, size=size, soft=True)
+    assert soft.dtype == np.float32
+    assert np.array_equal(soft, resize.coverage(whole_canvas(rings, shape), size))
+    plane = np.zeros(size, np.uint8)
+    polygons.draw_soft(plane, rings, shape)
+    assert np.array_equal(plane, np.rint(soft * 255))
+    hard = polygons.rasterize(rings, shape, size=size)
+    assert hard.dtype == np.uint8
+    if size != shape:
+        assert np.array_equal(hard, soft > 0.5)
+    assert np.array_equal(polygons.rasterize(rings, shape, soft=True), full)
+
+
+def test_counted_by_hand():
+    mask = polygons.rasterize([SQUARE], (6, 7))
+    assert mask.sum() == 16  # the outline is inside
+    assert mask[1:5, 1:5].all()
+    assert polygons.rasterize([SQUARE], (6, 6), size=(3, 3), soft=True).tolist() == [
+        [0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25],
+    ]  # fmt: skip
+    assert polygons.rasterize([SQUARE], (6, 6), size=(3, 3)).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_one_point_one_line_and_nothing():
+    assert polygons.rasterize([np.array([[2, 1]])], (3, 4)).tolist() == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert polygons.rasterize([np.array([[0, 1], [3, 1]])], (3, 4)).sum() == 4
+    assert polygons.rasterize([np.array([[3, 2]])], (3, 4))[2, 3] == 1
+    assert polygons.rasterize([], (3, 4)).sum() == 0
+    assert polygons.rasterize([], (3, 4), size=(2, 2), soft=True).tolist() == [[0, 0], [0, 0]]
+
+
+def test_overlapping_rings_are_joined_not_cut_out_of_each_other():
+    rings = [SQUARE, SQUARE + 2]
+    assert polygons.rasterize(rings, (8, 8)).sum() == 16 + 16 - 4
+    assert polygons.rasterize([SQUARE, SQUARE], (8, 8)).sum() == 16
+    inner = np.array([[2, 2], [3, 2], [3, 3], [2, 3]])
+    assert polygons.rasterize([SQUARE, inner], (8, 8)).sum() == 16  # a ring inside is no hole
+
+
+def test_points_outside_leave_what_is_inside():
+    beyond = np.array([[-5, -5], [2, -5], [2, 2], [-5, 2]])
+    assert polygons.rasterize([beyond], (6, 6)).sum() == 9
+    assert polygons.rasterize([beyond - 20], (6, 6)).sum() == 0
+    assert polygons.rasterize([beyond + 40], (6, 6), size=(3, 3), soft=True).sum() == 0
+    assert polygons.rasterize([np.array([[-9, -9], [99, -9], [99, 99], [-9, 99]])], (6, 6), size=(4, 4)).all()
+
+
+def test_points_between_pixels_go_to_the_nearest():
+    assert np.array_equal(polygons.rasterize([SQUARE + 0.4], (6, 6)), polygons.rasterize([SQUARE], (6, 6)))
+    assert np.array_equal(polygons.rasterize([SQUARE + 0.6], (6, 6)), polygons.rasterize([SQUARE + 1], (6, 6)))
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        np.zeros((3, 3)),
+        np.zeros(4),
+        np.zeros((0, 2)),
+        np.array([[np.nan, 1]]),
+        np.array([[np.inf, 1]]),
+        np.array([[2**21, 1]]),
+        np.array([["1", "2"]]),
+    ],
+)
+def test_a_ring_that_is_none(ring):
+    with pytest.raises(ValueError, match="ring"):
+        polygons.rasterize([ring], (4, 4))
+
+
+def test_rings_come_back_untouched():
+    ring = SQUARE + 0.5
+    kept = ring.copy()
+    polygons.rasterize([ring], (6, 6), size=(3, 3), soft=True)
+    assert np.array_equal(ring, kept)
+
+
+def ceiling(labels, sizes, classes, side, folder):
+    """{class: mean Dice} of truth that went to soft targets, into a store as logits, and back to full resolution."""
+    store = PredictionStore.create(folder, ids=list(labels), classes=classes, sizes=sizes, grid=(side, side))
+    dice = {}
+    for image, rings in labels.items():
+        soft = [polygons.rasterize(rings[c], sizes[image], size=(side, side), soft=True) for c in classes]
+        probs = np.clip(np.stack(soft), 1e-6, 1 - 1e-6)
+        store[image] = np.log(probs / (1 - probs))
+        for cls, plane in zip(classes, store[image]):
+            if rings[cls]:
+                truth = Runs.from_mask(polygons.rasterize(rings[cls], sizes[image]))
+                dice.setdefault(cls, []).append(resize.runs_above(plane, sizes[image], 0.5).dice(truth))
+    return {cls: float(np.mean(values)) for cls, values in dice.items()}
+
+
+def test_ceiling_of_real_radiographs(tmp_path):
+    if "SEGKIT_DATA" not in os.environ:
+        pytest.skip("SEGKIT_DATA names no folder of real radiographs")
+    root = Path(os.environ["SEGKIT_DATA"]) / "chest_xray"
+    classes = tuple((root / "classes.txt").read_text().split())
+    items = samples.index(root)
+    sizes = {item.id: images.image_size(item.image) for item in items}
+    dice = ceiling(samples.load(items, classes), sizes, classes, 512, tmp_path / "s.zarr")
+    assert np.mean(list(dice.values())) >= 0.996
+    assert min(dice.values()) >= 0.994, dice
+
+
+def test_ceiling_of_phantom_hands(tmp_path):
+    from competitions.handbone import anatomy
+    from competitions.handbone.facts import CLASSES
+
+    hands = [
+        anatomy.pose_hand(anatomy.invent_person(seed), side=side, pose=pose)
+        for seed, (side, pose) in enumerate([("right", "upright"), ("left", "tilted"), ("left", "upright")])
+    ]
+    labels = {f"{n}.png": anatomy.rings(hand) for n, hand in enumerate(hands)}
+    dice = ceiling(labels, dict.fromkeys(labels, (2048, 2048)), CLASSES, 512, tmp_path / "s.zarr")
+    assert np.mean(list(dice.values())) >= 0.996
+    assert min(dice.values()) >= 0.994, dice

@@ -1,0 +1,237 @@
+"""Studies that resume, an exact optimum that no sampler beats, and objectives that score what submission runs."""
+
+import numpy as np
+import optuna
+import pytest
+
+from segkit import studies
+from segkit.geometry import resize
+from segkit.masks import MaskSet
+from segkit.postprocess import Pipeline, fill_holes, keep_largest, remove_small
+from segkit.predictions import PredictionStore
+from segkit.rle import Runs
+from segkit.thresholds import DiceCurves, curves
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+CLASSES = ("x", "y", "z")
+SIZES = {f"i{n}": ((60, 72), (51, 47))[n % 2] for n in range(8)}
+PERSONS = {i: f"p{int(i[1:]) // 2}" for i in SIZES}
+NOTHING = {"threshold_weight": 1.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False}
+
+
+def ellipse(size, rng, share=0.3):
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    y, x = size[0] * rng.uniform(0.35, 0.65), size[1] * rng.uniform(0.35, 0.65)
+    return ((rows - y) / size[0]) ** 2 + ((columns - x) / size[1]) ** 2 < (share * rng.uniform(0.8, 1.2)) ** 2
+
+
+def world(folder, speck=0.0, shift=0.0):
+    """Ellipses, predicted as logits of their coverage; `speck` of the cells beside them say yes, all are shifted."""
+    rng = np.random.default_rng(0)
+    store = PredictionStore.create(folder, ids=tuple(SIZES), classes=CLASSES, sizes=SIZES, grid=(15, 17))
+    rows = {}
+    for image, size in SIZES.items():
+        masks = {c: ellipse(size, rng) for c in CLASSES}
+        soft = np.stack([resize.coverage(m, (15, 17)) for m in masks.values()]).clip(0.02, 0.98)
+        logits = np.log(soft / (1 - soft)) + shift
+        store[image] = np.where((soft < 0.05) & (rng.random(soft.shape) < speck), 3.0, logits)
+        rows[image] = {c: Runs.from_mask(m) for c, m in masks.items()}
+    return store, MaskSet(SIZES, CLASSES, lambda i, c: rows[i][c])
+
+
+@pytest.fixture(scope="module")
+def specks(tmp_path_factory):
+    store, truth = world(tmp_path_factory.mktemp("s") / "s.zarr", speck=0.05, shift=0.6)
+    return store, truth, curves(store, truth)
+
+
+class Counted:
+    """An objective that counts how often it is asked."""
+
+    def __init__(self, found=None):
+        self.calls, self.found = 0, found
+
+    def __call__(self, trial):
+        self.calls += 1
+        return self.found(trial) if self.found else trial.suggest_float("x", 0, 1)
+
+
+@pytest.mark.parametrize("place", ["folder/study.journal", "sqlite"])
+def test_a_study_resumes_and_runs_only_what_is_left(tmp_path, place):
+    storage = f"sqlite:///{tmp_path / 's.db'}" if place == "sqlite" else tmp_path / place
+    objective = Counted()
+    for trials, calls in ((4, 4), (7, 7), (7, 7), (5, 7)):
+        study = studies.open_study("s", storage, seed=0)
+        studies.optimise(study, objective, trials=trials)
+        assert objective.calls == calls
+        assert len(study.trials) == calls
+    assert len({t.params["x"] for t in study.trials}) == 7  # goes on drawing, repeats nothing
+    assert study.best_value == max(t.value for t in study.trials)
+
+
+def test_a_trial_that_never_ended_is_not_counted(tmp_path):
+    study = studies.open_study("s", tmp_path / "s.journal")
+    study.ask()  # its process was killed
+    objective = Counted()
+    studies.optimise(study, objective, trials=3)
+    assert objective.calls == 3
+
+
+def test_the_default_storage_is_a_journal_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    studies.optimise(studies.open_study("tune"), Counted(), trials=1)
+    assert (tmp_path / "tune.journal").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"image_name,class,rle\na,x,1 2", b'{"thresholds": 0.5}', b"SQLite format 3\x00rest", b"\xff\xfe", b"[1]"],
+)
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path, content):
+    place = tmp_path / "truth.csv"
+    place.write_bytes(content)
+    with pytest.raises(ValueError, match=r"truth.csv is no journal of Optuna; a database is named by URL: sqlite:///"):
+        studies.open_study("s", place)
+    assert place.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["truth.csv"]  # no lock is left either
+
+
+@pytest.mark.parametrize("line", [b"{nothing}\n", b"\xff\xff\n", b'{"op_code": 0}\n', b"7\n"])
+def test_a_journal_that_cannot_be_read_is_named(tmp_path, line):
+    place = tmp_path / "s.journal"
+    studies.open_study("s", place)
+    broken = place.read_bytes() + line
+    place.write_bytes(broken)
+    with pytest.raises(ValueError, match=r"s.journal: a line of this journal cannot be read \("):
+        studies.open_study("s", place)
+    assert place.read_bytes() == broken
+
+
+def test_an_empty_file_becomes_a_journal_a_folder_does_not(tmp_path):
+    (tmp_path / "s.journal").touch()
+    studies.optimise(studies.open_study("s", tmp_path / "s.journal"), Counted(), trials=1)
+    assert len(studies.open_study("s", tmp_path / "s.journal").trials) == 1
+    with pytest.raises(ValueError, match="is a folder; a journal file, or the URL of a database, is wanted"):
+        studies.open_study("s", tmp_path)
+    with pytest.raises(ValueError, match="storage is empty: a journal file"):
+        studies.open_study("s", "")
+
+
+def test_optuna_dashboard_opens_a_journal(tmp_path):
+    pytest.importorskip("optuna_dashboard", reason="optuna-dashboard (the extra `view`) is not installed")
+    from optuna_dashboard._storage_url import get_storage
+
+    written = studies.open_study("s", tmp_path / "s.journal")
+    studies.optimise(written, Counted(), trials=3)
+    seen = get_storage(str(tmp_path / "s.journal"), None)
+    (study,) = seen.get_all_studies()
+    assert study.study_name == "s"
+    assert [t.value for t in seen.get_all_trials(study._study_id)] == [t.value for t in written.trials]
+
+
+def test_a_seed_repeats_a_first_run(tmp_path):
+    drawn = []
+    for n, seed in enumerate((3, 3, 4)):
+        study = studies.open_study("s", tmp_path / f"{n}.journal", seed=seed)
+        studies.optimise(study, Counted(), trials=4)
+        drawn.append([t.params["x"] for t in study.trials])
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_exact_optimum_comes_second_and_no_trial_beats_it(specks, tmp_path):
+    found = specks[2]
+    objective = Counted(studies.threshold_objective(found, low=0.03, high=0.97))
+    study = studies.open_study("thresholds", tmp_path / "s.journal", seed=0)
+    objective.found.enqueue(study)
+    objective.found.enqueue(study)  # a resumed run enqueues again: nothing is tried twice
+    studies.optimise(study, objective, trials=30)
+    first, second = study.trials[:2]
+    assert set(first.params.values()) == {0.5}
+    assert first.value == found.dice(0.5).mean(dtype=np.float64)
+    assert {f"threshold/{c}": t for c, t in found.best().items()} == second.params
+    assert second.value == found.dice(found.best()).mean(dtype=np.float64)
+    assert study.best_value == second.value > first.value
+    assert len({tuple(t.params.values()) for t in study.trials}) == objective.calls == 30
+
+
+def test_thresholds_stay_in_their_range(specks, tmp_path):
+    objective = studies.threshold_objective(specks[2], low=0.45, high=0.5)
+    study = studies.open_study("thresholds", tmp_path / "s.journal", seed=0)
+    objective.enqueue(study)
+    studies.optimise(study, objective, trials=6)
+    assert all(0.45 <= v <= 0.5 for t in study.trials for v in t.params.values())
+    for low, high in ((0, 0.5), (0.5, 0.5), (0.5, 1)):
+        with pytest.raises(ValueError, match="0 < low < high < 1"):
+            studies.threshold_objective(specks[2], low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"threshold_weight": 0.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False},
+        {"threshold_weight": 0.75, "min_area": 0.0, "keep_largest": True, "fill_holes": False},
+        {"threshold_weight": 0.5, "min_area": 0.2, "keep_largest": False, "fill_holes": True},
+        {"threshold_weight": 1.0, "min_area": 0.05, "keep_largest": True, "fill_holes": True},
+    ],
+)
+def test_a_trial_scores_what_the_pipeline_makes_of_the_full_plane(specks, params):
+    store, truth, found = specks
+    best = found.best()
+    objective = studies.postprocess_objective(store, truth, thresholds=best, multipart=("y",))
+    table = objective.table(objective.pipeline(params))
+    assert table.shape == (8, 3)
+    for n, image in enumerate(SIZES):
+        for k, cls in enumerate(CLASSES):
+            level = np.float32(params["threshold_weight"] * resize.logit(best[cls]))
+            mask = resize.upsample(store.plane(image, cls), SIZES[image]) > level
+            if cls != "y":
+                mask = keep_largest(mask) if params["keep_largest"] else mask
+                median = np.median([truth[i][cls].area for i in SIZES])
+                mask = remove_small(mask, min_area=round(params["min_area"] * median))
+            mask = fill_holes(mask) if params["fill_holes"] else mask
+            assert table[n, k] == Runs.from_mask(mask).dice(truth[image][cls]), (image, cls)
+    some = objective.table(objective.pipeline(params), ["i5", "i2"])
+    assert np.array_equal(some, table[[5, 2]])
+
+
+def test_classes_of_several_parts_keep_them(specks):
+    store, truth, _ = specks
+    harsh = {"threshold_weight": 0.0, "min_area": 0.5, "keep_largest": True, "fill_holes": False}
+    pipeline = studies.postprocess_objective(store, truth, multipart=("y",)).pipeline(harsh)
+    changed = dict.fromkeys(CLASSES, 0)
+    for image, size in SIZES.items():
+        for cls in CLASSES:
+            plain = resize.runs_above(store.plane(image, cls), size, 0.5)
+            changed[cls] += pipeline(plain, cls) != plain
+    assert changed["y"] == 0
+    assert min(changed["x"], changed["z"]) > 0
+    with pytest.raises(ValueError, match=r"multipart names \['Y'\]: no such class; there are x, y, z"):
+        studies.postprocess_objective(store, truth, multipart=("Y",))
+
+
+def test_a_study_over_steps_begins_with_no_change_and_resumes(specks, tmp_path):
+    store, truth, found = specks
+    objective = Counted(studies.postprocess_objective(store, truth, thresholds=found.best()))
+    for trials in (5, 9):
+        study = studies.open_study("steps", tmp_path / "s.journal", seed=0)
+        objective.found.enqueue(study)
+        studies.optimise(study, objective, trials=trials)
+    assert objective.calls == len(study.trials) == 9
+    values = [t.value for t in study.trials]
+    assert values[0] == pytest.approx(found.dice(0.5).mean(dtype=np.float64), abs=1e-7)
+    assert values[1] == pytest.approx(found.dice(found.best()).mean(dtype=np.float64), abs=1e-7)
+    again = objective.found.pipeline(study.best_params)
+    assert objective.found.table(again).mean() == study.best_value
+
+
+def test_no_gain_no_change(tmp_path):
+    store, truth = world(tmp_path / "s.zarr")  # logits of the truth itself: .5 and no step are right
+    found = curves(store, truth)
+    objective = studies.postprocess_objective(store, truth, thresholds=found.best())
+    flat = DiceCurves(
+        found.ids, found.classes, found.thresholds, np.broadcast_to(found.table[:, :, 127:128], (8, 3, 255))
+    )
+    choice = studies.choose(flat, objective, PERSONS, [{**NOTHING, "keep_largest": True}], k=4)
+    assert choice.kept == "nothing"
+    assert choice.pipeline == Pipeline()
+    assert choice.tuned == pytest.approx(choice.held_out["nothing"], abs=1e-6)
