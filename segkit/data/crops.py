@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from segkit.data import normalise
+from segkit.data.dataset import normalise
 
 
 class Crops(Dataset[dict[str, object]]):

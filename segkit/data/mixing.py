@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from segkit.data import normalise
+from segkit.data.dataset import normalise
 from segkit.files import nearest
 
 Batch = Mapping[str, Any]

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import Dataset
 
 from segkit import files
-from segkit.data import Images, normalise
 from segkit.data.augment import Augmentation
+from segkit.data.dataset import Images, normalise
 from segkit.geometry import resize
 from segkit.pseudo import Labels
 from segkit.samples import Item

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from segkit.data import Images, normalise
+from segkit.data.dataset import Images, normalise
 from segkit.geometry import resize
 from segkit.images import image_size
 from segkit.inference.sliding import Sliding

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from segkit.data import normalise
+from segkit.data.dataset import normalise
 
 Batch = dict[str, Tensor]
 

@@ -13,19 +13,20 @@ from tiny import CLASSES, SWAPS, draw
 
 from segkit.data import Augment, Images, SegmentationData, mirrored_channels, normalise, strong
 from segkit.geometry import polygons
-from segkit.samples import Fix
+from segkit.images import image_size
+from segkit.samples import Fix, Item, load, read
 from segkit.training.batches import Plan, loader
 
 SIZE = (32, 32)
 
 
 @pytest.fixture
-def items(tmp_path: Path) -> list[annotations.Item]:
+def items(tmp_path: Path) -> list[Item]:
     return draw(tmp_path / "data")
 
 
-def full_mask(item: annotations.Item, name: str) -> np.ndarray:
-    return polygons.rasterize(annotations.read(item.json, CLASSES)[name], annotations.image_size(item.image))
+def full_mask(item: Item, name: str) -> np.ndarray:
+    return polygons.rasterize(read(item.json, CLASSES)[name], image_size(item.image))
 
 
 def test_soft_targets_are_the_mean_of_the_full_mask_over_each_cell(items):
@@ -71,11 +72,11 @@ def test_normalised_images_do_not_depend_on_their_batch():
 
 
 def test_each_image_is_decoded_once_and_again_when_it_changes(items, tmp_path, monkeypatch):
-    import segkit.data
+    import segkit.data.dataset
 
     decoded = []
-    read = segkit.data.read_image
-    monkeypatch.setattr(segkit.data, "read_image", lambda path: decoded.append(path) or read(path))
+    read = segkit.data.dataset.read_image
+    monkeypatch.setattr(segkit.data.dataset, "read_image", lambda path: decoded.append(path) or read(path))
     images = Images(items, size=SIZE, cache=tmp_path / "cache")
     first = images.grey(0)
     np.testing.assert_array_equal(images.grey(0), first)
@@ -101,7 +102,7 @@ def test_a_bad_file_is_named(items, tmp_path):
 
 
 def test_labels_that_were_read_and_mended_already_are_used(items):
-    labels = annotations.load(items, CLASSES, [Fix("image2", "exclude", why="test")])
+    labels = load(items, CLASSES, [Fix("image2", "exclude", why="test")])
     data = SegmentationData(items, CLASSES, size=SIZE, labels=labels)
     assert [item.id for item in data.items] == ["image0.png", "image1.png", "image3.png"]
     mended = SegmentationData(

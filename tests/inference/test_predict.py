@@ -12,6 +12,7 @@ from tiny import CLASSES, SWAPS, draw, network
 from segkit import metrics
 from segkit.data import normalise
 from segkit.geometry import resize
+from segkit.images import image_size, read_image
 from segkit.inference.predict import DiceValidator, predict
 from segkit.inference.sliding import Sliding
 from segkit.predictions import PredictionStore
@@ -29,14 +30,14 @@ def items(tmp_path: Path):
 
 @pytest.fixture
 def store(items, tmp_path):
-    sizes = {item.id: annotations.image_size(item.image) for item in items}
+    sizes = {item.id: image_size(item.image) for item in items}
     return PredictionStore.create(
         tmp_path / "oof.zarr", ids=[i.id for i in items], classes=CLASSES, sizes=sizes, grid=SIZE
     )
 
 
 def by_hand(model, item):
-    image = resize.resize_image(annotations.read_image(item.image), SIZE)
+    image = resize.resize_image(read_image(item.image), SIZE)
     with torch.no_grad():
         return model.eval()(normalise(torch.from_numpy(image)[None, None]))[0].numpy()
 
@@ -57,7 +58,7 @@ def test_a_store_holds_the_mean_logits_of_the_models(items, store, batch_size):
 def test_views_are_merged_with_their_classes_swapped_back(items, store):
     model = network()
     predict(model, items[:1], store, views="hflip", class_swaps=SWAPS, progress=False, device="cpu")
-    image = resize.resize_image(annotations.read_image(items[0].image), SIZE)
+    image = resize.resize_image(read_image(items[0].image), SIZE)
     with torch.no_grad():
         mirrored = model(normalise(torch.from_numpy(image[:, ::-1].copy())[None, None]))[0].numpy()
     close(store[items[0].id], (by_hand(model, items[0]) + mirrored[[1, 0, 2], :, ::-1]) / 2)
@@ -68,7 +69,7 @@ def test_views_are_merged_as_asked(items, store, merge, power):
     """Two views, the second counting three times: power means of probabilities, the mean of logits."""
     model, weights = network(), None if merge == "max" else {"hflip": 3.0}
     predict(model, items[:1], store, views="hflip", merge=merge, weights=weights, progress=False, device="cpu")
-    image = normalise(torch.from_numpy(resize.resize_image(annotations.read_image(items[0].image), SIZE))[None, None])
+    image = normalise(torch.from_numpy(resize.resize_image(read_image(items[0].image), SIZE))[None, None])
     with torch.no_grad():
         logits = torch.stack([model.eval()(image)[0], model(image.flip(-1))[0].flip(-1)]).double()
     share = torch.tensor([0.25, 0.75], dtype=torch.float64).view(2, 1, 1, 1)
@@ -116,7 +117,7 @@ def test_a_window_slides_over_the_grid_and_each_view_is_of_a_window(items, store
         device="cpu",
     )
     for item in items[:2]:
-        image = normalise(torch.from_numpy(resize.resize_image(annotations.read_image(item.image), SIZE))[None, None])
+        image = normalise(torch.from_numpy(resize.resize_image(read_image(item.image), SIZE))[None, None])
         close(store[item.id], Sliding(TTA(model, "hflip"), (16, 24), overlap=0.25)(image)[0].numpy())
 
 
@@ -134,7 +135,7 @@ def test_the_validator_is_the_dice_of_full_size_masks(items, threshold, tmp_path
         model.head.weight *= 4  # some of each class on either side of the threshold
     slow = {}
     for item in items:
-        size = annotations.image_size(item.image)
+        size = image_size(item.image)
         slow[item.id] = {
             name: Runs.from_mask(
                 resize.upsample(plane, size)
