@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from competitions.handbone.phantom import draw
-from segkit.geometry import polygons
+from segkit.geometry import draw_soft, polygons
 from segkit.geometry.warp import Warp, warp
 from segkit.images import image_size
 from segkit.samples import index, read
@@ -35,7 +35,7 @@ def drawn(rings: list[list[np.ndarray]], shape: tuple[int, int], size: tuple[int
     """uint8 (C, h, w) of coverage, from the moved rings: as SegmentationData does it."""
     out = np.zeros((len(rings), *size), np.uint8)
     for plane, parts in zip(out, rings):
-        polygons.draw_soft(plane, moved.rings(parts, shape), shape)
+        draw_soft(plane, parts, shape, warp=moved)
     return out
 
 

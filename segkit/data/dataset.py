@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from segkit import files
 from segkit.data.augment import Augment, Augmentation, light, medium, strong
-from segkit.geometry import polygons, resize
+from segkit.geometry import draw_soft, polygons, resize
 from segkit.geometry.warp import Warp
 from segkit.images import image_size, read_image
 from segkit.samples import Fix, Item, load
@@ -202,12 +202,11 @@ class SegmentationData(Dataset[dict[str, object]]):
         for plane, rings in zip(out, self._rings[index]):
             if not rings:
                 continue
-            if warp is not None:
-                rings = warp.rings(rings, shape)
             if self.targets == "soft":
-                polygons.draw_soft(plane, rings, shape)
+                draw_soft(plane, rings, shape, warp=warp)
             else:
-                mask = polygons.rasterize(rings, shape)
+                moved = rings if warp is None else warp.polygons(rings, shape)
+                mask = polygons.rasterize(moved, shape)
                 plane[:] = cv2.resize(mask, (w, h), interpolation=NEAREST[self.targets]) * 255
         return out
 

@@ -1,7 +1,11 @@
-"""Geometry at full resolution: the one pixel convention, polygons and warps."""
+"""Geometry at full resolution: the one pixel convention, polygons, soft targets and warps."""
 
-from segkit.geometry.polygons import rasterize
+from segkit.geometry.polygons import rasterize, trace
 from segkit.geometry.resize import coverage, logit, resize_image, runs_above, sigmoid, upsample
+from segkit.geometry.targets import draw_soft
 from segkit.geometry.warp import Warp, warp
 
-__all__ = ["Warp", "coverage", "logit", "rasterize", "resize_image", "runs_above", "sigmoid", "upsample", "warp"]
+__all__ = [
+    "Warp", "coverage", "draw_soft", "logit", "rasterize", "resize_image", "runs_above", "sigmoid", "trace",
+    "upsample", "warp",
+]  # fmt: skip

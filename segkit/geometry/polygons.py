@@ -1,4 +1,7 @@
-"""Rings of an annotation -> masks, straight to the size asked for."""
+"""Polygons of an annotation -> masks, straight to the size asked for; masks -> polygons.
+
+A polygon is an outline, an (n, 2) array of (x, y), or a tuple of arrays, the outline and its holes.
+"""
 
 from __future__ import annotations
 
@@ -7,96 +10,175 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from segkit.geometry import resize
+from segkit.geometry.resize import Region, cells_touched, coverage_of_box, pixels_under
+from segkit.rle import Runs
 
 FARTHEST = 2**20
 """Coordinates beyond this are a broken file, not an annotation that leaves its image."""
 
+Polygon = np.ndarray | Sequence[np.ndarray]
+"""An outline (n, 2) of (x, y), or an outline and its holes."""
+
 
 def rasterize(
-    rings: Sequence[np.ndarray],
+    polygons: Sequence[Polygon],
     shape: tuple[int, int],
     *,
     size: tuple[int, int] | None = None,
     soft: bool = False,
 ) -> np.ndarray:
-    """The mask that the rings of one class stand for, at any size.
+    """Draw the mask of the polygons of one class, at any size.
 
-    rings: (n, 2) arrays of (x, y) in pixels of the full image, OR-ed (never assigned, never even-odd); points may
-    lie outside the image. shape: (H, W) of the full image; size: (h, w) wanted, default `shape`.
-    -> hard: uint8 (h, w) of 0 and 1; soft: float32 (h, w) in [0, 1], the share of each cell that is covered.
-    At full size a ring covers what cv2.fillPoly fills, its outline included: that is how the competition draws its
-    truth. At another size the mask is averaged over each cell; hard keeps cells strictly above one half.
-    Only the box around the rings is ever drawn at full size. ValueError for a ring that is not (n, 2) finite numbers.
+    At full size a polygon covers what cv2.fillPoly fills, its outline and the outlines of its holes included. Several
+    polygons are OR-ed. At another size the full mask is averaged over each low-resolution pixel; a hard mask keeps
+    pixels that are covered by more than one half. Only the box around the polygons is drawn at full size.
 
-    >>> square = np.array([[1, 1], [4, 1], [4, 4], [1, 4]])
-    >>> rasterize([square], (6, 6)).sum()
-    np.uint64(16)
-    >>> rasterize([square], (6, 6), size=(2, 2), soft=True)
-    array([[0.44444445, 0.44444445],
-           [0.44444445, 0.44444445]], dtype=float32)
+    Args:
+        polygons: Outlines, (n, 2) arrays of (x, y) in pixels of the full image, (0, 0) is the centre of the first
+            pixel; or tuples of an outline and its holes, which are filled even-odd. Points may lie outside the image.
+        shape: (H, W) of the full image.
+        size: (h, w) of the result; default `shape`.
+        soft: Return the covered share of each pixel instead of a hard mask.
+
+    Returns:
+        uint8 (h, w) of 0 and 1; with `soft` float32 (h, w) in [0, 1].
+
+    Raises:
+        ValueError: If an outline is not (n, 2) finite numbers.
+
+    Example:
+        >>> square = np.array([[1, 1], [4, 1], [4, 4], [1, 4]])
+        >>> rasterize([square], (6, 6)).sum()
+        np.uint64(16)
+        >>> rasterize([square], (6, 6), size=(2, 2), soft=True)
+        array([[0.44444445, 0.44444445],
+               [0.44444445, 0.44444445]], dtype=float32)
     """
-    rings = [_as_ring(ring) for ring in rings]
+    drawn = as_polygons(polygons)
     height, width = int(shape[0]), int(shape[1])
     if size is None or tuple(size) == (height, width):
         mask = np.zeros((height, width), np.uint8)
-        _fill(mask, rings, 0, 0)
+        _fill(mask, drawn, 0, 0)
         return mask.astype(np.float32) if soft else mask
     size = int(size[0]), int(size[1])
-    (top, left, bottom, right), share = _covered(rings, (height, width), size)
+    (top, left, bottom, right), share = covered(drawn, (height, width), size)
     out = np.zeros(size, np.float32 if soft else np.uint8)
     out[top:bottom, left:right] = share if soft else share > 0.5
     return out
 
 
-def draw_soft(out: np.ndarray, rings: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
-    """rasterize(rings, shape, size=out.shape, soft=True) in 1/255, into `out`, a uint8 (h, w) of zeros.
+def trace(runs: Runs) -> list[tuple[np.ndarray, ...]]:
+    """Trace the outlines and holes of a mask: `rasterize` of them gives the same mask, pixel by pixel.
 
-    What a dataset does for each class: no float plane of the whole grid is made.
+    Args:
+        runs: A mask that knows its shape.
 
-    >>> plane = np.zeros((2, 2), np.uint8)
-    >>> draw_soft(plane, [np.array([[0, 0], [1, 0], [1, 1], [0, 1]])], (4, 4))
-    >>> plane
-    array([[255,   0],
-           [  0,   0]], dtype=uint8)
+    Returns:
+        One polygon for each 8-connected component: its outline, then its holes, int32 (n, 2) of (x, y) of pixel
+        centres.
+
+    Raises:
+        ValueError: If the runs have no shape.
+
+    Example:
+        >>> mask = Runs.from_mask(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]]))
+        >>> [len(part) for part in trace(mask)[0]]
+        [4, 4]
     """
-    (top, left, bottom, right), share = _covered([_as_ring(ring) for ring in rings], shape, out.shape)
-    out[top:bottom, left:right] = np.rint(share * 255)
+    box = runs.box()
+    if box is None:
+        return []
+    crop = np.ascontiguousarray(runs.crop(*box)).view(np.uint8)
+    outlines, tree = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(box[1], box[0]))
+    if tree is None:
+        return []
+    polygons = []
+    for outline, (_, _, hole, parent) in zip(outlines, tree[0], strict=True):
+        if parent >= 0:
+            continue
+        polygon = [outline[:, 0]]
+        while hole >= 0:
+            polygon.append(outlines[hole][:, 0])
+            hole = tree[0][hole][0]
+        polygons.append(tuple(polygon))
+    return polygons
 
 
-def _covered(
-    rings: Sequence[np.ndarray], shape: tuple[int, int], size: tuple[int, int]
-) -> tuple[resize.Region, np.ndarray]:
-    """The cells that rings reach into, and how much of each they cover, float32; no cell where they reach none."""
-    box = _box(rings, shape)
+def as_polygons(polygons: Sequence[Polygon]) -> list[list[np.ndarray]]:
+    """Check polygons and round them to pixels.
+
+    Args:
+        polygons: Outlines, or outlines with holes, as `rasterize` takes them.
+
+    Returns:
+        For each polygon its outline and its holes, int32 (n, 2).
+
+    Raises:
+        ValueError: If an outline is not (n, 2) finite numbers within +-FARTHEST.
+    """
+    return [[_as_outline(part) for part in parts(polygon)] for polygon in polygons]
+
+
+def parts(polygon: Polygon) -> Sequence[np.ndarray]:
+    """Return the outline and the holes of a polygon.
+
+    Args:
+        polygon: An outline (n, 2), or a sequence of an outline and its holes.
+
+    Returns:
+        The outline, then the holes.
+    """
+    if isinstance(polygon, np.ndarray) or not all(isinstance(part, np.ndarray) for part in polygon):
+        return [np.asarray(polygon)]
+    return polygon
+
+
+def covered(
+    polygons: Sequence[Sequence[np.ndarray]], shape: tuple[int, int], size: tuple[int, int]
+) -> tuple[Region, np.ndarray]:
+    """Measure how much of each low-resolution pixel polygons cover, only where they reach.
+
+    Args:
+        polygons: Polygons from `as_polygons`.
+        shape: (H, W) of the full image.
+        size: (h, w) of the low resolution.
+
+    Returns:
+        The box (top, left, bottom, right) of low-resolution pixels, and float32 shares of that box; an empty box where
+        nothing lies inside the image.
+    """
+    box = _box(polygons, shape)
     if box is None:
         return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
-    cells = resize.cells_touched(box, shape, size)
-    top, left, bottom, right = resize.pixels_under(cells, shape, size)
+    pixels = cells_touched(box, shape, size)
+    top, left, bottom, right = pixels_under(pixels, shape, size)
     drawn = np.zeros((bottom - top, right - left), np.uint8)
-    _fill(drawn, rings, top, left)
-    return cells, resize.coverage_of_box(drawn.view(bool), top, left, shape, size, cells)
+    _fill(drawn, polygons, top, left)
+    return pixels, coverage_of_box(drawn.view(bool), top, left, shape, size, pixels)
 
 
-def _fill(mask: np.ndarray, rings: Sequence[np.ndarray], top: int, left: int) -> None:
-    for ring in rings:  # each by itself: fillPoly of several rings at once is even-odd and cuts their overlap out
-        cv2.fillPoly(mask, [ring - np.array([left, top], np.int32)], 1)
+def _fill(mask: np.ndarray, polygons: Sequence[Sequence[np.ndarray]], top: int, left: int) -> None:
+    """Draw polygons, one after the other: fillPoly of several at once would cut their overlap out."""
+    corner = np.array([left, top], np.int32)
+    for polygon in polygons:
+        cv2.fillPoly(mask, [part - corner for part in polygon], 1)
 
 
-def _box(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> resize.Region | None:
-    """The pixels (top, left, bottom, right) that the rings reach inside the image; None if none."""
-    if not rings:
+def _box(polygons: Sequence[Sequence[np.ndarray]], shape: tuple[int, int]) -> Region | None:
+    """The pixels (top, left, bottom, right) that polygons reach inside the image; None if none."""
+    if not polygons:
         return None
-    points = np.concatenate(rings)
+    points = np.concatenate([part for polygon in polygons for part in polygon])
     left, top = np.maximum(points.min(axis=0), 0)
     right, bottom = np.minimum(points.max(axis=0) + 1, (shape[1], shape[0]))
     return (int(top), int(left), int(bottom), int(right)) if top < bottom and left < right else None
 
 
-def _as_ring(ring: np.ndarray) -> np.ndarray:
-    ring = np.asarray(ring)
-    if ring.ndim != 2 or ring.shape[1] != 2 or not len(ring) or not np.issubdtype(ring.dtype, np.number):
-        raise ValueError(f"a ring of numbers of shape (points, 2) is wanted, got {ring.dtype} {ring.shape}")
-    if not np.isfinite(ring).all() or np.abs(ring).max() > FARTHEST:
-        raise ValueError(f"a ring has a point outside +-{FARTHEST} pixels or not finite")
-    return np.rint(ring).astype(np.int32)
+def _as_outline(points: np.ndarray) -> np.ndarray:
+    """Points rounded to pixels."""
+    points = np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points) or not np.issubdtype(points.dtype, np.number):
+        raise ValueError(f"expected a polygon of numbers of shape (points, 2), got {points.dtype} {points.shape}")
+    if not np.isfinite(points).all() or np.abs(points).max() > FARTHEST:
+        raise ValueError(f"a polygon has a point outside +-{FARTHEST} pixels or not finite")
+    return np.rint(points).astype(np.int32)

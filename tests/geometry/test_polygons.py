@@ -1,4 +1,4 @@
-"""Rings at every size against cv2.fillPoly on the whole canvas; the ceiling of a round trip through a store."""
+"""Polygons at every size against cv2.fillPoly on the whole canvas; the ceiling of a round trip through a store."""
 
 import os
 from pathlib import Path
@@ -17,37 +17,36 @@ from segkit.rle import Runs
 SQUARE = np.array([[1, 1], [4, 1], [4, 4], [1, 4]])
 
 
-def whole_canvas(rings, shape):
-    """Each ring on a canvas of its own, OR-ed."""
+def whole_canvas(outlines, shape):
+    """Each outline on a canvas of its own, OR-ed."""
     out = np.zeros(shape, bool)
-    for ring in rings:
+    for outline in outlines:
         canvas = np.zeros(shape, np.uint8)
-        cv2.fillPoly(canvas, [np.rint(ring).astype(np.int32)], 1)
+        cv2.fillPoly(canvas, [np.rint(outline).astype(np.int32)], 1)
         out |= canvas.astype(bool)
     return out
 
 
 points = st.tuples(st.integers(-15, 55), st.integers(-15, 55))
-ring_lists = st.lists(st.lists(points, min_size=1, max_size=9).map(np.array), max_size=3)
+outline_lists = st.lists(st.lists(points, min_size=1, max_size=9).map(np.array), max_size=3)
 
 
 @settings(max_examples=150)
-@given(ring_lists, st.tuples(st.integers(1, 40), st.integers(1, 40)), st.tuples(st.integers(1, 45), st.integers(1, 45)))
-def test_every_size_is_the_full_mask_averaged(rings, shape, size):
-    full = polygons.rasterize(rings, shape)
+@given(
+    outline_lists, st.tuples(st.integers(1, 40), st.integers(1, 40)), st.tuples(st.integers(1, 45), st.integers(1, 45))
+)
+def test_every_size_is_the_full_mask_averaged(outlines, shape, size):
+    full = polygons.rasterize(outlines, shape)
     assert full.dtype == np.uint8
-    assert np.array_equal(full.astype(bool), whole_canvas(rings, shape))
-    soft = polygons.rasterize(rings, shape, size=size, soft=True)
+    assert np.array_equal(full.astype(bool), whole_canvas(outlines, shape))
+    soft = polygons.rasterize(outlines, shape, size=size, soft=True)
     assert soft.dtype == np.float32
-    assert np.array_equal(soft, resize.coverage(whole_canvas(rings, shape), size))
-    plane = np.zeros(size, np.uint8)
-    polygons.draw_soft(plane, rings, shape)
-    assert np.array_equal(plane, np.rint(soft * 255))
-    hard = polygons.rasterize(rings, shape, size=size)
+    assert np.array_equal(soft, resize.coverage(whole_canvas(outlines, shape), size))
+    hard = polygons.rasterize(outlines, shape, size=size)
     assert hard.dtype == np.uint8
     if size != shape:
         assert np.array_equal(hard, soft > 0.5)
-    assert np.array_equal(polygons.rasterize(rings, shape, soft=True), full)
+    assert np.array_equal(polygons.rasterize(outlines, shape, soft=True), full)
 
 
 def test_counted_by_hand():
@@ -68,12 +67,12 @@ def test_one_point_one_line_and_nothing():
     assert polygons.rasterize([], (3, 4), size=(2, 2), soft=True).tolist() == [[0, 0], [0, 0]]
 
 
-def test_overlapping_rings_are_joined_not_cut_out_of_each_other():
-    rings = [SQUARE, SQUARE + 2]
-    assert polygons.rasterize(rings, (8, 8)).sum() == 16 + 16 - 4
+def test_overlapping_polygons_are_joined_not_cut_out_of_each_other():
+    outlines = [SQUARE, SQUARE + 2]
+    assert polygons.rasterize(outlines, (8, 8)).sum() == 16 + 16 - 4
     assert polygons.rasterize([SQUARE, SQUARE], (8, 8)).sum() == 16
     inner = np.array([[2, 2], [3, 2], [3, 3], [2, 3]])
-    assert polygons.rasterize([SQUARE, inner], (8, 8)).sum() == 16  # a ring inside is no hole
+    assert polygons.rasterize([SQUARE, inner], (8, 8)).sum() == 16  # a outline inside is no hole
 
 
 def test_points_outside_leave_what_is_inside():
@@ -90,7 +89,7 @@ def test_points_between_pixels_go_to_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "ring",
+    "outline",
     [
         np.zeros((3, 3)),
         np.zeros(4),
@@ -101,29 +100,55 @@ def test_points_between_pixels_go_to_the_nearest():
         np.array([["1", "2"]]),
     ],
 )
-def test_a_ring_that_is_none(ring):
-    with pytest.raises(ValueError, match="ring"):
-        polygons.rasterize([ring], (4, 4))
+def test_what_is_no_polygon(outline):
+    with pytest.raises(ValueError, match="polygon"):
+        polygons.rasterize([outline], (4, 4))
 
 
-def test_rings_come_back_untouched():
-    ring = SQUARE + 0.5
-    kept = ring.copy()
-    polygons.rasterize([ring], (6, 6), size=(3, 3), soft=True)
-    assert np.array_equal(ring, kept)
+def test_polygons_come_back_untouched():
+    outline = SQUARE + 0.5
+    kept = outline.copy()
+    polygons.rasterize([outline], (6, 6), size=(3, 3), soft=True)
+    assert np.array_equal(outline, kept)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 14), st.integers(1, 14)), st.floats(0.05, 0.97))
+def test_a_traced_mask_is_drawn_again_pixel_by_pixel(seed, shape, share):
+    mask = np.random.default_rng(seed).random(shape) < share
+    assert np.array_equal(polygons.rasterize(polygons.trace(Runs.from_mask(mask)), shape), mask)
+
+
+def test_an_island_in_a_hole_and_a_hole_in_it():
+    mask = np.zeros((11, 11), bool)
+    mask[1:10, 1:10] = True
+    mask[2:9, 2:9] = False
+    mask[4:7, 4:7] = True
+    mask[5, 5] = False
+    found = polygons.trace(Runs.from_mask(mask))
+    assert sorted(len(polygon) for polygon in found) == [2, 2]
+    assert np.array_equal(polygons.rasterize(found, mask.shape), mask)
+    assert polygons.trace(Runs.from_mask(np.zeros((3, 3), bool))) == []
+
+
+def test_a_hole_keeps_its_outline_and_another_polygon_may_fill_it():
+    hole = np.array([[1, 1], [3, 1], [3, 3], [1, 3]])
+    outline = np.array([[0, 0], [4, 0], [4, 4], [0, 4]])
+    assert polygons.rasterize([(outline, hole)], (5, 5)).sum() == 24  # all but the centre
+    assert polygons.rasterize([(outline, hole), hole], (5, 5)).all()
 
 
 def ceiling(labels, sizes, classes, side, folder):
     """{class: mean Dice} of truth that went to soft targets, into a store as logits, and back to full resolution."""
     store = PredictionStore.create(folder, ids=list(labels), classes=classes, sizes=sizes, grid=(side, side))
     dice = {}
-    for image, rings in labels.items():
-        soft = [polygons.rasterize(rings[c], sizes[image], size=(side, side), soft=True) for c in classes]
+    for image, outlines in labels.items():
+        soft = [polygons.rasterize(outlines[c], sizes[image], size=(side, side), soft=True) for c in classes]
         probs = np.clip(np.stack(soft), 1e-6, 1 - 1e-6)
         store[image] = np.log(probs / (1 - probs))
         for cls, plane in zip(classes, store[image]):
-            if rings[cls]:
-                truth = Runs.from_mask(polygons.rasterize(rings[cls], sizes[image]))
+            if outlines[cls]:
+                truth = Runs.from_mask(polygons.rasterize(outlines[cls], sizes[image]))
                 dice.setdefault(cls, []).append(resize.runs_above(plane, sizes[image], 0.5).dice(truth))
     return {cls: float(np.mean(values)) for cls, values in dice.items()}
 

@@ -1,4 +1,4 @@
-"""Warps: points, rings, masks and images move as one, by definition and by slow twins."""
+"""Warps: points, polygons, masks and images move as one, by definition and by slow twins."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def test_a_dot_of_the_image_goes_where_its_point_goes(name):
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("shape", [(320, 448), (250, 610)])
-def test_rings_are_drawn_as_the_mask_would_show_under_a_magnifying_glass(name, shape):
+def test_polygons_are_drawn_as_the_mask_would_show_under_a_magnifying_glass(name, shape):
     """The slow twin: each cell asks 16 x 16 places where they come from in the full mask."""
     moved = drawn(name, shape=shape)
-    ring = np.array([[0.2, 0.3], [0.55, 0.2], [0.8, 0.6], [0.5, 0.5], [0.35, 0.85]]) * shape[::-1]
-    ring = ring.astype(np.int32)
-    full = polygons.rasterize([ring], shape)
+    outline = np.array([[0.2, 0.3], [0.55, 0.2], [0.8, 0.6], [0.5, 0.5], [0.35, 0.85]]) * shape[::-1]
+    outline = outline.astype(np.int32)
+    full = polygons.rasterize([outline], shape)
     fine = (np.arange(16) + 0.5) / 16
     y = (np.arange(SIZE[0])[:, None] + fine).ravel()
     x = (np.arange(SIZE[1])[:, None] + fine).ravel()
@@ -79,13 +79,13 @@ def test_rings_are_drawn_as_the_mask_would_show_under_a_magnifying_glass(name, s
     seen = np.zeros(len(places))
     seen[inside] = full[row[inside], column[inside]]
     slow = seen.reshape(SIZE[0], 16, SIZE[1], 16).mean(axis=(1, 3))
-    fast = polygons.rasterize(moved.rings([ring], shape), shape, size=SIZE, soft=True)
+    fast = polygons.rasterize(moved.polygons([outline], shape), shape, size=SIZE, soft=True)
     edge = (slow > 0) & (slow < 1)
     assert np.abs(fast - slow)[edge].mean() < 0.04  # half a full-resolution pixel of rounding: a cell is 6 to 11
     assert abs(fast.sum() - slow.sum()) < 0.01 * slow.sum()
     assert np.abs(fast - slow)[~edge].max() < 0.15
     resampled = moved.masks(
-        np.rint(255 * polygons.rasterize([ring], shape, size=SIZE, soft=True))[None].astype(np.uint8)
+        np.rint(255 * polygons.rasterize([outline], shape, size=SIZE, soft=True))[None].astype(np.uint8)
     )
     assert np.abs(fast - slow)[edge].mean() < np.abs(resampled[0] / 255 - slow)[edge].mean()  # which blurs edges
 
@@ -110,17 +110,17 @@ def test_a_bend_keeps_the_frame_and_folds_nothing(seed, bend):
 
 def test_a_long_edge_becomes_a_curve_within_the_tolerance():
     moved = warp((256, 256), bend=0.4, generator=np.random.default_rng(2))
-    ring = np.array([[100, 150], [1900, 260], [1750, 1900]])
-    chain = moved.rings([ring], (2048, 2048))[0]
+    outline = np.array([[100, 150], [1900, 260], [1750, 1900]])
+    ((chain,),) = moved.polygons([outline], (2048, 2048))
     assert len(chain) > 30
     share = np.linspace(0, 1, 4000, endpoint=False)[:, None]
-    edges = [a + share * (b - a) for a, b in zip(ring, np.roll(ring, -1, axis=0))]
+    edges = [a + share * (b - a) for a, b in zip(outline, np.roll(outline, -1, axis=0))]
     curve = (moved.points((np.concatenate(edges) + 0.5) / 8) * 8 - 0.5).astype(np.float32)
     missed = [
         abs(cv2.pointPolygonTest(chain.astype(np.float32)[:, None], (float(x), float(y)), True)) for x, y in curve
     ]
     assert 0 < max(missed) / 8 < TOLERANCE
-    straight = warp((256, 256), rotate=20).rings([ring], (2048, 2048))[0]
+    ((straight,),) = warp((256, 256), rotate=20).polygons([outline], (2048, 2048))
     assert len(straight) == 3
 
 
@@ -128,9 +128,9 @@ def test_nothing_drawn_is_nothing_done():
     image = np.random.default_rng(0).integers(0, 256, SIZE, dtype=np.uint8)
     still = warp(SIZE)
     np.testing.assert_array_equal(still.image(image), image)
-    ring = np.array([[0, 0], [447, 0], [447, 319], [-30, 500]])
-    np.testing.assert_allclose(still.rings([ring], (320, 448))[0], ring, atol=1e-9)
-    assert still.rings([], (320, 448)) == []
+    outline = np.array([[0, 0], [447, 0], [447, 319], [-30, 500]])
+    np.testing.assert_allclose(still.polygons([outline], (320, 448))[0][0], outline, atol=1e-9)
+    assert still.polygons([], (320, 448)) == []
 
 
 def test_quarter_turns_and_whole_shifts_are_exact():
@@ -149,11 +149,32 @@ def test_quarter_turns_and_whole_shifts_are_exact():
 def test_a_turn_is_a_turn_of_the_image_not_of_the_stretched_grid():
     """A grid of 40 x 40 over an image of 100 x 300: lengths in pixels of the image stay."""
     moved = warp((40, 40), rotate=30, shape=(100, 300))
-    ring = np.array([[100.0, 40], [160, 40], [160, 70]])
-    there = moved.rings([ring], (100, 300))[0]
+    outline = np.array([[100.0, 40], [160, 40], [160, 70]])
+    ((there,),) = moved.polygons([outline], (100, 300))
     np.testing.assert_allclose(np.linalg.norm(np.diff(there, axis=0), axis=1), [60, 30])
     dx, dy = there[1] - there[0]
     assert math.degrees(math.atan2(dy, dx)) == pytest.approx(30)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("channels", [1, 3, 4, 6])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_every_channel_moves_as_a_grey_image_does(name, channels, kind):
+    image = np.random.default_rng(0).uniform(0, 255, (*SIZE, channels)).astype(kind)
+    moved = drawn(name)
+    found = moved.image(image)
+    assert found.dtype == kind
+    alone = np.stack([moved.image(np.ascontiguousarray(image[..., c])) for c in range(channels)], axis=-1)
+    np.testing.assert_array_equal(found, alone)
+
+
+def test_holes_move_with_their_outline():
+    outline, hole = np.array([[10, 10], [90, 10], [90, 90], [10, 90]]), np.array([[40, 40], [60, 40], [60, 60]])
+    moved = drawn("all")
+    polygon, alone = moved.polygons([(outline, hole), hole], (100, 100))
+    assert (len(polygon), len(alone)) == (2, 1)
+    np.testing.assert_allclose(polygon[1], alone[0])
+    np.testing.assert_allclose(polygon[0], moved.polygons([outline], (100, 100))[0][0])
 
 
 def test_wrong_numbers_say_so():
@@ -165,7 +186,7 @@ def test_wrong_numbers_say_so():
             warp(SIZE, **settings_)
     with pytest.raises(ValueError, match=r"scale above 0"):
         warp((0, 4))
-    with pytest.raises(ValueError, match=r"\(points, 2\) are wanted, got \(4,\)"):
-        warp(SIZE).rings([np.array([1, 2, 3, 4])], SIZE)
-    with pytest.raises(ValueError, match=r"\(40, 56\) got an image \(4, 4\)"):
+    with pytest.raises(ValueError, match=r"\(points, 2\), got \(4,\)"):
+        warp(SIZE).polygons([np.array([1, 2, 3, 4])], SIZE)
+    with pytest.raises(ValueError, match=r"expected an image of size \(40, 56\).*got \(4, 4\)"):
         warp(SIZE).image(np.zeros((4, 4), np.uint8))
