@@ -54,7 +54,7 @@ def whole(folder: Path) -> None:
     steps = [("remove_small", {"min_area": 100}), ("fill_holes", {}), ("smooth", {"radius": 3})]
     path = submission.write(folder / "submission.csv", rows(store, Pipeline(steps, thresholds=found.best())))
     submission.validate(path, ids=store.ids, classes=store.classes, sizes=store.sizes)
-    metrics.dice_table(submission.read(path), truth)
+    metrics.Dice().table(submission.read(path), truth)
     BlendSpace(stores, truth).dice((0.4, 0.6), 0.45)
 
 

@@ -14,10 +14,7 @@ from segkit.rle.tables import by_image
 if TYPE_CHECKING:
     import pandas as pd
 
-    from segkit.metrics import Comparison, Interval
-
-LEVEL = 0.05
-"""Of the paired test: with 5 groups it cannot be reached."""
+    from segkit.metrics import Comparison
 
 
 def score(
@@ -45,19 +42,19 @@ def score(
 
     target = Truth.open(truth)
     masks = submission.read(pred, sizes=target.sizes, repair=repair)
-    table = metrics.dice_table(masks, target, empty=empty)
+    table = metrics.Dice(empty=empty).table(masks, target)
     whose, mixed = persons(groups) if groups else None, _mixed(strata, mix)
     print(f"mean Dice {metrics.score(table):.4f} over {table.shape[0]} images x {table.shape[1]} classes")
     if whose is not None:
-        print(_interval(metrics.bootstrap(table, whose)))
+        print(metrics.bootstrap(table, whose))
     if strata is not None:
         for name, part in _parts(table, read_column(strata)).items():
             print(f"{name}: mean Dice {metrics.score(part):.4f} over {len(part)} images")
     if mixed:
         print(f"at the mix {mix}: mean Dice {metrics.score(table, **mixed):.4f}")
         if whose is not None:
-            print(_interval(metrics.bootstrap(table, whose, **mixed)))
-    skipped = metrics.dice_table(masks, target, empty="skip")
+            print(metrics.bootstrap(table, whose, **mixed))
+    skipped = metrics.Dice(empty="skip").table(masks, target)
     width = max(map(len, ("class", *table.columns)))
     print(f"{'class':{width}}   Dice  where present (images)")
     for cls in table.columns:
@@ -94,7 +91,7 @@ def compare(
 
     target = Truth.open(truth)
     read = [submission.read(path, sizes=target.sizes, repair=repair) for path in (a, b)]
-    first, second = (metrics.dice_table(masks, target, empty=empty) for masks in read)
+    first, second = (metrics.Dice(empty=empty).table(masks, target) for masks in read)
     whose, mixed = persons(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)
     print(f"A {metrics.score(first):.4f}  B {metrics.score(second):.4f}")
     print(_gain(metrics.compare(first, second, whose)))
@@ -147,28 +144,8 @@ def _parts(table: pd.DataFrame, strata: Mapping[str, str]) -> dict[str, pd.DataF
     return {name: table[[strata[image] == name for image in table.index]] for name in names}
 
 
-def _interval(found: Interval) -> str:
-    stands = f"{found.groups} groups{_stands(found.strata)}"
-    if found.low != found.low:
-        return f"no interval: a single group stands for {'a stratum' if found.strata else 'all'} ({stands})"
-    return f"95 % interval {found.low:.4f} to {found.high:.4f}, {stands}"
-
-
 def _gain(found: Comparison) -> str:
-    stands = f"{found.groups} groups{_stands(found.strata)}, {found.images} images"
-    gain = f"gain {found.gain:+.4f}"
-    test = f"paired test p = {found.p:.2g}"
-    if found.low != found.low:
-        one = "a stratum" if found.strata else "all"
-        return f"{gain}, no interval: a single group stands for {one} ({stands}); {test}"
-    verdict = "B is better" if found.low > 0 else "A is better" if found.high < 0 else "no difference that is sure"
-    if not found.low <= 0 <= found.high and found.p > LEVEL:
-        verdict = f"no difference that is sure ({verdict} by the interval, but the groups are too few for the test)"
-    return (
-        f"{gain}, 95 % interval {found.low:+.4f} to {found.high:+.4f} over {stands}; {test}: {verdict}\n"
-        f"a true gain of {found.resolvable:.4f} would be found here four times in five, smaller ones less often"
-    )
-
-
-def _stands(strata: Mapping[str, int]) -> str:
-    return f" ({', '.join(f'{name} {count}' for name, count in strata.items())})" if strata else ""
+    effect = found.min_detectable_effect
+    if effect != effect:
+        return str(found)
+    return f"{found}\na true gain of {effect:.4f} would be found here four times in five, smaller ones less often"

@@ -245,13 +245,13 @@ def _persons(groups: Path | None, truth: Path, ids: Sequence[str]) -> dict[str, 
 
 def _say(choice: Choice | BlendChoice, person: Mapping[str, str], *, blend: bool = False) -> None:
     """What choosing gains on persons who had no part in it, and what is kept."""
-    from segkit.metrics import FEWEST_TO_KEEP, bootstrap
+    from segkit.metrics import MIN_GROUPS, bootstrap
 
     for what, gain in choice.gains.items():
         interval = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}, {gain.groups} persons"
         print(f"{what}: {gain.gain:+.4f} ({interval})")
     found = bootstrap(choice.table, person)
     print(f"tuned {choice.tuned:.4f}; held out {found.mean:.4f} (95 % interval {found.low:.4f} to {found.high:.4f})")
-    if found.groups < FEWEST_TO_KEEP:
-        print(f"{found.groups} persons: nothing is kept that fewer than {FEWEST_TO_KEEP} speak for")
+    if found.groups < MIN_GROUPS:
+        print(f"{found.groups} persons: nothing is kept that fewer than {MIN_GROUPS} speak for")
     print(f"kept: {OF_A_BLEND[choice.kept] if blend else choice.kept}")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from segkit.ensemble.search import Scorer
 from segkit.files import nearest
-from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
+from segkit.metrics import MIN_GROUPS, Comparison, compare
 from segkit.thresholds import PerClass, person_folds
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def members(
     everyone = np.arange(len(space.ids))
     chosen, tried = grower.grow(everyone, begin)
     held_out = None
-    if len({groups[i] for i in space.ids if i in groups}) < FEWEST_TO_KEEP:
+    if len({groups[i] for i in space.ids if i in groups}) < MIN_GROUPS:
         chosen = [begin]
     else:
         before = grower.table([begin])
@@ -79,7 +79,7 @@ def members(
         for held, others in person_folds(space.ids, groups, k):
             unseen.iloc[held] = grower.table(grower.grow(others, begin)[0]).iloc[held]
         held_out = compare(before, unseen, groups, level=level)
-        if not held_out.low > 0:
+        if not held_out.is_significant():
             chosen = [begin]
     kept = {names[store] for store in chosen}
     return Members(

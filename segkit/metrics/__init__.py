@@ -1,11 +1,17 @@
-"""Dice as the competition counts it, and how sure one can be of it.
+"""Metrics, and how sure one can be of a score.
 
-Everything derives from the table image x class: its mean over images, then classes, is the score.
+A metric is a value such as `Dice()` or `FBeta(beta=0.5, average="pooled")`: `metric(pred, truth)` is the score,
+`metric.table` the scores of single images, `metric.scores` what `bootstrap` and `compare` take.
 """
 
-from segkit.metrics.gains import FEWEST_TO_KEEP, Comparison, Interval, bootstrap, compare, score
-from segkit.metrics.table import Empty, MasksLike, dice_table
+from segkit.metrics.base import Average, CountMetric, Empty, Metric
+from segkit.metrics.counts import Counts, count
+from segkit.metrics.groups import MIN_GROUPS, Comparison, Interval, bootstrap, compare, score
+from segkit.metrics.overlap import Dice, FBeta, IoU, MeanIoU
+from segkit.metrics.pairs import MasksLike
+from segkit.metrics.scores import Scores
 
 __all__ = [
-    "FEWEST_TO_KEEP", "Comparison", "Empty", "Interval", "MasksLike", "bootstrap", "compare", "dice_table", "score",
+    "MIN_GROUPS", "Average", "Comparison", "CountMetric", "Counts", "Dice", "Empty", "FBeta", "Interval", "IoU",
+    "MasksLike", "MeanIoU", "Metric", "Scores", "bootstrap", "compare", "count", "score",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from segkit.masks import MaskSet, as_masks, true_runs
-from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
+from segkit.metrics import MIN_GROUPS, Comparison, compare
 from segkit.postprocess.drawn import Drawn
 from segkit.postprocess.pipeline import Pipeline
 from segkit.predictions import PredictionStore
@@ -88,7 +88,7 @@ def gate(
     nothing = dict.fromkeys(store.classes, frozenset[int]())
     before = scores.table(nothing)
     everyone = range(len(ids))
-    if len({groups[i] for i in ids}) < FEWEST_TO_KEEP:
+    if len({groups[i] for i in ids}) < MIN_GROUPS:
         return Gated(base, scores.weigh(everyone, groups, level, keep=False), None, before, before)
     unseen = before.copy()
     for held, others in person_folds(ids, groups, k):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
+from segkit.metrics import MIN_GROUPS, Comparison, compare
 
 
 def guard(held_out: Iterable[str], *, labelled: Iterable[str], learnt_from: Iterable[str]) -> None:
@@ -79,15 +79,12 @@ def rounds(
     if most < 1:
         raise ValueError(f"most={most}: at least 1 round is wanted")
     lead = compare(student, teacher.table, groups, level=level)
-    if lead.groups < FEWEST_TO_KEEP:
+    if lead.groups < MIN_GROUPS:
+        raise ValueError(f"{lead.groups} held-out persons: of fewer than {MIN_GROUPS} nothing is sure; hold out more")
+    if not lead.is_significant():
         raise ValueError(
-            f"{lead.groups} held-out persons: of fewer than {FEWEST_TO_KEEP} nothing is sure; hold out more"
-        )
-    if not lead.low > 0:
-        raise ValueError(
-            f"the teacher is not clearly better than the student: {lead.gain:+.4f} mean Dice on {lead.images} images "
-            f"of {lead.groups} held-out persons, {level:.0%} interval {lead.low:+.4f} to {lead.high:+.4f}, which must "
-            "lie above 0; take a larger network or an ensemble as teacher, or leave pseudo-labels"
+            f"the teacher (B) is not significantly better than the student (A) on held-out images: {lead}; take a "
+            "larger network or an ensemble as teacher, or leave pseudo-labels"
         )
     done: list[Round] = []
     best, table = None, student
@@ -96,8 +93,8 @@ def rounds(
         if made is None:
             break
         gain = compare(table, made.table, groups, level=level)
-        done.append(Round(lead, gain, gain.low > 0))
-        if not gain.low > 0:
+        done.append(Round(lead, gain, gain.is_significant()))
+        if not gain.is_significant():
             break
         best, table, teacher = made, made.table, made
         lead = compare(student, teacher.table, groups, level=level)

@@ -17,7 +17,7 @@ from segkit.recipe.predict import looks
 from segkit.recipe.train import deciding
 from segkit.recipe.variant import Scored
 
-HEAD = ("Dice", "gain, 95 % interval", "each seed", "where present", "resolvable", "verdict", "train, s",
+HEAD = ("Dice", "gain, 95 % interval", "each seed", "where present", "detectable", "verdict", "train, s",
         "predict, s", "memory, MB")  # fmt: skip
 SURE = 0.05
 """The largest p of what is called a gain or a loss."""
@@ -69,9 +69,10 @@ def rows(line: Line, found: dict[str, list[Scored]]) -> list[dict[str, Any]]:
             whole = metrics.compare(mean[base], mean[name], line.persons)
             where = metrics.compare(mean[base].where(there), mean[name].where(there), line.persons)
             gains = [metrics.score(b) - metrics.score(a) for a, b in zip(tables[base], tables[name])]
-            agreed = "gain" if min(gains) > 0 < whole.low else "loss" if max(gains) < 0 > whole.high else "unclear"
-            verdict = agreed if whole.p <= SURE else "unclear"
-            record |= {key: getattr(whole, key) for key in ("gain", "low", "high", "p", "resolvable")}
+            gained = min(gains) > 0 and whole.is_significant()
+            lost = max(gains) < 0 and whole.reversed().is_significant()
+            verdict = "gain" if gained else "loss" if lost else "unclear"
+            record |= {key: getattr(whole, key) for key in ("gain", "low", "high", "p", "min_detectable_effect")}
             record |= {f"{key}_present": getattr(where, key) for key in ("gain", "low", "high")}
             record |= {"seed_gains": gains, "persons": whole.groups, "images": whole.images, "verdict": verdict}
         out.append(record)
@@ -105,7 +106,7 @@ def markdown(name: str, records: list[dict[str, Any]]) -> str:
         gain = [""] * 4
         if "gain" in r:
             gain = [_gain(r, ""), " ".join(f"{g:+z.4f}" for g in r["seed_gains"]), _gain(r, "_present"),
-                    _number(r["resolvable"])]  # fmt: skip
+                    _number(r["min_detectable_effect"])]  # fmt: skip
         dice = f"{r['dice']:.4f}"
         cost = [f"{r['train_seconds']:.0f}", f"{r['predict_seconds']:.1f}", f"{r['memory_mb']:.0f}"]
         lines.append(f"| {' | '.join([r['variant'], dice, *gain, r['verdict'], *cost])} |")

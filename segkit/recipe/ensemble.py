@@ -101,9 +101,9 @@ def _held_out(line: Line, oof: Sequence[PredictionStore]) -> list[str]:
 def _choose(line: Line, members: Sequence[Path], oof: Sequence[PredictionStore], ids: list[str]) -> None:
     """Choose weights, blend the held-out images, and write what was found."""
     space = BlendSpace(oof, line.truth, ids=ids, cache=line.cache / "band")
-    enough = len({line.persons[image] for image in ids}) >= metrics.FEWEST_TO_KEEP
+    enough = len({line.persons[image] for image in ids}) >= metrics.MIN_GROUPS
     found = nested(space, line.persons, k=FOLDS) if enough else None
-    sure = found is not None and found.gain.low > 0
+    sure = found is not None and found.gain.is_significant()
     weights = next(iter(found.weights.values())) if found and sure else np.full(len(oof), 1 / len(oof))
     shutil.rmtree(line.folder / "oof.zarr", ignore_errors=True)
     if sure:

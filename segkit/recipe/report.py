@@ -66,7 +66,7 @@ def score_test(line: Line) -> pd.DataFrame | None:
         return None
     ids = [item.id for item in line.test_items if item.id in truth]
     part = MaskSet(ids, line.classes, lambda image, cls: truth[image][cls])
-    return metrics.dice_table(submission.read(line.folder / "submission.csv"), part)
+    return metrics.Dice().table(submission.read(line.folder / "submission.csv"), part)
 
 
 def summarise(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None) -> dict[str, Any]:

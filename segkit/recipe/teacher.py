@@ -12,7 +12,7 @@ from segkit import pseudo
 from segkit.files import digest, read_json
 from segkit.geometry import resize
 from segkit.images import image_size
-from segkit.metrics import FEWEST_TO_KEEP
+from segkit.metrics import MIN_GROUPS
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.pseudo import Labels
@@ -101,7 +101,7 @@ class Teacher:
             return plain
         curves = DiceCurves.load(self.folder / "curves.npz")
         others = [image for image in curves.ids if self.persons[image] not in held_out]
-        if len({self.persons[image] for image in others}) < FEWEST_TO_KEEP:
+        if len({self.persons[image] for image in others}) < MIN_GROUPS:
             self.line.say(
                 f"  --teacher {self.folder}: its thresholds were chosen on the persons held out here, so that labels "
                 "are cut at .5: train and tune more --folds there to use them"

@@ -52,7 +52,7 @@ def run(line: Line) -> None:
     scores = {text: _full(line, text).table for text in [config.loss, *best]}
     level = 1 - (1 - LEVEL) / max(1, len(best))
     gains = {t: metrics.compare(scores[config.loss], scores[t], line.persons, level=level) for t in best}
-    sure = [text for text in best if gains[text].low > 0 and gains[text].p <= 1 - level]
+    sure = [text for text in best if gains[text].is_significant()]
     kept = max(sure, key=lambda text: gains[text].gain, default=config.loss)
     write_json(
         line.folder / "tune-loss.json",
@@ -75,7 +75,7 @@ def run(line: Line) -> None:
     line.say(f"  {config.loss}: held-out Dice {metrics.score(scores[config.loss]):.4f}, the default")
     for text, gain in gains.items():
         interval = f"{level:.1%} interval {gain.low:+.4f} to {gain.high:+.4f}, p = {gain.p:.2g}"
-        line.say(f"  {text}: {gain.gain:+.4f} ({interval}; a gain of {gain.resolvable:.4f} would be found)")
+        line.say(f"  {text}: {gain.gain:+.4f} ({interval}; a gain of {gain.min_detectable_effect:.4f} would be found)")
     line.say(f'  kept: --loss "{kept}"' + ("" if sure else ", the default: nothing else is surely better"))
 
 

@@ -62,7 +62,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "lines": lines,
         "scale": text.Scale([v for line in lines for v in (line.mean, line.low, line.high)]),
         "fewest": FEWEST,
-        "gain": gain if gain is not None and gain.resolvable >= 5e-5 else None,
+        "gain": gain if gain is not None and gain.min_detectable_effect >= 5e-5 else None,
         "notes": list(data.summary.get("notes") or ()),
         "rows": rows,
         "class_scale": text.Scale(

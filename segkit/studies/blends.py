@@ -11,7 +11,7 @@ import pandas as pd
 from segkit.ensemble import BlendSpace, shrunk
 from segkit.ensemble.blending import Weights
 from segkit.metrics import Comparison, compare
-from segkit.studies.choosing import FEWEST_PERSONS, is_sure
+from segkit.studies.choosing import FEWEST_PERSONS
 from segkit.studies.objectives import blend_curves
 from segkit.thresholds import DiceCurves, PerClass, choose_shrink, per_class, person_folds
 
@@ -78,12 +78,12 @@ def choose_blend(
         after = unseen(lambda part: (None, chooser.thresholds(part)))
         gains["thresholds"] = compare(_frame(plain, space), _frame(after, space), groups)
         options["thresholds"] = (after, equal, per_class(chooser.thresholds(space), space.classes))
-        chooser.cut = is_sure(gains["thresholds"], persons)
+        chooser.cut = gains["thresholds"].is_significant()
         best, name = ("thresholds", "thresholds and weights") if chooser.cut else ("nothing", "weights")
         before, after = options[best][0], unseen(chooser.weigh)
         gains[name] = compare(_frame(before, space), _frame(after, space), groups)
         options[name] = (after, equal, options[best][2])
-        if is_sure(gains[name], persons):
+        if gains[name].is_significant():
             weights, thresholds = chooser.weigh(space, search(space) if found is None else found)
             best, options[name] = name, (after, weights, per_class(thresholds, space.classes))
     table, weights, cuts = options[best]

@@ -8,16 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from segkit.metrics import FEWEST_TO_KEEP, Comparison, compare
+from segkit.metrics import Comparison, compare
 from segkit.postprocess import STEPS, Gated, Pipeline, gate
 from segkit.studies.objectives import NO_STEP, postprocess_objective
 from segkit.thresholds import DiceCurves, PerClass, choose_shrink, nested, person_folds
 
 FEWEST_PERSONS = 3
-"""With fewer no choice can be checked on persons who had no part in it; nothing is kept below FEWEST_TO_KEEP."""
-
-ROUNDING = 1e-6
-"""Curves are float32: a gain below this is none."""
+"""With fewer no choice can be checked on persons who had no part in it; nothing is kept below metrics.MIN_GROUPS."""
 
 
 class Choice(NamedTuple):
@@ -65,7 +62,7 @@ def choose(
         return Choice(nothing, "nothing", _frame(plain, curves), score, {"nothing": score}, {}, 1.0, None)
     thresholded = nested(curves, groups, k=k)
     gains = {"thresholds": _gain(curves.dice(0.5), thresholded.table, curves, groups)}
-    tuned = is_sure(gains["thresholds"], persons)
+    tuned = gains["thresholds"].is_significant()
     name = "thresholds and steps" if tuned else "steps"
     before, after = np.empty_like(plain), np.empty_like(plain)
     for held, kept in person_folds(ids, groups, k):
@@ -86,16 +83,11 @@ def choose(
         ),
         name: (after, stepped),
     }
-    best = name if is_sure(gains[name], persons) and stepped.steps else "thresholds" if tuned else "nothing"
+    best = name if gains[name].is_significant() and stepped.steps else "thresholds" if tuned else "nothing"
     table, pipeline = options[best]
     held_out = {option: float(scores.mean(dtype=np.float64)) for option, (scores, _) in options.items()}
     score = float(objective.table(pipeline, ids).mean())
     return Choice(pipeline, best, _frame(table, curves), score, held_out, gains, thresholded.shrink, gated)
-
-
-def is_sure(gain: Comparison, persons: int) -> bool:
-    """Whether a held-out gain is one that may change a setting."""
-    return persons >= FEWEST_TO_KEEP and gain.low > ROUNDING
 
 
 def _steps(

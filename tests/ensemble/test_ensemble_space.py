@@ -82,7 +82,7 @@ def test_the_masks_of_a_blend_are_what_was_scored(made, domain):
     weights, thresholds = {"y": (1, 0, 3), "*": (0.2, 0.5, 0.3)}, {"x": 0.31, "*": 0.5}
     masks = blended(stores, weights, thresholds, domain=domain)
     assert (masks.ids, masks.classes, masks.sizes) == (tuple(SIZES), CLASSES, SIZES)
-    table = metrics.dice_table(masks, truth)
+    table = metrics.Dice().table(masks, truth)
     assert np.array_equal(table.to_numpy(), spaces[domain].dice(weights, thresholds))
 
 

@@ -143,7 +143,7 @@ def test_the_validator_is_the_dice_of_full_size_masks(items, threshold, tmp_path
             )
             for name, plane in zip(CLASSES, by_hand(model, item))
         }
-    table = metrics.dice_table(slow, truth)
+    table = metrics.Dice().table(slow, truth)
     assert 0 < metrics.score(table) < 1
     validate = DiceValidator(
         items, truth, CLASSES, size=SIZE, threshold=threshold, batch_size=3, cache=tmp_path / "cache"

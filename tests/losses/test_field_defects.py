@@ -34,11 +34,11 @@ def test_10_classes_that_overlap_stay_whole_from_target_to_submission(tmp_path, 
     store = PredictionStore.create(tmp_path / "s.zarr", ids=["a"], classes=classes, sizes={"a": SIZE}, grid=(128, 128))
     store["a"] = np.clip(8 * soft - 4, -4, 4)
     found = submission.read(submission.write(tmp_path / "s.csv", rows(store)), sizes={"a": SIZE})
-    table = metrics.dice_table({"a": {c: found["a"][c] for c in classes}}, {"a": masks})
+    table = metrics.Dice().table({"a": {c: found["a"][c] for c in classes}}, {"a": masks})
     assert table.loc["a"].min() > 0.98
     assert (found["a"]["left"] & found["a"]["right"]).area == pytest.approx(129 * 129, rel=0.03)
     one_label = soft.argmax(0)  # argmax, as one number a pixel would have it
-    assert metrics.dice_table(
+    assert metrics.Dice().table(
         {"a": {c: resize.upsample((one_label == k).astype(np.float32), SIZE) > 0.5 for k, c in enumerate(classes)}},
         {"a": masks},
     ).loc["a"].min() < 0.1  # fmt: skip

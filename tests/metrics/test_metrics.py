@@ -33,7 +33,7 @@ def table(values, ids=None):
 
 
 def test_counted_by_hand():
-    found = metrics.dice_table(GUESS, masks(ROWS))
+    found = metrics.Dice().table(GUESS, masks(ROWS))
     assert list(found.index) == ["a", "b", "c"]
     assert list(found.columns) == ["x", "y"]
     wanted = [[20.0001 / 40.0001, 1], [10.0001 / 20.0001, 1], [1, 1e-4 / 2.0001]]
@@ -45,12 +45,12 @@ def test_counted_by_hand():
     ("empty", "wanted"), [("zero", [[0.5, 0], [0.5, 1], [0, 0]]), ("skip", [[0.5, np.nan], [0.5, 1], [np.nan] * 2])]
 )
 def test_what_an_absent_class_counts(empty, wanted):
-    found = metrics.dice_table(masks(GUESS), masks(ROWS), empty=empty)
+    found = metrics.Dice(empty=empty).table(masks(GUESS), masks(ROWS))
     assert np.allclose(found, wanted, atol=1e-5, equal_nan=True)
     if empty == "skip":
         assert metrics.score(found) == pytest.approx((0.5 + 1) / 2, abs=1e-5)
-    with pytest.raises(ValueError, match="empty='none'"):
-        metrics.dice_table(masks(GUESS), masks(ROWS), empty="none")
+    with pytest.raises(ValueError, match="expected empty to be one, zero, skip, got 'none'"):
+        metrics.Dice(empty="none")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_an_absent_class_counts(empty, wanted):
 )
 def test_a_prediction_that_lacks_something(missing, message):
     with pytest.raises(ValueError, match=message):
-        metrics.dice_table(missing, masks(ROWS))
+        metrics.Dice().table(missing, masks(ROWS))
 
 
 def test_the_mean_is_over_images_then_classes():
@@ -135,13 +135,13 @@ def test_a_comparison_is_paired_and_has_a_sign():
     found = metrics.compare(a, b, groups)
     assert found.gain == pytest.approx(0.01, abs=0.002)
     assert 0 < found.low < found.gain < found.high
-    assert found.resolvable == pytest.approx((found.high - found.low) / 2 * 2.8 / 1.96, rel=0.1)
+    assert found.min_detectable_effect == pytest.approx((found.high - found.low) / 2 * 2.8 / 1.96, rel=0.1)
     assert found.p == 1 / 2001  # none of the patterns drawn is as extreme
-    assert found.resolvable < 0.005 < metrics.bootstrap(a, groups).high - metrics.bootstrap(a, groups).low
+    assert found.min_detectable_effect < 0.005 < metrics.bootstrap(a, groups).high - metrics.bootstrap(a, groups).low
     back = metrics.compare(b, a, groups)
     assert (back.gain, back.low, back.high) == pytest.approx((-found.gain, -found.high, -found.low), abs=5e-4)
     same = metrics.compare(a, a, groups)
-    assert (same.gain, same.low, same.high, same.resolvable, same.p) == (0, 0, 0, 0, 1)
+    assert (same.gain, same.low, same.high, same.min_detectable_effect, same.p) == (0, 0, 0, 0, 1)
     assert (same.groups, same.images) == (30, 30)
 
 
@@ -165,7 +165,7 @@ def test_plain_dictionaries_of_masks_are_taken_as_truth():
     rng = np.random.default_rng(0)
     masks = {i: {c: rng.random((9, 7)) < 0.5 for c in "xy"} for i in "ab"}
     other = {i: {c: rng.random((9, 7)) < 0.5 for c in "xy"} for i in "ab"}
-    table = metrics.dice_table(other, masks)
+    table = metrics.Dice().table(other, masks)
     for i in "ab":
         for c in "xy":
             p, t = other[i][c], masks[i][c]
@@ -181,6 +181,6 @@ def test_masks_that_cannot_be_compared_are_named():
         wrong = {"a": {**masks["a"], "y": other}}
         for pair in ((wrong, masks), (masks, wrong)):
             with pytest.raises(ValueError, match=message):
-                metrics.dice_table(*pair)
+                metrics.Dice().table(*pair)
     with pytest.raises(ValueError, match="the truth lacks image b, class y"):
-        metrics.dice_table({"a": masks["a"], "b": masks["a"]}, {"a": masks["a"], "b": {"x": masks["a"]["x"]}})
+        metrics.Dice().table({"a": masks["a"], "b": masks["a"]}, {"a": masks["a"], "b": {"x": masks["a"]["x"]}})

@@ -90,7 +90,7 @@ def test_a_stratum_of_one_person_has_no_interval_and_of_two_a_wide_one():
     assert two.strata["tilted"] == 2
     assert two.high - two.low >= 0.58 * 0.2  # either of the two may stand for the stratum
     gain = metrics.compare(values, values + 0.01, alone(values), strata=poses(values, 1), mix=MIX)
-    assert np.isnan([gain.low, gain.high, gain.resolvable]).all()
+    assert np.isnan([gain.low, gain.high, gain.min_detectable_effect]).all()
     assert gain.gain == pytest.approx(0.01)
 
 
@@ -115,9 +115,9 @@ def test_a_person_in_two_strata_is_one_person():
         ({"i0": "tilted"}, MIX, "2 images have no stratum: i1, i2"),
         (None, {"tilted": 1.0}, "both or neither"),
         ("poses", None, "both or neither"),
-        ("poses", {"tilted": 0.5, "upright": 0.3}, "add up to 0.8, 1 is wanted: tilted=0.5, upright=0.3"),
+        ("poses", {"tilted": 0.5, "upright": 0.3}, "add up to 1, got 0.8: tilted=0.5, upright=0.3"),
         ("poses", {"tilted": 1.0}, r"no share of 'upright', which images are in \(0 leaves them out\)"),
-        ("poses", {"tilted": 1.58, "upright": -0.58}, "1.58 of 'tilted': a share is wanted"),
+        ("poses", {"tilted": 1.58, "upright": -0.58}, "1.58 of 'tilted': expected a share"),
         ("poses", {"tilted": 0.5, "upright": 0.3, "tiltd": 0.2}, "0.2 of 'tiltd', but no image is in it; did you mean"),
         ("poses", {"tilted": float("nan"), "upright": 1}, "nan of 'tilted'"),
     ],
@@ -141,7 +141,7 @@ def test_one_person_says_nothing_about_others():
     assert np.isnan([found.low, found.high]).all()
     gain = metrics.compare(values, values + 0.1, dict.fromkeys(values.index, "p"))
     assert gain.gain == pytest.approx(0.1)
-    assert np.isnan([gain.low, gain.high, gain.resolvable]).all()
+    assert np.isnan([gain.low, gain.high, gain.min_detectable_effect]).all()
     assert not gain.low > 0
     assert gain.p == 1  # both signs are as far from 0
 
@@ -209,7 +209,7 @@ def test_of_nothing_the_test_finds_something_as_often_as_it_says():
     assert np.mean(found) == pytest.approx(0.5, abs=0.08)
 
 
-def test_the_resolvable_gain_is_found_four_times_in_five():
+def test_the_minimum_detectable_effect_is_found_four_times_in_five():
     found = []
     for seed in range(150):
         rng = np.random.default_rng(seed)
@@ -217,7 +217,7 @@ def test_the_resolvable_gain_is_found_four_times_in_five():
         noise = rng.normal(0, 0.02, 60)
         sure = 2.80 * 0.02 / np.sqrt(60)
         gain = metrics.compare(a, a + table(noise + sure), alone(a), draws=400)
-        assert gain.resolvable == pytest.approx(sure, rel=0.4)
+        assert gain.min_detectable_effect == pytest.approx(sure, rel=0.4)
         found.append(gain.low > 0)
     assert 0.7 <= np.mean(found) <= 0.9
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkit.geometry import resize
-from segkit.metrics import dice_table
+from segkit.metrics import Dice
 from segkit.postprocess import Pipeline, gate, limit_overlap, rows
 from segkit.postprocess.drawn import Drawn
 from segkit.predictions import PredictionStore
@@ -125,7 +125,7 @@ def test_what_is_scored_is_what_is_submitted(store):
     pipeline = Pipeline(STEPS, thresholds=0.4, overlaps=PAIRS)
     truth = {image: Pipeline().masks(dict(zip(CLASSES, store[image])), size) for image, size in SIZES.items()}
     table = postprocess_objective(store, truth).table(pipeline)
-    assert np.array_equal(table, dice_table({i: by_hand(store, i) for i in SIZES}, truth).to_numpy())
+    assert np.array_equal(table, Dice().table({i: by_hand(store, i) for i in SIZES}, truth).to_numpy())
 
 
 def test_masks_drawn_once_are_those_drawn_anew(store):

@@ -217,7 +217,7 @@ def test_a_teacher_that_is_not_better_is_refused_with_the_numbers_before_anythin
     uneven.iloc[:4] += 0.2
     uneven.iloc[4:] -= 0.19
     for teacher in (dice(0.6), dice(0.5), uneven):
-        with pytest.raises(ValueError, match=r"not clearly better.*8 images of 8 held-out persons, 95% interval"):
+        with pytest.raises(ValueError, match=r"not significantly better.*95 % interval.*8 groups, 8 images"):
             pseudo.rounds(fit_fn, Taught("teacher", teacher), dice(0.6), PERSONS)
     assert seen == []
 

@@ -104,7 +104,7 @@ def test_the_scores_are_those_of_what_is_submitted(world, alike):
     assert "The blend" in page
     assert "over the best member alone" in page
     plain = blended(stores(world, "oof", "a", "b"))
-    exact = metrics.dice_table(plain, world[2])
+    exact = metrics.Dice().table(plain, world[2])
     assert summary["dice_untuned"] == pytest.approx(metrics.score(exact), abs=2e-3)  # levels are rounded to 1/32
 
 
@@ -130,7 +130,7 @@ def test_held_out_images_are_blended_by_what_other_persons_chose(world, unlike):
     """At .5 they score what the nested check says, but for the rounding of stored logits."""
     check = nested(BlendSpace(stores(world, "oof", "noise", "a"), world[2]), persons(world))
     store = PredictionStore.open(unlike / "oof.zarr")
-    exact = metrics.dice_table(blended([store]), world[2]).loc[list(world[2].ids)]
+    exact = metrics.Dice().table(blended([store]), world[2]).loc[list(world[2].ids)]
     assert exact.to_numpy() == pytest.approx(check.table, abs=0.03)
     assert metrics.score(exact) == pytest.approx(check.held_out, abs=3e-3)
     assert not list((unlike / "cache").glob("blend*.zarr"))

@@ -192,8 +192,8 @@ def test_thresholds_that_the_persons_held_out_chose_are_not_used(world, again, t
 def test_a_teacher_that_is_not_better_is_refused_with_numbers(world, capsys):
     assert pseudo(world[0], out="teacher", teacher=("student",)) == 2
     said = capsys.readouterr().err
-    assert "the teacher is not clearly better than the student: -" in said
-    assert "held-out persons, 95% interval" in said
+    assert "the teacher (B) is not significantly better than the student (A) on held-out images: gain -" in said
+    assert "(95 % interval" in said
     assert not (world[0] / "teacher" / "pseudo").exists()
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from segkit.audit import Problem
 from segkit.masks import MaskSet
-from segkit.metrics import bootstrap, dice_table, score
+from segkit.metrics import Dice, bootstrap, score
 from segkit.postprocess import Flag
 from segkit.report import Overlay, ReportData, eda, write_eda, write_report
 from segkit.rle import Runs
@@ -109,7 +109,7 @@ def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0)
     masks = {image: {cls: Runs.from_mask(mask) for cls, mask in row.items()} for image, row in truth.items()}
     guess = {image: {cls: Runs.from_mask(mask) for cls, mask in row.items()} for image, row in pred.items()}
     known = MaskSet(masks, CLASSES, lambda i, c: masks[i][c], sizes=dict.fromkeys(masks, (size, size)))
-    oof = dice_table(guess, known)
+    oof = Dice().table(guess, known)
     test = (oof - rng.gamma(2, 0.004, oof.shape)).clip(0, 1).iloc[:16]
     test.index = pd.Index([f"test-{i}" for i in test.index])
     pose |= {f"test-{i}": v for i, v in pose.items()}

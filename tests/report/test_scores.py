@@ -107,7 +107,9 @@ def test_what_tuning_was_worth_is_paired_with_threshold_a_half(data):
     assert found is not None
     assert found.gain == pytest.approx(0.01, abs=1e-6)
     untuned = pd.DataFrame(flat[:, :, 1], index=IDS, columns=["a", "b"])
-    assert found.resolvable == pytest.approx(compare(untuned, data.oof, PERSONS).resolvable, abs=1e-6)
+    assert found.min_detectable_effect == pytest.approx(
+        compare(untuned, data.oof, PERSONS).min_detectable_effect, abs=1e-6
+    )
     other = DiceCurves(IDS[:3], ("a", "b"), cuts, flat[:3])
     assert tuning_gain(dataclasses.replace(data, curves=other)) is None
 

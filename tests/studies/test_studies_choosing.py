@@ -8,7 +8,7 @@ from competitions.handbone.run import RECIPE
 from segkit.geometry import resize
 from segkit.geometry.polygons import rasterize
 from segkit.masks import MaskSet
-from segkit.metrics import dice_table
+from segkit.metrics import Dice
 from segkit.postprocess import Pipeline, keep_largest
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
@@ -82,9 +82,9 @@ def test_each_class_takes_the_steps_that_it_gains_from(bones, choice):
 def test_the_numbers_are_those_of_the_masks(bones, choice):
     store, truth = bones
     pred = {i: {c: choice.pipeline.mask(store.plane(i, c), SIZE, c) for c in CLASSES} for i in IDS}
-    assert choice.tuned == pytest.approx(dice_table(pred, truth).to_numpy().mean())
+    assert choice.tuned == pytest.approx(Dice().table(pred, truth).to_numpy().mean())
     plain = {i: {c: Pipeline().mask(store.plane(i, c), SIZE, c) for c in CLASSES} for i in IDS}
-    assert choice.held_out["nothing"] == pytest.approx(dice_table(plain, truth).to_numpy().mean())
+    assert choice.held_out["nothing"] == pytest.approx(Dice().table(plain, truth).to_numpy().mean())
     assert choice.held_out[choice.kept] == pytest.approx(choice.table.to_numpy().mean())
     assert choice.table.index.tolist() == list(IDS)
     assert choice.held_out["nothing"] + 0.01 < choice.held_out[choice.kept] <= choice.tuned + 1e-9
