@@ -74,6 +74,6 @@ def test_parts_are_loaded_when_they_are_first_used():
 
 
 def test_an_unknown_part_is_an_attribute_error_with_the_known_ones():
-    with pytest.raises(AttributeError, match="no part 'losess'; it has annotations"):
+    with pytest.raises(AttributeError, match="no part 'losess'; it has audit"):
         _ = segkit.losess
     assert not hasattr(segkit, "__wrapped__")

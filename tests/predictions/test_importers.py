@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from segkit import predictions, rle, submission
 from segkit.geometry import resize
-from segkit.predictions import PredictionStore, filling
+from segkit.predictions import PredictionStore
+from segkit.predictions.importers import filling
 
 CLASSES = ("a", "b_c", "c")
 STEP = 1 / 64  # half a level: what a store rounds a logit to

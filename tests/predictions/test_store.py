@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from segkit import predictions
 from segkit.predictions import PredictionStore
+from segkit.predictions import store as store_module
 
 IDS, CLASSES = ("b.png", "a.png"), ("x", "y", "z")
 SIZES = {"b.png": (40, 30), "a.png": (20, 10)}
@@ -170,7 +170,7 @@ def test_images_above_16_megabytes_are_kept_plane_by_plane(tmp_path, monkeypatch
     large = create(tmp_path / "large.zarr", grid=(2365, 2365))
     chunks = [zarr.open_group(s.path)["logits"].chunks for s in (small, large)]
     assert chunks == [(1, 3, 2364, 2365), (1, 1, 2365, 2365)]
-    monkeypatch.setattr(predictions, "MOST_CHUNK_BYTES", 59)
+    monkeypatch.setattr(store_module, "MOST_CHUNK_BYTES", 59)
     planes = create(tmp_path / "planes.zarr")
     values = np.random.default_rng(0).normal(0, 1, (3, 4, 5))
     planes["a.png"] = values
