@@ -44,7 +44,7 @@ def main() -> None:
     data = read_json(config)["settings"]["data"] if config.is_file() else None
     items = {item.id: item for item in index(data or given.run / "data", "test")}
     item = items[given.image or next(iter(items))]
-    image = read_image(item.image)
+    image = read_image(item.image)[..., 0]
     row = submission.read(given.masks or given.run / "submission.csv", sizes={item.id: image.shape})[item.id]
     small = resize.resize_image(image, (SIDE, SIDE))
     pair = np.hstack([cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), coloured(small, {c: row[c].mask() for c in row})])

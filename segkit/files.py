@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,9 +53,87 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file. ValueError names the file and the line that cannot be parsed."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: A text file.
+
+    Returns:
+        The text, line ends as they are.
+
+    Raises:
+        ValueError: If the file is in another encoding; names the file.
+        FileNotFoundError: If there is no such file.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8, got byte {error.start + 1} of another encoding") from error
+
+
+def nfc(name: str) -> str:
+    """A name in the one form (Unicode NFC) in which names are compared: macOS writes accents and Hangul apart.
+
+    Args:
+        name: A file's or a class's name.
+
+    Returns:
+        The name as it prints, composed.
+
+    Example:
+        >>> nfc("e\u0301") == "\u00e9"
+        True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the user's data: .git, .ipynb_checkpoints, ._x.json, __MACOSX.
+
+    Args:
+        name: Its own name, without folders.
+
+    Returns:
+        True for names that begin with a dot, and for __MACOSX.
+    """
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def visible_files(folder: str | Path) -> list[Path]:
+    """The files below a folder, to any depth; hidden files and folders are left out, linked folders are followed.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Paths sorted part by part, in NFC; a linked folder that holds itself is entered once.
+
+    Raises:
+        ValueError: If there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    found: list[Path] = []
+    ways: dict[str, frozenset[str]] = {str(folder): frozenset({os.path.realpath(folder)})}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        above = ways.pop(place)
+        kept = []
+        for name in folders:
+            real = os.path.realpath(os.path.join(place, name))
+            if not is_hidden(name) and real not in above:
+                kept.append(name)
+                ways[os.path.join(place, name)] = above | {real}
+        folders[:] = kept
+        found += [Path(place, name) for name in names if not is_hidden(name)]
+    return sorted(found, key=lambda path: [nfc(part) for part in path.parts])
 
 
 def plain(value: Any) -> Any:

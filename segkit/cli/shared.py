@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def class_names(data: Path, names: str | None) -> list[str] | None:
     """Names of a file with one a line, or with commas between; of DATA/classes.txt for None, None without one."""
-    from segkit.samples.truth import read_classes
+    from segkit.samples.classes import read_classes
 
     if names is None:
         return list(read_classes(data / "classes.txt")) if (data / "classes.txt").is_file() else None

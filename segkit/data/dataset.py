@@ -93,14 +93,14 @@ class Images(Dataset[dict[str, object]]):
         """uint8 (h, w), the caller's own to change."""
         path = self.items[index].image
         if self.cache is None:
-            return resize.resize_image(read_image(path), self.size)
+            return resize.resize_image(read_image(path)[..., 0], self.size)
         try:
             state = path.stat()
         except OSError as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
         kept = self.cache / f"{files.digest([str(path.resolve()), state.st_mtime_ns, state.st_size])}.npy"
         if not kept.exists():
-            image = resize.resize_image(read_image(path), self.size)
+            image = resize.resize_image(read_image(path)[..., 0], self.size)
             with files.replacing(kept) as part, part.open("wb") as handle:
                 np.save(handle, image)
         return np.load(kept)

@@ -6,6 +6,7 @@ A polygon is an outline, an (n, 2) array of (x, y), or a tuple of arrays, the ou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import cv2
 import numpy as np
@@ -176,9 +177,110 @@ def _box(polygons: Sequence[Sequence[np.ndarray]], shape: tuple[int, int]) -> Re
 
 def _as_outline(points: np.ndarray) -> np.ndarray:
     """Points rounded to pixels."""
+    return np.rint(_checked(points)).astype(np.int32)
+
+
+def _checked(points: np.ndarray) -> np.ndarray:
+    """A read-only view of finite points."""
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 2 or not len(points) or not np.issubdtype(points.dtype, np.number):
         raise ValueError(f"expected a polygon of numbers of shape (points, 2), got {points.dtype} {points.shape}")
     if not np.isfinite(points).all() or np.abs(points).max() > FARTHEST:
         raise ValueError(f"a polygon has a point outside +-{FARTHEST} pixels or not finite")
-    return np.rint(points).astype(np.int32)
+    points = points.view()
+    points.setflags(write=False)
+    return points
+
+
+class Polygons(Sequence[tuple[np.ndarray, ...]]):
+    """The polygons of one class in one image: a value that is never changed, with what `rasterize` and `trace` know.
+
+    A sequence of polygons, each a tuple of its outline and its holes; false where there is none.
+
+    Args:
+        outlines: Outlines, (n, 2) arrays of (x, y) in pixels of the full image, integer or float; (0, 0) is the centre
+            of the first pixel, and points may lie outside the image. Or tuples of an outline and its holes.
+        holes: For each outline its holes, where `outlines` has none.
+
+    Attributes:
+        outlines: The outlines, read-only.
+        holes: For each outline the tuple of its holes.
+
+    Raises:
+        ValueError: If an outline or hole is not (n, 2) finite numbers, or `holes` has another length.
+
+    Example:
+        >>> square = np.array([[0, 0], [4, 0], [4, 4], [0, 4]])
+        >>> Polygons([square], [[square // 2 + 1]]).runs((5, 5)).area
+        24
+    """
+
+    __slots__ = ("_polygons",)
+
+    def __init__(self, outlines: Sequence[Polygon] = (), holes: Sequence[Sequence[np.ndarray]] | None = None) -> None:
+        given = [parts(polygon) for polygon in outlines]
+        if holes is not None:
+            if len(holes) != len(given):
+                raise ValueError(f"expected the holes of {len(given)} outlines, got those of {len(holes)}")
+            given = [[*polygon, *more] for polygon, more in zip(given, holes)]
+        self._polygons = tuple(tuple(_checked(part) for part in polygon) for polygon in given)
+
+    @classmethod
+    def from_runs(cls, runs: Runs) -> Polygons:
+        """The polygons that stand for a mask, exactly: see `trace`.
+
+        Args:
+            runs: A mask with a shape.
+
+        Returns:
+            Its outlines and holes.
+        """
+        return cls(trace(runs))
+
+    @property
+    def outlines(self) -> tuple[np.ndarray, ...]:
+        """The outlines."""
+        return tuple(polygon[0] for polygon in self._polygons)
+
+    @property
+    def holes(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        """For each outline its holes."""
+        return tuple(polygon[1:] for polygon in self._polygons)
+
+    def runs(self, shape: tuple[int, int]) -> Runs:
+        """The mask at full size, as `rasterize` draws it.
+
+        Args:
+            shape: (height, width) of the image.
+
+        Returns:
+            Runs of that shape.
+        """
+        drawn = as_polygons(self._polygons)
+        box = _box(drawn, shape)
+        if box is None:
+            return Runs(np.zeros((0, 2), np.int64), shape)
+        mask = np.zeros((box[2] - box[0], box[3] - box[1]), np.uint8)
+        _fill(mask, drawn, box[0], box[1])
+        return Runs.from_region(mask.view(bool), box[0], box[1], shape)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[tuple[np.ndarray, ...], ...]: ...
+    def __getitem__(self, index: int | slice) -> tuple[np.ndarray, ...] | tuple[tuple[np.ndarray, ...], ...]:
+        return self._polygons[index]
+
+    def __len__(self) -> int:
+        return len(self._polygons)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Polygons) or [*map(len, self)] != [*map(len, other)]:
+            return False
+        return all(np.array_equal(a, b) for mine, theirs in zip(self, other) for a, b in zip(mine, theirs))
+
+    def __hash__(self) -> int:
+        return hash(tuple(part.astype(np.float64).tobytes() for polygon in self for part in polygon))
+
+    def __repr__(self) -> str:
+        return f"Polygons({len(self)} outlines, {sum(map(len, self.holes))} holes)"

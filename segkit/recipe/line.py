@@ -26,8 +26,8 @@ from segkit.recipe.config import Config
 from segkit.recipe.folder import RunFolder
 from segkit.recipe.options import parse
 from segkit.samples import Fix, Item, Truth, index, load
+from segkit.samples.classes import read_classes
 from segkit.samples.layout import Rings
-from segkit.samples.truth import read_classes
 
 BROKEN = ("unreadable-image", "unreadable-json", "missing-json", "unlabelled")
 """Kinds of problems that keep an image out of training."""

@@ -197,7 +197,7 @@ def overlays(line: Line, held_out: pd.DataFrame, pipeline: Pipeline) -> list[Ove
             Overlay(
                 id=image,
                 caption=f"{rank} held out, person {line.persons[image]}" + (f", {groups}" if groups else ""),
-                image=read_image(item_of[image].image),
+                image=read_image(item_of[image].image)[..., 0],
                 truth=dict(line.truth[image]),
                 pred=pred,
                 dice=float(np.nanmean(held_out.loc[image])),

@@ -165,7 +165,7 @@ def _samples(
         Overlay(
             id=image,
             caption=f"{by_id[image].person}, {percent(share[image])} of the image labelled",
-            image=read_image(by_id[image].image),
+            image=read_image(by_id[image].image)[..., 0],
             truth={cls: truth[image][cls] for cls in classes},
             pred={},
             dice=float("nan"),

@@ -11,6 +11,7 @@ from segkit.geometry import polygons
 from segkit.images import image_size
 from segkit.masks import MaskSet
 from segkit.rle import Runs
+from segkit.samples.classes import read_classes
 from segkit.samples.fixes import Fix, apply_fixes
 from segkit.samples.layout import Item, Rings, index, read
 
@@ -79,14 +80,3 @@ def find_classes(root: str | Path, items: Sequence[Item]) -> tuple[str, ...]:
         if (folder / "classes.txt").is_file():
             return read_classes(folder / "classes.txt")
     return tuple(sorted({label for item in items if item.json for label in read(item.json)}))
-
-
-def read_classes(path: str | Path) -> tuple[str, ...]:
-    """Class names, one a line, in channel order. ValueError where the file is missing, empty or repeats one."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not there: one class a line, in channel order, is wanted")
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f"{path}: class names, each once, are wanted; got {list(names)}")
-    return names

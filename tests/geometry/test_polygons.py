@@ -1,6 +1,7 @@
 """Polygons at every size against cv2.fillPoly on the whole canvas; the ceiling of a round trip through a store."""
 
 import os
+import pickle
 from pathlib import Path
 
 import cv2
@@ -177,3 +178,32 @@ def test_ceiling_of_phantom_hands(tmp_path):
     dice = ceiling(labels, dict.fromkeys(labels, (2048, 2048)), CLASSES, 512, tmp_path / "s.zarr")
     assert np.mean(list(dice.values())) >= 0.996
     assert min(dice.values()) >= 0.994, dice
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 14), st.integers(1, 14)), st.floats(0.05, 0.97))
+def test_polygons_of_a_mask_give_it_back_with_its_holes(seed, shape, share):
+    runs = Runs.from_mask(np.random.default_rng(seed).random(shape) < share)
+    found = polygons.Polygons.from_runs(runs)
+    assert found.runs(shape) == runs
+    assert found.runs(shape).shape == shape
+    assert bool(found) == bool(runs)
+    assert np.array_equal(polygons.rasterize(found, shape), runs.mask())
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_polygons_are_values():
+    outline = np.array([[0, 0], [4, 0], [4, 4], [0, 4]])
+    hole = np.array([[1, 1], [3, 1], [3, 3], [1, 3]])
+    one = polygons.Polygons([outline, outline + 5], [[hole], []])
+    assert one == polygons.Polygons([(outline.astype(float), hole), outline + 5])
+    assert hash(one) == hash(polygons.Polygons([(outline.astype(float), hole), outline + 5]))
+    assert one != polygons.Polygons([outline, outline + 5])
+    assert (len(one.outlines), [len(parts) for parts in one.holes]) == (2, [1, 0])
+    assert outline.flags.writeable
+    assert not one.outlines[0].flags.writeable
+    assert polygons.Polygons() == polygons.Polygons([])
+    with pytest.raises(ValueError, match="holes of 1 outlines, got those of 2"):
+        polygons.Polygons([outline], [[], []])
+    with pytest.raises(ValueError, match=r"shape \(points, 2\)"):
+        polygons.Polygons([np.zeros((3, 3))])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segkit.files import nearest
 from segkit.images import SUFFIXES, image_size
-from segkit.samples.truth import read_classes
+from segkit.samples.classes import read_classes
 
 Size = tuple[int, int]
 Images = str | Path | Mapping[str, Size] | Size | None

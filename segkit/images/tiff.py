@@ -1,0 +1,110 @@
+"""TIFF files: OpenCV reads the plain ones, tifffile (extra `formats`) those of many bands, tiles and other types."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR = 256, 257, 258, 259, 262, 274, 277, 284
+TILE_WIDTH, FORMAT = 322, 339
+WANTED = (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, FORMAT)
+KINDS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+"""Field types whose values are unsigned integers: their struct letters."""
+
+
+def is_plain(path: Path) -> bool:
+    """Whether OpenCV reads the file as it is stored: 1, 3 or 4 samples of 8 or 16 bits or float32, strips, upright."""
+    try:
+        tags = header(path)
+    except ValueError:
+        return True  # whoever decodes it says what is wrong
+    bits, kind = set(tags.get(BITS, (1,))), set(tags.get(FORMAT, (1,)))
+    return (
+        tags.get(ORIENTATION, (1,))[0] == 1
+        and tags.get(SAMPLES, (1,))[0] in (1, 3, 4)
+        and tags.get(PLANAR, (1,))[0] == 1
+        and TILE_WIDTH not in tags
+        and tags.get(PHOTOMETRIC, (1,))[0] in (0, 1, 2)
+        and ((kind == {1} and bits in ({8}, {16})) or (kind == {3} and bits == {32}))
+        and not (tags.get(PHOTOMETRIC, (1,))[0] == 0 and bits != {8})
+    )
+
+
+def size(path: Path) -> tuple[int, int]:
+    """(height, width) of the first image's stored pixels."""
+    tags = header(path)
+    return tags[HEIGHT][0], tags[WIDTH][0]
+
+
+def orientation(path: Path) -> int:
+    """The orientation tag, 1 where there is none or no header."""
+    try:
+        return header(path).get(ORIENTATION, (1,))[0]
+    except ValueError:
+        return 1
+
+
+def header(path: Path) -> dict[int, tuple[int, ...]]:
+    """The integer tags of the first image that say how it is stored. ValueError names a file that is no TIFF."""
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(16)
+            order = {b"II": "<", b"MM": ">"}[start[:2]]
+            big = struct.unpack(order + "H", start[2:4])[0] == 43
+            offset = struct.unpack(order + ("Q" if big else "I"), start[8:16] if big else start[4:8])[0]
+            handle.seek(offset)
+            count = struct.unpack(order + ("Q" if big else "H"), handle.read(8 if big else 2))[0]
+            width, head = (20, 12) if big else (12, 8)
+            entries = handle.read(width * min(count, 4096))
+            tags: dict[int, tuple[int, ...]] = {}
+            for at in range(0, len(entries) - width + 1, width):
+                tag, kind, number = struct.unpack(order + ("HHQ" if big else "HHI"), entries[at : at + head])
+                if tag not in WANTED or kind not in KINDS or number > 4096:
+                    continue
+                letters = f"{order}{number}{KINDS[kind]}"
+                inline, room = entries[at + head : at + width], struct.calcsize(letters)
+                if room > len(inline):
+                    handle.seek(struct.unpack(order + ("Q" if big else "I"), inline)[0])
+                    inline = handle.read(room)
+                tags[tag] = struct.unpack(letters, inline[:room])
+            if WIDTH not in tags or HEIGHT not in tags:
+                raise ValueError("its header has no size")
+            return tags
+    except (OSError, KeyError, struct.error, ValueError) as error:
+        reason = "it does not begin as one" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} cannot be read as a TIFF image: {reason}") from error
+
+
+def read(path: Path) -> np.ndarray:
+    """The first image, at its full resolution, with the channels last. ValueError names the file."""
+    tifffile = _tifffile(path)
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            return channels_last(series.asarray(), series.axes)
+    except Exception as error:  # tifffile and its codecs raise nearly every kind
+        raise ValueError(f"{path} cannot be read as a TIFF image: {error}") from error
+
+
+def channels_last(pixels: np.ndarray, axes: str) -> np.ndarray:
+    """(H, W) or (H, W, C): the one axis that is neither Y nor X, pages too, becomes the channels."""
+    kept = [axis for axis, side in zip(axes, pixels.shape) if side > 1 or axis in "YX"]
+    pixels = pixels.reshape([side for axis, side in zip(axes, pixels.shape) if side > 1 or axis in "YX"])
+    if sorted(axis for axis in kept if axis in "YX") != ["X", "Y"] or len(kept) > 3:
+        raise ValueError(f"expected height, width and one axis of channels, got axes {axes} of shape {pixels.shape}")
+    order = [kept.index("Y"), kept.index("X"), *(place for place, axis in enumerate(kept) if axis not in "YX")]
+    return np.ascontiguousarray(pixels.transpose(order))
+
+
+def _tifffile(path: Path) -> Any | ModuleType:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ValueError(
+            f'{path}: a TIFF of many bands, tiles, another type or turned needs tifffile: pip install "segkit[formats]"'
+        ) from error
+    return tifffile

@@ -1,0 +1,276 @@
+"""Samples without their doors: what is asked of annotated images, whatever files they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from segkit import files
+from segkit.geometry import Polygons
+from segkit.images import ImageSpec, convert, image_size, read_image
+from segkit.masks import MaskSet
+from segkit.rle import Runs
+from segkit.samples.cache import Cache
+from segkit.samples.lazy import Overridden, Sizes, bytes_of, token_of
+from segkit.samples.source import Annotation, ClassRegion, Problem, Sample, Size, Source
+
+
+class BaseSamples:
+    """Images, their groups and strata, and what is annotated on them; see `Samples`, which opens files."""
+
+    def __init__(self, source: Source, image: ImageSpec | None = None) -> None:
+        self._source = source
+        self._spec = ImageSpec() if image is None else image
+        self._samples = {sample.id: sample for sample in source.samples}
+        if len(self._samples) != len(source.samples):
+            raise ValueError(f"{source.name}: expected every id once, got {len(source.samples)} samples of "
+                             f"{len(self._samples)} ids")  # fmt: skip
+        if len(set(source.classes)) != len(source.classes):
+            raise ValueError(f"{source.name}: expected every class once, got {', '.join(source.classes)}")
+        self._cache, self._known_sizes = Cache(), dict[str, Size]()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Image ids, in order."""
+        return tuple(self._samples)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in channel order."""
+        return self._source.classes
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a pixel has at most one class."""
+        return self._source.exclusive
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        """How images are read."""
+        return self._spec
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """{id: group}; a group must stay on one side of a split."""
+        return {sample.id: sample.group for sample in self}
+
+    @property
+    def strata(self) -> dict[str, dict[str, str]]:
+        """{name: {id: value}} of the images that have one."""
+        names = dict.fromkeys(name for sample in self for name in sample.strata)
+        return {name: {s.id: s.strata[name] for s in self if name in s.strata} for name in names}
+
+    @property
+    def labelled(self) -> tuple[str, ...]:
+        """Ids of the images that have an annotation; one that names nothing counts: a negative."""
+        return tuple(image for image in self._samples if image in self._source.labelled)
+
+    @property
+    def sizes(self) -> Mapping[str, Size]:
+        """{id: (height, width)}, read from the files' headers when asked for."""
+        return Sizes(self.ids, self._size)
+
+    @property
+    def truth(self) -> MaskSet:
+        """The masks of the labelled images at their own size, drawn when asked for."""
+        ids = self.labelled
+        return MaskSet(
+            ids, self.classes, self._runs, sizes=Sizes(ids, self._size), name=self._source.name, ignore=self.ignore
+        )  # fmt: skip
+
+    def subset(self, ids: Iterable[str]) -> Self:
+        """Some of the samples.
+
+        Args:
+            ids: Image ids, in the order wanted, each once.
+
+        Returns:
+            Samples that share what was read already.
+
+        Raises:
+            KeyError: If there is no such image.
+            ValueError: If an id comes twice.
+        """
+        source = replace(self._source, samples=tuple(self[image] for image in ids), problems=())
+        return self._like(source)
+
+    def with_annotations(self, annotations: Mapping[str, Annotation]) -> Self:
+        """Other annotations for some of the samples: fixes, pseudo-labels.
+
+        Args:
+            annotations: {id: Annotation}; the images become labelled.
+
+        Returns:
+            New samples; these stay as they were.
+
+        Raises:
+            KeyError: If there is no such image.
+        """
+        for image in annotations:
+            self[image]
+        given = Overridden(self._source.annotate, self._source.token, dict(annotations))
+        labelled = self._source.labelled | set(annotations)
+        out = self._like(replace(self._source, annotate=given, token=given.token, labelled=labelled))
+        out._cache = Cache()
+        return out
+
+    def _like(self, source: Source) -> Self:
+        out = type(self)(source, self._spec)
+        out._cache, out._known_sizes = self._cache, self._known_sizes
+        return out
+
+    def annotation(self, image: str) -> Annotation:
+        """What the annotation of an image says, its labels unchecked; read once.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            The annotation.
+
+        Raises:
+            ValueError: If the image has none, must not be used, or its annotation cannot be read.
+        """
+        self._refuse(image)
+        if image not in self._source.labelled:
+            raise ValueError(f"image {image} has no annotation; see Samples.labelled")
+        return self._cache.get(image, lambda: self._source.annotate(image), bytes_of)
+
+    def regions(self, image: str) -> dict[str, ClassRegion]:
+        """What targets are drawn from.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            {class: Polygons or Runs} of all classes in channel order; what is not there is empty.
+
+        Raises:
+            ValueError: As `annotation`, and for a label that is no class or another size than the image's.
+        """
+        found = self.annotation(image)
+        for label in found.regions:
+            if label not in self.classes:
+                raise ValueError(f"image {image}: label {label!r} is not a class; {files.nearest(label, self.classes)}")
+        if found.size_binds and found.size not in (None, self._size(image)):
+            raise ValueError(f"image {image} is {self._size(image)}, its annotation is of an image {found.size} "
+                             "(height, width)")  # fmt: skip
+        return {cls: found.regions.get(cls, Polygons()) for cls in self.classes}
+
+    def ignore(self, image: str) -> Runs | None:
+        """The pixels of an image that count nowhere.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            Runs of the image's shape, or None.
+
+        Raises:
+            ValueError: As `annotation` of a labelled image.
+        """
+        self[image]
+        if image not in self._source.labelled:
+            return None
+        runs = self.annotation(image).ignore
+        return None if runs is None or not runs else runs.with_shape(self._size(image))
+
+    def read_image(self, image: str) -> np.ndarray:
+        """One image as `image_spec` says.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            Array (H, W, C) of image_spec.dtype.
+
+        Raises:
+            ValueError: If it cannot be read or must not be used; names the file.
+        """
+        self._refuse(image)
+        if self._source.pixels is not None:
+            return convert(self._source.pixels(image), self._spec, f"image {image}")
+        return read_image(self[image].image, self._spec)
+
+    def fingerprint(self) -> str:
+        """A digest of everything that training sees: it stays when the data is moved or copied.
+
+        Returns:
+            Hexadecimal digits; of ids, groups, strata, classes, `exclusive`, the image spec, the images' file names
+            and sizes in bytes, and the annotations.
+        """
+        rows = [
+            [s.id, s.group, dict(s.strata), [[files.nfc(p.name), _file_size(p)] for p in s.files], self._token(s.id)]
+            for s in self
+        ]
+        return files.digest([rows, self.classes, self.exclusive, self._spec.to_dict()])
+
+    def _token(self, image: str) -> str:
+        """Text that changes with the annotation of an image."""
+        if image not in self._source.labelled:
+            return "unlabelled"
+        try:
+            return self._source.token(image) if self._source.token else token_of(self.annotation(image))
+        except ValueError:
+            return "broken"
+
+    def _refuse(self, image: str) -> None:
+        self[image]
+        if image in self._source.refused:
+            raise ValueError(self._source.refused[image])
+
+    def _size(self, image: str) -> Size:
+        if image not in self._known_sizes:
+            self._known_sizes[image] = self._read_size(image)
+        return self._known_sizes[image]
+
+    def _read_size(self, image: str) -> Size:
+        paths = self[image].files
+        if self._source.pixels is not None or not paths:
+            height, width = self.read_image(image).shape[:2]
+            return height, width
+        return image_size(paths[0])
+
+    def _runs(self, image: str, cls: str) -> Runs:
+        region, size = self.regions(image)[cls], self._size(image)
+        if isinstance(region, Polygons):
+            return self._cache.get((image, cls), lambda: region.runs(size), lambda runs: runs.array.nbytes)
+        try:
+            return region.with_shape(size)
+        except ValueError as error:
+            raise ValueError(f"image {image}, class {cls}: {error}") from error
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was found while the files were listed, for the audit."""
+        return self._source.problems
+
+    def __getitem__(self, image: str) -> Sample:
+        if image not in self._samples:
+            raise KeyError(f"no image {image!r} among the {len(self._samples)} here; "
+                           f"{files.nearest(str(image), self._samples)}")  # fmt: skip
+        return self._samples[image]
+
+    def __contains__(self, image: object) -> bool:
+        return image in self._samples
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self._samples.values())
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __repr__(self) -> str:
+        labelled = f"{len(self.labelled)} labelled, {len(self.classes)} classes"
+        return f"{type(self).__name__}({len(self)} images of {len(set(self.groups.values()))} groups, {labelled})"
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return int(path.stat().st_size)
+    except OSError:
+        return -1

@@ -1,0 +1,52 @@
+"""Where class names come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from segkit.files import nfc, read_text
+from segkit.samples.source import Annotation
+
+
+def find_classes(root: Path, images: Iterable[str], annotate: Callable[[str], Annotation]) -> tuple[str, ...]:
+    """The classes of a folder: `classes.txt` in it or above it, else every label of its annotations, sorted.
+
+    Annotations that cannot be read are left to the audit.
+    """
+    for folder in (root, root.parent):
+        if (folder / "classes.txt").is_file():
+            return read_classes(folder / "classes.txt")
+    return labels_of(images, annotate)
+
+
+def labels_of(images: Iterable[str], annotate: Callable[[str], Annotation]) -> tuple[str, ...]:
+    """Every label of the annotations that can be read, sorted."""
+    labels: set[str] = set()
+    for image in images:
+        try:
+            labels |= set(annotate(image).regions)
+        except ValueError:
+            continue
+    return tuple(sorted(labels))
+
+
+def read_classes(path: str | Path) -> tuple[str, ...]:
+    """Class names of a text file, one a line, in channel order.
+
+    Args:
+        path: The file, in UTF-8 with or without byte order mark; blank lines are passed over.
+
+    Returns:
+        The names.
+
+    Raises:
+        ValueError: If the file is missing, empty, of another encoding or repeats a name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: expected a file with one class a line, in channel order")
+    names = tuple(nfc(line.strip()) for line in read_text(path).splitlines() if line.strip())
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"{path}: expected class names, each once, got {list(names)}")
+    return names
