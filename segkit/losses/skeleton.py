@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 
 def soft_skeleton(maps: Tensor, *, iterations: int) -> Tensor:
-    """The soft skeleton of maps in [0, 1] (Shit et al., 2021): what openings take away, erosion by erosion.
+    """Soft skeleton: what openings take away, erosion by erosion. Its gradient cannot be differentiated again.
 
-    maps: (n, 1, H, W) -> the same shape. Its gradient cannot be differentiated again.
+    Args:
+        maps: Values in [0, 1], shape (n, 1, H, W).
+        iterations: Number of erosions.
 
-    >>> bar = torch.zeros(1, 1, 5, 7)
-    >>> bar[..., 1:4, 1:6] = 1
-    >>> soft_skeleton(bar, iterations=1)[0, 0, 2].int()
-    tensor([0, 0, 1, 1, 1, 0, 0], dtype=torch.int32)
+    Returns:
+        Shape (n, 1, H, W).
+
+    Example:
+        >>> bar = torch.zeros(1, 1, 5, 7)
+        >>> bar[..., 1:4, 1:6] = 1
+        >>> soft_skeleton(bar, iterations=1)[0, 0, 2].int()
+        tensor([0, 0, 1, 1, 1, 0, 0], dtype=torch.int32)
+
+    References:
+        Shit et al., 2021.
     """
     eroded = _eroded(maps)
     skeleton = F.relu(maps - _dilated(eroded))
@@ -31,37 +38,43 @@ def soft_skeleton(maps: Tensor, *, iterations: int) -> Tensor:
 
 def _eroded(maps: Tensor) -> Tensor:
     """The least of each pixel's cross of five; the border does not erode."""
-    return _apply(_Either, _apply(_OfThree, maps, 2, False), _apply(_OfThree, maps, 3, False))
+    return _apply(_Minimum, _apply(_ThreeAlongAxis, maps, 2, False), _apply(_ThreeAlongAxis, maps, 3, False))
 
 
 def _dilated(maps: Tensor) -> Tensor:
     """The largest of each pixel's square of nine."""
-    return _apply(_OfThree, _apply(_OfThree, maps, 2, True), 3, True)
+    return _apply(_ThreeAlongAxis, _apply(_ThreeAlongAxis, maps, 2, True), 3, True)
 
 
-class _Either(torch.autograd.Function):
+class _Context(FunctionCtx):
+    axis: int
+    largest: bool
+    saved_tensors: tuple[Tensor, ...]
+
+
+class _Minimum(torch.autograd.Function):
     """The smaller of two maps; equal ones share the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+    def forward(ctx: _Context, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
         return torch.minimum(a, b)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, Tensor]:
         a, b = ctx.saved_tensors
-        return _shares(grad, a, b, False)
+        return _split_gradient(grad, a, b, False)
 
 
-class _OfThree(torch.autograd.Function):
+class _ThreeAlongAxis(torch.autograd.Function):
     """Each pixel's largest or least neighbour along an axis, itself included.
 
     Pooling, or torch.maximum of slices, takes about ten times as long there and back.
     """
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, axis: int, largest: bool) -> Tensor:
+    def forward(ctx: _Context, maps: Tensor, axis: int, largest: bool) -> Tensor:
         choose = torch.maximum if largest else torch.minimum
         ctx.axis, ctx.largest = axis, largest
         two = choose(*_neighbours(maps, axis)) if maps.shape[axis] > 1 else maps
@@ -73,7 +86,7 @@ class _OfThree(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, None, None]:
         maps, two = ctx.saved_tensors
         axis, n = ctx.axis, grad.shape[ctx.axis]
         if n == 1:
@@ -81,28 +94,30 @@ class _OfThree(torch.autograd.Function):
         for source in (two, maps):
             inner = grad.narrow(axis, 1, n - 2) if source is two else grad
             first, last = _neighbours(source, axis)
-            low, high = _shares(inner, first, last, ctx.largest)
-            own = torch.zeros_like(source)
-            own.narrow(axis, 0, low.shape[axis]).copy_(low)
-            own.narrow(axis, 1, high.shape[axis]).add_(high)
+            low, high = _split_gradient(inner, first, last, ctx.largest)
+            total = torch.zeros_like(source)
+            total.narrow(axis, 0, low.shape[axis]).copy_(low)
+            total.narrow(axis, 1, high.shape[axis]).add_(high)
             if source is two:
-                own.narrow(axis, 0, 1).add_(grad.narrow(axis, 0, 1))
-                own.narrow(axis, n - 2, 1).add_(grad.narrow(axis, n - 1, 1))
-            grad = own
+                total.narrow(axis, 0, 1).add_(grad.narrow(axis, 0, 1))
+                total.narrow(axis, n - 2, 1).add_(grad.narrow(axis, n - 1, 1))
+            grad = total
         return grad, None, None
 
 
-def _apply(function: type[torch.autograd.Function], *given: Any) -> Tensor:
-    result: Tensor = function.apply(*given)
+def _apply(function: type[torch.autograd.Function], *inputs: Tensor | int) -> Tensor:
+    """`function.apply`, with a type."""
+    result: Tensor = function.apply(*inputs)
     return result
 
 
 def _neighbours(maps: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """All pixels but the last along an axis, and all but the first."""
     n = maps.shape[axis]
     return maps.narrow(axis, 0, n - 1), maps.narrow(axis, 1, n - 1)
 
 
-def _shares(grad: Tensor, a: Tensor, b: Tensor, largest: bool) -> tuple[Tensor, Tensor]:
+def _split_gradient(grad: Tensor, a: Tensor, b: Tensor, largest: bool) -> tuple[Tensor, Tensor]:
     """What of a gradient goes to a and to b, where the larger or the smaller was chosen; half each where equal."""
     half = grad * 0.5
     more = (a - b if largest else b - a).sign_().mul_(half)

@@ -7,11 +7,11 @@ import inspect
 from typing import Any
 
 from segkit.files import nearest
+from segkit.losses.base import Loss
 from segkit.losses.boundary import BoundaryLoss, HausdorffLoss
 from segkit.losses.overlap import DiceLoss, FocalTverskyLoss, GeneralisedDiceLoss, JaccardLoss, TverskyLoss
 from segkit.losses.pixel import BCELoss, FocalLoss, TopKLoss
 from segkit.losses.ranking import LovaszLoss
-from segkit.losses.shared import Loss
 from segkit.losses.topology import ClDiceLoss
 
 LOSSES: dict[str, type[Loss]] = {
@@ -32,11 +32,21 @@ LOSSES: dict[str, type[Loss]] = {
 Stages = list[tuple[float, dict[str, float]]]
 
 
-def stages(text: str) -> Stages:
-    """[(start, {loss as text: weight}), ...] of "SUM" or "SUM; START: SUM; ...". ValueError for what cannot be read.
+def parse_stages(text: str) -> Stages:
+    """Read "SUM" or "SUM; START: SUM; ...".
 
-    >>> stages("0.3*bce + 0.7*dice; 0.6: dice")
-    [(0.0, {'bce': 0.3, 'dice': 0.7}), (0.6, {'dice': 1.0})]
+    Args:
+        text: Sums of losses with weights.
+
+    Returns:
+        [(start, {loss as text: weight}), ...], starts as fractions of training.
+
+    Raises:
+        ValueError: For what cannot be read.
+
+    Example:
+        >>> parse_stages("0.3*bce + 0.7*dice; 0.6: dice")
+        [(0.0, {'bce': 0.3, 'dice': 0.7}), (0.6, {'dice': 1.0})]
     """
     first, *later = text.split(";")
     found = [(0.0, _sum(first, text))]
@@ -49,14 +59,24 @@ def stages(text: str) -> Stages:
         if not colon or not found[-1][0] < at < 1:
             raise ValueError(
                 f"cannot read the stage {part.strip()!r}; write it like '0.6: 0.1*bce + 0.9*dice', where .6 is the "
-                "share of training after which it begins, later than the stage before it and below 1"
+                "fraction of training after which it begins, later than the stage before it and below 1"
             )
         found.append((at, _sum(rest, text)))
     return found
 
 
-def named(text: str) -> Loss:
-    """The loss that NAME or NAME(key=value, ...) means. ValueError for what there is not."""
+def parse_loss(text: str) -> Loss:
+    """Build one loss from text.
+
+    Args:
+        text: NAME or NAME(key=value, ...).
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: For unknown names and settings, with the nearest ones.
+    """
     node = _parse(text, text)
     settings: dict[str, Any] = {}
     if isinstance(node, ast.Call) and not node.args:
@@ -82,6 +102,7 @@ def named(text: str) -> Loss:
 
 
 def _sum(text: str, whole: str) -> dict[str, float]:
+    """{loss: weight} of one sum."""
     terms: dict[str, float] = {}
     node = _parse(text, whole)
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -106,6 +127,7 @@ def _term(node: ast.expr, whole: str, taken: dict[str, float]) -> dict[str, floa
 
 
 def _parse(text: str, whole: str) -> ast.expr:
+    """One expression; ValueError where it is none."""
     try:
         return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:

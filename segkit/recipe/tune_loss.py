@@ -173,7 +173,7 @@ def _epochs(config: Config) -> int:
 def _read(text: str) -> Any:
     """What a sum of losses says, however it is written. ValueError where it cannot be read."""
     from segkit import losses
-    from segkit.losses.spec import stages
+    from segkit.losses.spec import parse_stages
 
     losses.build(text)
-    return stages(text)
+    return parse_stages(text)

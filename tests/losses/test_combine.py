@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segkit.losses import LOSSES, BCELoss, DiceLoss, FocalLoss, Loss, Pair, TverskyLoss, WeightedSum, build
+from segkit.losses import LOSSES, BCELoss, DiceLoss, FocalLoss, Loss, LossInputs, TverskyLoss, WeightedSum, build
 
 
 def batch():
@@ -167,8 +167,8 @@ def test_build_reads_single_losses_and_settings():
         (3, "got 3"),
         ({"bce": None}, "weight of bce is None"),
         ({"bce": "x"}, "weight of bce is 'x'"),
-        ({"bce": [1, 2]}, "a number, stages or a function"),
-        ({1: 1}, "1 is no loss"),
+        ({"bce": [1, 2]}, "expected a number, stages or a function"),
+        ({1: 1}, "expected a loss, .* got 1"),
         ("dice(per_image='no')", "per_image is True or False, got 'no'"),
         ("bce + 2*bce", "bce is twice"),
         ("True*bce", "no weight"),
@@ -183,6 +183,8 @@ def test_build_reads_single_losses_and_settings():
         ({"bce": {0.5: 1}}, "the first at 0"),
         ({"bce": {0: 1, 1.5: 2}}, "the first at 0"),
         ({"bce": {0: 1, 0.5: -2}}, "weights must be"),
+        (DiceLoss, r"got the class DiceLoss; write DiceLoss\(\)"),
+        ({DiceLoss: 1}, r"got the class DiceLoss; write DiceLoss\(\)"),
     ],
 )
 def test_build_names_what_it_cannot_read(spec, says):
@@ -190,7 +192,25 @@ def test_build_names_what_it_cannot_read(spec, says):
         build(spec)
 
 
-def test_progress_is_a_share():
+@pytest.mark.parametrize("terms", [["bce", "dice"], "bce + dice", DiceLoss()])
+def test_a_sum_takes_a_dictionary(terms):
+    with pytest.raises(ValueError, match=r"expected \{loss: weight\}, .* got a (list|str|DiceLoss)"):
+        WeightedSum(terms)
+
+
+@pytest.mark.parametrize(
+    ("loss", "weight", "says"),
+    [
+        (torch.nn.BCEWithLogitsLoss(), torch.ones(2, 1, 6, 6), r"BCEWithLogitsLoss takes \(input, target\).*weight="),
+        (torch.nn.BCEWithLogitsLoss(reduction="none"), None, r"returned \(2, 3, 6, 6\); expected a scalar"),
+    ],
+)
+def test_a_foreign_loss_that_cannot_be_added_up_is_named(loss, weight, says):
+    with pytest.raises(ValueError, match=says):
+        WeightedSum({loss: 1})(*batch(), weight)
+
+
+def test_progress_is_a_fraction():
     with pytest.raises(ValueError, match=r"between 0 and 1, got 3"):
         build("bce + dice").set_progress(3)
 
@@ -207,8 +227,8 @@ def test_what_a_run_was_trained_with_is_in_its_name():
 
 def test_a_new_loss_is_one_method():
     class Brier(Loss):
-        def of(self, pair: Pair):
-            return (pair.probs - pair.target).square().mean()
+        def compute(self, inputs: LossInputs):
+            return (inputs.probs - inputs.target).square().mean()
 
     logits, target = batch()
     loss = WeightedSum({"dice": 1, Brier(): 2})

@@ -357,6 +357,42 @@ def test_weight_2_is_the_pixel_twice(row):
 
 
 @every
+def test_an_image_of_weight_w_counts_w_times(row):
+    """The weighted mean of what the images cost alone, whichever losses are in the sum; ignored pixels beside."""
+    loss = ROWS[row].loss
+    logits, target = batch(n=3)
+    image_weights = torch.tensor([1.0, 0.0, 2.5], dtype=torch.float64)
+    weight = image_weights.view(-1, 1, 1, 1).expand(-1, 1, 7, 5).clone()
+    weight[:, :, 6] = 0  # a row that is ignored in all images
+    valid = (weight > 0).double()
+    value = loss(logits, target, weight).item()
+    assert loss(logits, target, 40 * weight).item() == pytest.approx(value, rel=1e-9)
+    if ROWS[row].alone:
+        alone = [loss(logits[i : i + 1], target[i : i + 1], valid[i : i + 1]).item() for i in (0, 2)]
+        assert value == pytest.approx(np.average(alone, weights=[1, 2.5]), rel=1e-9)
+
+
+@every
+def test_a_whole_weight_is_that_many_copies_of_the_image(row):
+    """Losses over the batch included."""
+    loss = ROWS[row].loss
+    logits, target = batch(n=2, h=10, w=4)
+    weight = torch.tensor([3.0, 1.0]).view(-1, 1, 1, 1).expand(-1, 1, 10, 4)
+    copies = [0, 0, 0, 1]
+    assert loss(logits, target, weight).item() == pytest.approx(loss(logits[copies], target[copies]).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("row", [name for name in ROWS if "generalised" not in name and name != "bce smoothed"])
+def test_a_class_of_weight_w_counts_w_times(row):
+    """Where weights differ from class to class of an image, as of pseudo-labels (classes that share no ratio)."""
+    loss = ROWS[row].loss
+    logits, target = batch(n=1)
+    weight = torch.tensor([1.0, 4.0, 0.0], dtype=torch.float64).view(1, 3, 1, 1).expand(1, 3, 7, 5)
+    alone = [loss(logits[:, c : c + 1], target[:, c : c + 1]).item() for c in (0, 1)]
+    assert loss(logits, target, weight).item() == pytest.approx((alone[0] + 4 * alone[1]) / 5, rel=1e-9)
+
+
+@every
 def test_everything_ignored_costs_nothing(row):
     logits, target = batch()
     logits.requires_grad_()
@@ -401,7 +437,10 @@ def test_class_weights(name):
         (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 255.0), "has 255; scale it"),
         (torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), math.nan), "has nan; scale it"),
         (torch.zeros(0, 1, 4, 4), torch.zeros(0, 1, 4, 4), "without pixels"),
-        (np.zeros((1, 1, 4, 4)), torch.zeros(1, 1, 4, 4), "logits is a ndarray"),
+        (np.zeros((1, 1, 4, 4)), torch.zeros(1, 1, 4, 4), "logits: expected a tensor, got a ndarray"),
+        (torch.zeros(1, 1, 1, 3), torch.tensor([[[[0, 1, 255]]]]), r"255; pass .*weight=\(target != 255\)"),
+        (torch.zeros(1, 1, 1, 3), torch.tensor([[[[0, 1, 255.0]]]]), r"255; pass .*weight=\(target != 255\)"),
+        (torch.zeros(1, 1, 1, 3), torch.tensor([[[[0, 9, 255]]]]), r"scale it .*weight=\(target != 255\)"),
     ],
 )
 @every
@@ -413,6 +452,7 @@ def test_wrong_input_is_refused(row, logits, target, says):
 @pytest.mark.parametrize(
     ("weight", "says"),
     [
+        (torch.ones(1), r"weights of images are weight.view"),
         (torch.ones(1, 4, 4), r"\(1, 4, 4\) for logits \(1, 2, 4, 4\)"),
         (torch.ones(1, 3, 4, 4), "must be"),
         (-torch.ones(1, 1, 4, 4), "goes down to -1"),
@@ -445,7 +485,7 @@ def test_wrong_weights_are_refused(weight, says):
         (lambda: ClDiceLoss(iterations=0), "iterations"),
         (lambda: ClDiceLoss(iterations=2.5), "whole number"),
         (lambda: DiceLoss(class_weights={"a": 1}), "one number a class"),
-        (lambda: DiceLoss()(torch.zeros(1, 1, 2, 2), None), "target is a NoneType"),
+        (lambda: DiceLoss()(torch.zeros(1, 1, 2, 2), None), "target: expected a tensor, got a NoneType"),
         (lambda: ClDiceLoss(smooth=-1), "smooth"),
         (lambda: TopKLoss(share=0), "share"),
         (lambda: BCELoss(pos_weight=math.nan), "pos_weight"),

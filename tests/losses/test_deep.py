@@ -44,6 +44,36 @@ def test_a_bare_list_halves_from_output_to_output():
     torch.testing.assert_close(total, values[0] + values[1] / 2 + values[2] / 4)
 
 
+@pytest.mark.parametrize(("size", "factor"), [((8, 4), 0.5**0.5), ((4, 8), 0.5**0.5), ((4, 4), 0.5), ((2, 8), 0.5)])
+def test_an_output_counts_by_its_area(size, factor):
+    """A quarter of the area is one halving of the side, whichever side shrinks."""
+    logits, target = batch()
+    total = DeepSupervision(BCELoss())([logits, at(logits, size)], target)
+    small = BCELoss()(at(logits, size), F.interpolate(target, size, mode="area"))
+    torch.testing.assert_close(total, BCELoss()(logits, target) + factor * small)
+
+
+def test_an_image_of_weight_w_counts_w_times_in_every_output():
+    logits, target = batch()
+    output = {"out": logits, "aux": at(logits, 4), "cls": torch.randn(2, 3)}
+    weight = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+    copies = [0, 1, 1, 1]
+    repeated = {name: logits[copies] for name, logits in output.items()}
+    loss = DeepSupervision(build("bce + dice"))
+    torch.testing.assert_close(loss(output, target, weight), loss(repeated, target[copies]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    logits, target = batch()
+    output = {"out": logits.to(dtype), "aux": at(logits, 4).to(dtype), "cls": torch.zeros(2, 3, dtype=dtype)}
+    loss = DeepSupervision(build("bce + dice + lovasz"))
+    exact = loss({name: value.float() for name, value in output.items()}, target, torch.ones(2, 1, 8, 8))
+    value = loss(output, target.to(dtype), torch.ones(2, 1, 8, 8, dtype=dtype))
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, exact, rtol=1e-2, atol=1e-2)
+
+
 def test_heads_of_one_size_count_alike():
     """UNet++: all heads are as large as the output."""
     logits, target = batch()
@@ -132,9 +162,12 @@ def test_any_function_will_do_and_progress_is_passed_on():
     ("output", "says"),
     [
         ({"out": torch.zeros(1, 1, 4, 4), "other": torch.zeros(1, 1, 4, 4)}, "'other' has no weight"),
-        ({"main": torch.zeros(1, 1, 4, 4)}, "must be named 'out'"),
+        ({"main": torch.zeros(1, 1, 4, 4)}, "a dict with 'main'; expected .* under 'out' or 'logits'"),
         ({"out": torch.zeros(1, 1, 8, 8)}, r"\(8, 8\) and the target \(4, 4\)"),
-        ([], "no output"),
+        ([], "a list of nothing; expected"),
+        ([torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 4, 4)], r"output 1 is \(4, 4\), larger than the first, \(2, 4\)"),
+        ((torch.zeros(1, 1, 4, 4), torch.zeros(1, 3)), r"'cls' is \(1, 3\); expected \(1, 1\), .*weights=\{'cls': 0\}"),
+        ({"out": torch.zeros(1, 1, 4, 4), "aux": None}, "'aux' of the network is a NoneType"),
     ],
 )
 def test_wrong_outputs_are_refused(output, says):

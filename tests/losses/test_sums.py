@@ -6,22 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkit.losses import build, sums
-from segkit.losses.statistics import CrossEntropy, Focal, Predicted, Present, Product, Smaller
+from segkit.losses.statistics import CrossEntropySum, FocalSum, MinSum, PredictionSum, ProductSum, TargetSum
 
 STATISTICS = [
-    CrossEntropy(),
-    CrossEntropy(0.1, (1.0, 2.0, 0.5)),
-    CrossEntropy(pos_weight=3.0),
-    Focal(),
-    Focal(0.0, 0.25),
-    Focal(1.0),
-    Focal(2.5, 0.75),
-    Product(),
-    Smaller(),
-    Predicted(),
-    Predicted(2),
-    Present(),
-    Present(2),
+    CrossEntropySum(),
+    CrossEntropySum(0.1, (1.0, 2.0, 0.5)),
+    CrossEntropySum(pos_weight=3.0),
+    FocalSum(),
+    FocalSum(0.0, 0.25),
+    FocalSum(1.0),
+    FocalSum(2.5, 0.75),
+    ProductSum(),
+    MinSum(),
+    PredictionSum(),
+    PredictionSum(2),
+    TargetSum(),
+    TargetSum(2),
 ]
 
 
@@ -83,8 +83,8 @@ def test_cross_entropy_is_exact_far_out():
     """Both ways of writing it, against float64, where small numbers matter most: a sure and right answer."""
     x = torch.tensor([-200.0, -30, -17, -5, -1e-4, 0, 1e-4, 5, 17, 30, 200]).view(1, 1, 1, -1)
     for y in (torch.zeros_like(x), torch.ones_like(x), torch.full_like(x, 0.3)):
-        exact = sums.plain_sums(x.double().transpose(1, 3), y.double().transpose(1, 3), None, [CrossEntropy()])
-        found = sums.pixel_sums(x.transpose(1, 3), y.transpose(1, 3), None, [CrossEntropy()])
+        exact = sums.plain_sums(x.double().transpose(1, 3), y.double().transpose(1, 3), None, [CrossEntropySum()])
+        found = sums.pixel_sums(x.transpose(1, 3), y.transpose(1, 3), None, [CrossEntropySum()])
         torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=1e-12)
 
 
