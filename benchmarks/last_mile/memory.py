@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.last_mile import bones
 from segkit import metrics, submission
 from segkit.ensemble import BlendSpace
-from segkit.postprocess import Pipeline, rows
+from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.thresholds import curves
 
@@ -52,7 +52,8 @@ def whole(folder: Path) -> None:
     truth = submission.read(folder / "truth.csv", sizes=store.sizes)
     found = curves(store, truth)
     steps = [("remove_small", {"min_area": 100}), ("fill_holes", {}), ("smooth", {"radius": 3})]
-    path = submission.write(folder / "submission.csv", rows(store, Pipeline(steps, thresholds=found.best())))
+    masks = render(store, Pipeline(steps, thresholds=found.best()))
+    path = submission.write(folder / "submission.csv", ((i, c, masks[i][c]) for i, c in masks.rows))
     submission.validate(path, ids=store.ids, classes=store.classes, sizes=store.sizes)
     metrics.Dice().table(submission.read(path), truth)
     BlendSpace(stores, truth).dice((0.4, 0.6), 0.45)

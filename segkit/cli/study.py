@@ -53,7 +53,7 @@ def study(
     Args:
         inputs: PredictionStores (.zarr), then the truth: a CSV like a submission, or a folder in the competition's
             layout. One store: thresholds and post-processing, written as a Pipeline. Several: the weights of their
-            blend and thresholds, written as JSON.
+            blend and thresholds, written as a Pipeline too.
         out: The JSON to write.
         trials: Finished trials in all, those of earlier runs and other hosts included.
         workers: Processes that share them.
@@ -150,11 +150,13 @@ def _blend(
     stores: Sequence[PredictionStore], truth: MaskSet, person: Mapping[str, str], search: Search, out: Path,
     inputs: Sequence[Path], settings: Mapping[str, Any], *, workers: int, trials: int, seed: int | None,
 ) -> None:  # fmt: skip
-    """Weights and thresholds of several stores -> JSON for ensemble.blended."""
+    """Weights and thresholds of several stores -> a Pipeline with a blend."""
     import optuna
 
     from segkit import studies
-    from segkit.files import digest, write_json
+    from segkit.ensemble import Blend
+    from segkit.files import digest
+    from segkit.postprocess import Pipeline
 
     domain = settings["domain"] or "logits"
     by_class = {key: settings[key] for key in ("weights_by_class", "thresholds_by_class")}
@@ -179,13 +181,13 @@ def _blend(
     print(f"equal weights at .5: {choice.held_out['nothing']:.4f}")
     _say(choice, person, blend=True)
     share = {cls: weights.tolist() for cls, weights in choice.weights.items()}
-    written = {
-        "stores": [str(store.path) for store in stores],
-        "domain": domain,
-        "weights": share if by_class["weights_by_class"] else next(iter(share.values())),
-        "thresholds": choice.thresholds if by_class["thresholds_by_class"] else next(iter(choice.thresholds.values())),
-    }
-    write_json(out, written)
+    blend = Blend(
+        share if by_class["weights_by_class"] else next(iter(share.values())),
+        domain=domain,
+        stores=[str(store.path) for store in stores],
+    )
+    thresholds = choice.thresholds if by_class["thresholds_by_class"] else next(iter(choice.thresholds.values()))
+    Pipeline(thresholds=thresholds, classes=space.classes, blend=blend).save(out)
 
 
 def _make_blend(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from segkit.cli.shared import sizes_of
 
 if TYPE_CHECKING:
     from segkit.masks import MaskSet
+    from segkit.postprocess import Pipeline
     from segkit.predictions import PredictionStore
     from segkit.submission import Summary
 
@@ -32,45 +33,41 @@ def submit(
             several stores equal weights.
     """
     from segkit import submission
+    from segkit.postprocess import render
     from segkit.predictions import PredictionStore
 
     opened = [PredictionStore.open(path) for path in stores]
-    submission.write(out, _of_one(opened[0], settings) if len(opened) == 1 else _of_several(opened, settings))
-    first = opened[0]
-    found = submission.validate(out, ids=first.ids, classes=first.classes, sizes=first.sizes)
+    masks = render(opened, _pipeline(opened, settings))
+    submission.write(out, ((image, cls, masks[image][cls]) for image, cls in masks.rows))
+    found = submission.validate(out, ids=masks.ids, classes=masks.classes, sizes=masks.sizes)
     print(f"{out}: {', '.join(f'{value} {name}' for name, value in found.items())}")
     return 0
 
 
-def _of_one(store: PredictionStore, settings: Path | None) -> Iterable[tuple[str, str, str]]:
-    from segkit.postprocess import Pipeline, rows
+def _pipeline(stores: Sequence[PredictionStore], settings: Path | None) -> Pipeline:
+    """The Pipeline of a file, which must be of as many stores. ValueError names the file."""
+    from segkit.postprocess import Pipeline
 
-    pipeline = Pipeline() if settings is None else Pipeline.load(settings)
-    return rows(store, pipeline.with_classes(store.classes))
-
-
-def _of_several(stores: Sequence[PredictionStore], settings: Path | None) -> Iterable[tuple[str, str, str]]:
-    from segkit.ensemble import blended
-    from segkit.files import read_json
-
-    found = {} if settings is None else read_json(settings)
-    known = {"stores", "domain", "weights", "thresholds"}
-    if not isinstance(found, dict) or (settings is not None and not {"weights", "thresholds"} <= set(found) <= known):
-        raise ValueError(f"{settings} has no weights and thresholds of a blend; `segkit study` of several stores does")
-    if not isinstance(names := found.get("stores", []), list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{settings}: stores is a list of paths, got {names!r}")
-    if names:
-        _same_order(stores, [Path(name) for name in names], settings)
+    if settings is None:
+        return Pipeline()
+    pipeline = Pipeline.load(settings)
+    blend = pipeline.blend
+    if blend is None and len(stores) > 1:
+        raise ValueError(
+            f"{settings} was made for one store and has no weights for {len(stores)}: `segkit study` of several stores "
+            "finds them, `segkit blend` makes one store of several"
+        )
     try:
-        masks = blended(stores, **{key: value for key, value in found.items() if key != "stores"})
+        if blend is not None:
+            blend.shares(stores[0].classes, len(stores))
+            if blend.stores:
+                _same_order(stores, [Path(name) for name in blend.stores], settings)
+        return pipeline.with_classes(stores[0].classes)
     except ValueError as error:
-        if settings is None:
-            raise
-        raise ValueError(f"{settings}: {error}") from error
-    return ((image, cls, masks[image][cls].text()) for image in masks.ids for cls in masks.classes)
+        raise ValueError(str(error) if str(settings) in str(error) else f"{settings}: {error}") from error
 
 
-def _same_order(stores: Sequence[PredictionStore], wanted: Sequence[Path], settings: Path | None) -> None:
+def _same_order(stores: Sequence[PredictionStore], wanted: Sequence[Path], settings: Path) -> None:
     """ValueError where the stores are a study's in another order, a word on stderr where they cannot be told apart.
 
     They go by the names of their files, or of their folders (a/oof.zarr, b/oof.zarr became a/test.zarr, b/test.zarr).

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from segkit.ensemble.blending import Weights, normalised, shares
+from segkit.ensemble.weights import Weights, shares, shrunk
 from segkit.metrics import Comparison, compare
 from segkit.thresholds import SHRINKS, PerClass, person_folds
 
@@ -32,23 +32,6 @@ class NestedBlend(NamedTuple):
     """Mean Dice of equal weights, which need no choosing."""
     gain: Comparison
     """Held out against equal weights, paired and clustered by person: no gain.low above 0, no change."""
-
-
-def shrunk(weights: Mapping[str, np.ndarray], shrink: float) -> dict[str, np.ndarray]:
-    """{class: (K,) weights} moved towards equal ones: 0 leaves them (normalised), 1 makes them equal.
-
-    >>> shrunk({"a": np.array([3, 1])}, 0.5)["a"]
-    array([0.625, 0.375])
-    """
-    if not 0.0 <= shrink <= 1.0:
-        raise ValueError(f"shrink={shrink}: a number in [0, 1] is wanted")
-    out = {}
-    for cls, w in weights.items():
-        try:
-            out[cls] = (1.0 - shrink) * normalised(w, len(w)) + shrink / len(w)
-        except ValueError as error:
-            raise ValueError(f"class {cls}: {error}") from error
-    return out
 
 
 class Scorer:

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from segkit.ensemble import band, search
-from segkit.ensemble.blending import Domain, Weights, agree, cut, margin, shares, weighted_sum
+from segkit.ensemble import search
+from segkit.ensemble.bands import BandCache, band_key, make_band
+from segkit.ensemble.blending import agree
+from segkit.ensemble.means import level_of, margin, weighted_sum
+from segkit.ensemble.weights import Domain, Weights, shares
 from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.predictions import PredictionStore
 from segkit.rle import EPSILON
@@ -62,16 +65,16 @@ class BlendSpace:
         self.names = tuple(stems if len(set(stems)) == len(stems) else [str(store.path) for store in stores])
         """What the stores are called, in their order: the names of their files, or the paths where those repeat."""
         slack = margin(stores, domain)
-        below, above = np.float32(cut(low, domain) - slack), np.float32(cut(high, domain) + slack)
+        below, above = np.float32(level_of(low, domain) - slack), np.float32(level_of(high, domain) + slack)
         settings = (2, domain, float(below), float(above))
-        self._shelf = band.Shelf(cache, memory)
+        self._bands = BandCache(cache, memory)
 
         def one(image: str) -> tuple[np.ndarray | Path, np.ndarray]:
             levels, size = [store.levels(image) for store in stores], first.sizes[image]
             targets = [true_runs(truth, image, cls, size, of=first.path) for cls in self.classes]
-            return self._shelf.keep(
-                lambda: band.make(stores, levels, size, targets, domain, below, above),
-                lambda: band.key(stores, levels, size, targets, settings),
+            return self._bands.keep(
+                lambda: make_band(stores, levels, size, targets, domain, below, above),
+                lambda: band_key(stores, levels, size, targets, settings),
             )
 
         with ThreadPoolExecutor(workers) as pool:
@@ -170,7 +173,7 @@ class BlendSpace:
                     f"class {cls}: threshold {threshold} is outside [{self.low}, {self.high}], for which this space "
                     "was made; make it with other low= and high="
                 )
-        return [cut(settings[cls], self.domain) for cls in self.classes]
+        return [level_of(settings[cls], self.domain) for cls in self.classes]
 
 
 def _ids(first: PredictionStore, truth: MaskSet, ids: Sequence[str] | None) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.metrics import MIN_GROUPS, Comparison, compare
-from segkit.postprocess.drawn import Drawn
+from segkit.postprocess.cache import MaskCache
 from segkit.postprocess.pipeline import Pipeline
+from segkit.postprocess.rendering import render
 from segkit.predictions import PredictionStore
 from segkit.thresholds import person_folds
 
@@ -21,7 +22,7 @@ Steps = frozenset[int]
 """Places in the candidate's steps."""
 
 
-class Weighed(NamedTuple):
+class StepResult(NamedTuple):
     """What a step did to one class, on top of what was kept before it."""
 
     step: int
@@ -32,11 +33,11 @@ class Weighed(NamedTuple):
     kept: bool
 
 
-class Gated(NamedTuple):
+class GateResult(NamedTuple):
     """A Pipeline whose kept steps leave all other classes alone (`only`), with the numbers."""
 
     pipeline: Pipeline
-    weighed: list[Weighed]
+    weighed: list[StepResult]
     """Every tried step and class, the candidate's order."""
     held_out: Comparison | None
     """What such a choice gains over `base` on persons unseen: each is scored under what the others alone would have
@@ -65,7 +66,7 @@ def gate(
     k: int = 5,
     ids: Collection[str] | None = None,
     dice: Dice | None = None,
-) -> Gated:
+) -> GateResult:
     """Keep each of the candidate's steps for the classes that gain from it, and for no other.
 
     candidate: base's steps, in base's order, with those to be tried among them; the thresholds are base's.
@@ -89,7 +90,7 @@ def gate(
     before = scores.table(nothing)
     everyone = range(len(ids))
     if len({groups[i] for i in ids}) < MIN_GROUPS:
-        return Gated(base, scores.weigh(everyone, groups, level, keep=False), None, before, before)
+        return GateResult(base, scores.weigh(everyone, groups, level, keep=False), None, before, before)
     unseen = before.copy()
     for held, others in person_folds(ids, groups, k):
         chosen = _kept(scores.weigh(others, groups, level), nothing)
@@ -100,7 +101,7 @@ def gate(
     steps = list(_steps(candidate, scores.tried, kept))
     pipeline = Pipeline(steps, thresholds=base.thresholds, classes=store.classes)
     held_out = compare(before, unseen, groups, level=level)
-    return Gated(pipeline, weighed, held_out, before, scores.table(kept))
+    return GateResult(pipeline, weighed, held_out, before, scores.table(kept))
 
 
 class _Scores:
@@ -119,7 +120,7 @@ class _Scores:
 
     def weigh(
         self, rows: Sequence[int] | np.ndarray, groups: Mapping[str, str], level: float, *, keep: bool = True
-    ) -> list[Weighed]:
+    ) -> list[StepResult]:
         """Each tried step for each class it is for, in order, judged on these rows alone."""
         kept = dict.fromkeys(self.classes, frozenset[int]())
         out = []
@@ -133,7 +134,7 @@ class _Scores:
                 )
                 gain = compare(a, b, groups, level=level, draws=1 if a.equals(b) else 2000)
                 better = keep and gain.low > 0
-                out.append(Weighed(place, self.candidate.steps[place][0], cls, gain, better))
+                out.append(StepResult(place, self.candidate.steps[place][0], cls, gain, better))
                 if better:
                     kept[cls] |= {place}
         return out
@@ -150,13 +151,15 @@ class _Scores:
 
 def _dice_of(store: PredictionStore, truth: MaskSet) -> Dice:
     """Dice of Pipelines on a store, whose masks at a threshold are drawn once."""
-    drawn = Drawn(store)
+    cache = MaskCache(store)
 
     def table(pipeline: Pipeline, ids: Sequence[str]) -> np.ndarray:
-        out = np.empty((len(ids), len(store.classes)))
+        out, masks = np.empty((len(ids), len(store.classes))), render(cache, pipeline, ids=ids, workers=1)
         for row, image in enumerate(ids):
-            for column, (cls, mask) in enumerate(drawn.masks(pipeline, image).items()):
-                out[row, column] = mask.dice(true_runs(truth, image, cls, store.sizes[image], of=store.path))
+            for column, cls in enumerate(store.classes):
+                out[row, column] = masks[image][cls].dice(
+                    true_runs(truth, image, cls, store.sizes[image], of=store.path)
+                )
         return out
 
     return table
@@ -211,7 +214,7 @@ def _held_out_ids(
     return kept
 
 
-def _kept(weighed: Sequence[Weighed], nothing: Mapping[str, Steps]) -> dict[str, Steps]:
+def _kept(weighed: Sequence[StepResult], nothing: Mapping[str, Steps]) -> dict[str, Steps]:
     return {cls: frozenset(w.step for w in weighed if w.kept and w.cls == cls) for cls in nothing}
 
 

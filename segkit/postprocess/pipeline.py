@@ -1,196 +1,306 @@
-"""The Pipeline: thresholds and steps for every class, tuned, saved as JSON and run by the submission."""
+"""The Pipeline: from logits to masks for every class, tuned, saved as JSON and run by the submission."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segkit.ensemble.weights import Blend
 from segkit.files import nearest, read_json, write_json
-from segkit.geometry import resize
-from segkit.postprocess.cuts import CUTS
-from segkit.postprocess.overlap import limit_overlap
-from segkit.postprocess.settings import active, as_overlaps, as_steps, as_thresholds, for_one, run
+from segkit.postprocess.binarizers import BINARIZERS
+from segkit.postprocess.logits import ImageLogits
+from segkit.postprocess.overlap import keep_apart, limit_overlap
+from segkit.postprocess.settings import (
+    active,
+    as_flag,
+    as_offsets,
+    as_overlaps,
+    as_steps,
+    as_thresholds,
+    check_classes,
+    for_one,
+    run,
+)  # fmt: skip
 from segkit.postprocess.steps import STEPS
 from segkit.rle import Runs
 from segkit.thresholds import PerClass, per_class
 
 
+@dataclass(frozen=True, repr=False)
 class Pipeline:
-    """Thresholds and steps, for every class its own: the very object that tuning scores and submission runs.
+    """Everything between stored logits and masks: the very object that tuning scores and submission runs.
 
-    steps: (name, settings) in order; a setting is a value or {"Pisiform": 40, "*": 0}; the setting `skip` names
-    classes that the step leaves alone, `only` the classes that it is for. thresholds: a probability, or one for each
-    class. classes: all there are, which the JSON then keeps: a name that is none of them is an error here, with its
-    neighbours; without, a misspelt name beside "*" cannot be told from a class that is not asked for yet.
-    overlaps: pairs of classes that may not share pixels, worked off in order on the masks that the steps made:
-    {"winner": "Radius", "loser": "Ulna"}, and of that pair "allowed", pixels up to which it is left alone (0), and
-    "by_logits", whether each shared pixel goes to the class that is more probable there (False: to the winner).
-    Two Pipelines are equal where steps, thresholds and overlaps are. ValueError for a setting that its step does not
-    take, NaN, infinity, and a threshold that is no probability between 0 and 1.
+    Two Pipelines are equal where they make the same masks of classes that both know. `dataclasses.replace` changes one.
 
-    The steps hysteresis and triplet make the mask of the logits themselves, instead of the threshold: they
-    come before the others, at most one for a class.
+    Args:
+        steps: (name, settings) in order. A setting is a value or {"Pisiform": 40, "*": 0}; `skip` names classes that
+            the step leaves alone, `only` the classes that it is for. hysteresis and triplet make the mask of the
+            logits, instead of the threshold: they come before the others, at most one for a class.
+        thresholds: Probability that a class's pixels must exceed, or one for each class.
+        classes: All there are, which the file then keeps: a name that is none of them is an error here; without, a
+            misspelt name beside "*" cannot be told from a class that is not asked for yet.
+        overlaps: Pairs of classes that may not share pixels, worked off in order on the masks that the steps made:
+            {"winner": "Radius", "loser": "Ulna"}, and of that pair "allowed", the pixels up to which it is left alone
+            (0), and "by_logits", whether each shared pixel goes to the class that is more probable there (False: to
+            the winner).
+        exclusive: Each pixel is of the class whose logit is the highest, at full resolution; steps then neither take
+            pixels from another class nor share them.
+        offsets: Of exclusive classes: what is added to a class's logits, or one for each class.
+        blend: How several stores are averaged; None for one store, and for equal weights of several.
 
-    >>> Pipeline([("remove_small", {"min_area": 2})])(Runs([[0, 1], [2, 4]], (1, 4)), "Ulna").text()
-    '3 2'
+    Raises:
+        ValueError: For a setting that its step does not take, NaN, infinity, a threshold that is no probability
+            between 0 and 1, and a setting that would do nothing, such as thresholds of exclusive classes.
+
+    Example:
+        >>> Pipeline([("remove_small", {"min_area": 2})])(Runs([[0, 1], [2, 4]], (1, 4)), "Ulna").text()
+        '3 2'
     """
 
-    def __init__(
-        self,
-        steps: Sequence[tuple[str, Mapping[str, Any]]] = (),
-        *,
-        thresholds: PerClass = 0.5,
-        classes: Sequence[str] | None = None,
-        overlaps: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        self.steps, self.thresholds = as_steps(steps), as_thresholds(thresholds)
-        self.overlaps = as_overlaps(overlaps)
-        if isinstance(classes, str):
-            raise ValueError(f"classes is a list of names, got {classes!r}")
-        self.classes = None if classes is None else tuple(classes)
+    steps: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    _: KW_ONLY
+    thresholds: PerClass = 0.5
+    classes: Sequence[str] | None = field(default=None, compare=False)
+    overlaps: Sequence[Mapping[str, Any]] = ()
+    exclusive: bool = False
+    offsets: PerClass = 0.0
+    blend: Blend | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.classes, str):
+            raise ValueError(f"classes is a list of names, got {self.classes!r}")
+        checked = {
+            "steps": as_steps(self.steps),
+            "thresholds": as_thresholds(self.thresholds),
+            "overlaps": as_overlaps(self.overlaps),
+            "offsets": as_offsets(self.offsets),
+            "classes": None if self.classes is None else tuple(self.classes),
+            "exclusive": as_flag(self.exclusive, "exclusive"),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if self.exclusive:
+            self._check_exclusive()
+        elif as_offsets(self.offsets) != 0.0:
+            raise ValueError("offsets are of exclusive classes: set exclusive, or use thresholds")
         if self.classes is not None:
-            self._check_names(self.classes)
+            self._check_classes(self.classes)
 
     def with_classes(self, classes: Sequence[str]) -> Pipeline:
-        """The same Pipeline that knows its classes. ValueError for a name that is none of them."""
-        return Pipeline(self.steps, thresholds=self.thresholds, classes=classes, overlaps=self.overlaps)
+        """The same Pipeline that knows its classes.
+
+        Args:
+            classes: All classes, in channel order.
+
+        Returns:
+            A new Pipeline.
+
+        Raises:
+            ValueError: For a name in a setting that is none of them, and a class without a setting.
+        """
+        return replace(self, classes=classes)
 
     def __call__(self, runs: Runs, cls: str) -> Runs:
-        """The steps on one class's mask. ValueError where they need the class's logits, or another class's mask."""
-        self._alone(cls)
-        if cut := self.cut(cls):
-            raise ValueError(f"class {cls}: step {cut[0]} works on logits, not on a mask; use mask(plane, size, cls)")
-        return self._steps(runs, cls)
+        """The steps on one class's mask.
+
+        Args:
+            runs: The mask, with a shape.
+            cls: Its class.
+
+        Returns:
+            The final mask.
+
+        Raises:
+            ValueError: If the class's mask needs its logits, or another class's mask.
+        """
+        self._check_alone(cls)
+        if step := self.binarizer(cls):
+            raise ValueError(f"class {cls}: step {step[0]} works on logits, not on a mask; use mask(logits, size, cls)")
+        return self._apply_steps(runs, cls)
 
     def active(self, step: int, cls: str) -> bool:
-        """Whether self.steps[step] is for this class."""
+        """Whether self.steps[step] is for a class."""
         return active(self.steps[step][1], cls)
 
     def threshold(self, cls: str) -> float:
-        """The probability that this class's pixels must exceed (where no hysteresis or triplet decides)."""
+        """The probability that a class's pixels must exceed (where no hysteresis or triplet decides)."""
         return float(per_class(for_one(self.thresholds, cls), (cls,))[cls])
 
-    def cut(self, cls: str) -> tuple[str, dict[str, Any]] | None:
-        """The step that makes this class's mask of its logits, in place of the threshold; None where none does."""
-        found = [step for place, step in enumerate(self.steps) if step[0] in CUTS and self.active(place, cls)]
+    def binarizer(self, cls: str) -> tuple[str, Mapping[str, Any]] | None:
+        """The step that makes a class's mask of its logits, in place of the threshold; None where none does."""
+        found = [step for place, step in enumerate(self.steps) if step[0] in BINARIZERS and self.active(place, cls)]
         if len(found) > 1:
             names = " and ".join(name for name, _ in found)
             raise ValueError(f"class {cls}: {names} would both make its mask; let one skip it")
         return found[0] if found else None
 
-    def drawn(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
-        """Low-resolution logits (h, w) of one class -> its full-resolution mask before the steps on masks."""
-        self._known(cls)
-        cut = self.cut(cls)
-        if cut is None:
-            return resize.runs_above(plane, size, self.threshold(cls))
-        name, settings = cut
-        return run(CUTS[name][1], lambda threshold: resize.runs_above(plane, size, threshold), name, settings, cls)
+    def mask(self, logits: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
+        """The final mask of one class.
 
-    def mask(self, plane: np.ndarray, size: tuple[int, int], cls: str) -> Runs:
-        """Low-resolution logits (h, w) of one class -> its final full-resolution mask.
+        Args:
+            logits: Low-resolution logits of the class, shape (h, w).
+            size: (H, W) of the image.
+            cls: The class.
 
-        ValueError for a class of an overlap, whose mask depends on another's: then use masks().
+        Returns:
+            Runs with the image's shape.
+
+        Raises:
+            ValueError: If the class's mask depends on another's (an overlap, exclusive classes): then use masks().
         """
-        self._alone(cls)
-        return self._steps(self.drawn(plane, size, cls), cls)
+        self._check_alone(cls)
+        return self._apply_steps(self._binarized(ImageLogits({cls: logits}, size), cls), cls)
 
-    def masks(self, planes: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, Runs]:
-        """Low-resolution logits {class: (h, w)} of one image -> its final full-resolution masks, in their order."""
-        return self.finish({cls: self.drawn(plane, size, cls) for cls, plane in planes.items()}, planes)
+    def masks(self, logits: Mapping[str, np.ndarray], size: tuple[int, int]) -> dict[str, Runs]:
+        """The final masks of one image.
 
-    def finish(self, masks: Mapping[str, Runs], planes: Mapping[str, np.ndarray] | None = None) -> dict[str, Runs]:
-        """What drawn() gave for the classes of one image -> their final masks: steps, then overlaps.
+        Args:
+            logits: Low-resolution logits {class: (h, w)}.
+            size: (H, W) of the image.
 
-        planes: their logits, which an overlap "by_logits" needs. ValueError where a class of an overlap is missing.
+        Returns:
+            {class: Runs with the image's shape}, in the order of `logits`.
         """
-        out = {cls: self._steps(runs, cls) for cls, runs in masks.items()}
+        return self.run(ImageLogits(logits, size))
+
+    def run(self, image: ImageLogits) -> dict[str, Runs]:
+        """The final masks of one image.
+
+        Args:
+            image: Its logits, of one store or of a blend.
+
+        Returns:
+            {class: Runs with the image's shape}, in the order of image.classes.
+
+        Raises:
+            ValueError: If a class has no setting, or a class of an overlap is missing.
+        """
+        for cls in image.classes:
+            self._check_known(cls)
+        if self.exclusive:
+            offsets = {cls: per_class(for_one(self.offsets, cls), (cls,))[cls] for cls in image.classes}
+            own = image.argmax(offsets)
+            return keep_apart(own, {cls: self._apply_steps(runs, cls) for cls, runs in own.items()})
+        out = {cls: self._apply_steps(self._binarized(image, cls), cls) for cls in image.classes}
         for pair in self.overlaps:
-            if pair["by_logits"] and planes is None:
-                raise ValueError(
-                    f"the overlap of {pair['winner']} and {pair['loser']} is decided by logits: give planes"
-                )
-            out = limit_overlap(
-                out, pairs=[(pair["winner"], pair["loser"])], planes=planes if pair["by_logits"] else None,
-                allowed=pair["allowed"],
-            )  # fmt: skip
+            names = pair["winner"], pair["loser"]
+            decided = {cls: image.class_map(cls) for cls in names if cls in out} if pair["by_logits"] else None
+            out = limit_overlap(out, pairs=[names], logits=decided, allowed=pair["allowed"])
         return out
 
     def save(self, path: str | Path) -> None:
-        """Write {"classes": [...], "thresholds": ..., "steps": [[name, settings], ...], "overlaps": [...]} as JSON."""
-        known = {} if self.classes is None else {"classes": self.classes}
-        apart = {"overlaps": self.overlaps} if self.overlaps else {}
-        write_json(path, {**known, "thresholds": self.thresholds, "steps": self.steps, **apart})
+        """Write the Pipeline as JSON: "steps", "thresholds", and of the other settings those that are not the default.
+
+        Args:
+            path: Usually post.json.
+        """
+        write_json(path, self._content())
 
     @classmethod
     def load(cls, path: str | Path) -> Pipeline:
-        """Read what save() wrote. ValueError names the file."""
+        """Read what save() wrote.
+
+        Args:
+            path: The JSON file.
+
+        Returns:
+            The Pipeline.
+
+        Raises:
+            ValueError: If the file is no Pipeline, or holds a value that a Pipeline refuses; it names the file.
+        """
         content = read_json(path)
-        known = ("classes", "thresholds", "steps", "overlaps")
+        known = ("classes", "steps", "thresholds", "overlaps", "exclusive", "offsets", "blend")
         for key in content if isinstance(content, dict) else ():
             if key not in known:
                 raise ValueError(f"{path} is not a saved Pipeline: {key!r} is none of its keys; {nearest(key, known)}")
         try:
-            return cls(
-                content["steps"], thresholds=content["thresholds"], classes=content.get("classes"),
-                overlaps=content.get("overlaps", ()),
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{path} is not a saved Pipeline: {what}") from error
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pipeline) and self._what() == other._what()
+            if not isinstance(content, dict) or "steps" not in content:
+                raise ValueError("it has no 'steps'")
+            if content.get("exclusive", False) is False and "thresholds" not in content:
+                raise ValueError("it has no 'thresholds'")
+            if "blend" in content:
+                content["blend"] = Blend.from_dict(content["blend"])
+            return cls(**content)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a saved Pipeline: {error}") from error
 
     def __hash__(self) -> int:
-        return hash(_frozen(self._what()))
+        return hash(_frozen({key: value for key, value in self._content().items() if key != "classes"}))
 
     def __repr__(self) -> str:
-        apart = f", overlaps={self.overlaps!r}" if self.overlaps else ""
-        return f"Pipeline({self.steps!r}, thresholds={self.thresholds!r}{apart})"
+        content = {key: value for key, value in self._content().items() if key not in ("steps", "classes")}
+        return f"Pipeline({self.steps!r}, {', '.join(f'{key}={value!r}' for key, value in content.items())})"
 
-    def _what(self) -> tuple[Any, ...]:
-        return self.steps, self.thresholds, self.overlaps
+    def _content(self) -> dict[str, Any]:
+        """What save() writes."""
+        content: dict[str, Any] = {} if self.classes is None else {"classes": self.classes}
+        content["steps"] = self.steps
+        if self.exclusive:
+            content |= {"exclusive": True, "offsets": self.offsets}
+        else:
+            content["thresholds"] = self.thresholds
+        if self.overlaps:
+            content["overlaps"] = self.overlaps
+        if self.blend is not None:
+            content["blend"] = self.blend.to_dict()
+        return content
 
-    def _check_names(self, classes: tuple[str, ...]) -> None:
-        """ValueError for a name that is no class, and for a class that a setting or threshold leaves out."""
-        cut = [cls for cls in classes if self.cut(cls) is None]
-        asked: list[tuple[str, Any, list[str]]] = [("thresholds", self.thresholds, cut)]
+    def _check_exclusive(self) -> None:
+        """ValueError for a setting that does nothing where the highest logit decides."""
+        if self.thresholds != 0.5:
+            raise ValueError("thresholds do nothing where classes are exclusive: use offsets")
+        if self.overlaps:
+            raise ValueError("overlaps do nothing where classes are exclusive: no two share pixels")
+        if found := [name for name, _ in self.steps if name in BINARIZERS]:
+            raise ValueError(f"step {found[0]} does nothing where classes are exclusive: the highest logit decides")
+        if self.blend is not None and self.blend.domain != "logits":
+            raise ValueError("exclusive classes are blended in logits: domain='logits'")
+
+    def _check_classes(self, classes: Sequence[str]) -> None:
+        """ValueError for a name that is no class, and for a class that a setting leaves out."""
+        thresholded = [cls for cls in classes if self.binarizer(cls) is None]
+        check_classes("thresholds", self.thresholds, classes, thresholded)
+        check_classes("offsets", self.offsets, classes, classes)
+        if self.blend is not None and isinstance(self.blend.weights, Mapping):
+            check_classes("blend, weights", self.blend.weights, classes, classes)
         for place, (name, settings) in enumerate(self.steps):
-            active = [cls for cls in classes if self.active(place, cls)]
-            asked += [(f"step {name}, {key}", value, active) for key, value in settings.items()]
-        for where, setting, needed in asked:
-            if isinstance(setting, list):  # skip, only
-                setting, needed = dict.fromkeys(setting), []
-            if isinstance(setting, Mapping):
-                for cls in setting:
-                    if cls not in classes and (cls != "*" or not needed):
-                        raise ValueError(f"{where}: no class {cls!r}; {nearest(cls, classes)}")
-                if missing := [cls for cls in needed if cls not in setting and "*" not in setting]:
-                    raise ValueError(f"{where}: no setting for {', '.join(missing)}; name them, or '*' for all others")
-
+            needed = [cls for cls in classes if self.active(place, cls)]
+            for key, value in settings.items():
+                check_classes(f"step {name}, {key}", value, classes, needed)
         for pair in self.overlaps:
             both = pair["winner"], pair["loser"]
             for cls in both:
                 if cls not in classes:
                     raise ValueError(f"the overlap of {' and '.join(both)}: no class {cls!r}; {nearest(cls, classes)}")
 
-    def _alone(self, cls: str) -> None:
+    def _check_known(self, cls: str) -> None:
+        if self.classes is not None and cls not in self.classes:
+            raise ValueError(f"the Pipeline has no class {cls!r}; {nearest(cls, self.classes)}")
+
+    def _check_alone(self, cls: str) -> None:
         """ValueError where the class's mask depends on another's."""
-        self._known(cls)
+        self._check_known(cls)
+        if self.exclusive:
+            raise ValueError(f"class {cls}: classes are exclusive, so its mask depends on all others; use masks()")
         for pair in self.overlaps:
             if cls in (pair["winner"], pair["loser"]):
                 both = f"{pair['winner']} and {pair['loser']}"
                 raise ValueError(f"class {cls}: {both} may not overlap, so its mask depends on both; use masks()")
 
-    def _known(self, cls: str) -> None:
-        if self.classes is not None and cls not in self.classes:
-            raise ValueError(f"the Pipeline has no class {cls!r}; {nearest(cls, self.classes)}")
+    def _binarized(self, image: ImageLogits, cls: str) -> Runs:
+        """A class's mask before the steps on masks."""
+        step = self.binarizer(cls)
+        if step is None:
+            return image.above(cls, self.threshold(cls))
+        name, settings = step
+        return run(BINARIZERS[name][1], lambda threshold: image.above(cls, threshold), name, settings, cls)
 
-    def _steps(self, runs: Runs, cls: str) -> Runs:
+    def _apply_steps(self, runs: Runs, cls: str) -> Runs:
         for place, (name, settings) in enumerate(self.steps):
             if name in STEPS and self.active(place, cls):
                 runs = run(STEPS[name], runs, name, settings, cls)

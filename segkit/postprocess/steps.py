@@ -1,6 +1,6 @@
 """Steps from one full-resolution mask to another: a bool (H, W) array or Runs with a shape in, the same kind out.
 
-Inputs are left alone. Steps work on runs, or on the box around the mask: never on 29 full-size arrays.
+Inputs are left alone. Steps work on runs, or on the box around the mask: never on full-size arrays of all classes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,26 @@ Mask = TypeVar("Mask", np.ndarray, Runs)
 
 
 def keep_largest(mask: Mask, *, k: int = 1) -> Mask:
-    """Keep the k largest 8-connected components. Deletes truth where a class has more (finger-3's sesamoid bone).
+    """Keep the k largest 8-connected components.
 
-    >>> keep_largest(np.array([[1, 1, 0, 1]], bool)).astype(int)
-    array([[1, 1, 0, 0]])
+    Deletes truth where a class has more components (finger-3's sesamoid bone).
+
+    Args:
+        mask: Bool array (H, W), or Runs with a shape.
+        k: Number of components to keep; of equal areas the first in reading order.
+
+    Returns:
+        Mask of the kind that was given.
+
+    Raises:
+        ValueError: If k is no integer of at least 1, or the mask has no shape.
+
+    Example:
+        >>> keep_largest(np.array([[1, 1, 0, 1]], bool)).astype(int)
+        array([[1, 1, 0, 0]])
     """
-    if not _whole(k) or k < 1:
-        raise ValueError(f"k={k!r}: a whole number of components, at least 1, is to be kept")
+    if not _is_integer(k) or k < 1:
+        raise ValueError(f"k={k!r}: expected an integer of at least 1, the number of components to keep")
 
     def step(runs: Runs) -> Runs:
         parts = runs.components(keep=lambda areas: areas >= np.sort(areas)[-k:][0])  # more than k where areas are equal
@@ -33,13 +46,24 @@ def keep_largest(mask: Mask, *, k: int = 1) -> Mask:
 
 
 def remove_small(mask: Mask, *, min_area: float) -> Mask:
-    """Remove 8-connected components of fewer than min_area full-resolution pixels.
+    """Remove small 8-connected components.
 
-    >>> remove_small(np.array([[1, 1, 0, 1]], bool), min_area=2).astype(int)
-    array([[1, 1, 0, 0]])
+    Args:
+        mask: Bool array (H, W), or Runs with a shape.
+        min_area: Components of fewer full-resolution pixels are removed.
+
+    Returns:
+        Mask of the kind that was given.
+
+    Raises:
+        ValueError: If min_area is no number of at least 0, or the mask has no shape.
+
+    Example:
+        >>> remove_small(np.array([[1, 1, 0, 1]], bool), min_area=2).astype(int)
+        array([[1, 1, 0, 0]])
     """
-    if not _number(min_area) or not min_area >= 0:
-        raise ValueError(f"min_area={min_area!r}: pixels, 0 or more, are wanted")
+    if not _is_number(min_area) or not min_area >= 0:
+        raise ValueError(f"min_area={min_area!r}: expected a number of pixels, 0 or more")
 
     def step(runs: Runs) -> Runs:
         return joined(runs.components(keep=lambda areas: areas >= min_area), runs.shape)
@@ -48,13 +72,24 @@ def remove_small(mask: Mask, *, min_area: float) -> Mask:
 
 
 def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
-    """Fill 4-connected background regions that do not touch the image's edge, up to max_area pixels (None: all).
+    """Fill 4-connected background regions that do not touch the image's edge.
 
-    >>> fill_holes(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)).all()
-    np.True_
+    Args:
+        mask: Bool array (H, W), or Runs with a shape.
+        max_area: Largest hole that is filled, in full-resolution pixels; None fills all.
+
+    Returns:
+        Mask of the kind that was given.
+
+    Raises:
+        ValueError: If max_area is neither None nor a number of at least 0, or the mask has no shape.
+
+    Example:
+        >>> fill_holes(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)).all()
+        np.True_
     """
-    if max_area is not None and (not _number(max_area) or not max_area >= 0):
-        raise ValueError(f"max_area={max_area!r}: pixels, 0 or more, or None are wanted")
+    if max_area is not None and (not _is_number(max_area) or not max_area >= 0):
+        raise ValueError(f"max_area={max_area!r}: expected a number of pixels, 0 or more, or None")
 
     def step(runs: Runs) -> Runs:
         return joined([runs, *runs.holes(max_area=max_area)])
@@ -63,24 +98,59 @@ def fill_holes(mask: Mask, *, max_area: float | None = None) -> Mask:
 
 
 def opening(mask: Mask, *, radius: int) -> Mask:
-    """Erode, then dilate, by a disc: thin bridges and spurs go. What the image's edge cuts off is not missed there."""
+    """Erode, then dilate, by a disc: thin bridges and spurs go.
+
+    A mask that the image's edge cuts off keeps its corners there.
+
+    Args:
+        mask: Bool array (H, W), or Runs with a shape.
+        radius: Of the disc, full-resolution pixels, at least 1.
+
+    Returns:
+        Mask of the kind that was given.
+
+    Raises:
+        ValueError: If radius is no integer of at least 1, or the mask has no shape.
+    """
     return _morphology(mask, radius, cv2.MORPH_OPEN)
 
 
 def closing(mask: Mask, *, radius: int) -> Mask:
-    """Dilate, then erode, by a disc: narrow gaps close, those between a mask and the image's edge too."""
+    """Dilate, then erode, by a disc: narrow gaps close, also between a mask and the image's edge.
+
+    Args:
+        mask: Bool array (H, W), or Runs with a shape.
+        radius: Of the disc, full-resolution pixels, at least 1.
+
+    Returns:
+        Mask of the kind that was given.
+
+    Raises:
+        ValueError: If radius is no integer of at least 1, or the mask has no shape.
+    """
     return _morphology(mask, radius, cv2.MORPH_CLOSE)
 
 
 def smooth(mask: Mask, *, radius: int) -> Mask:
-    """Smooth the contour: a pixel is set where more than half of the disc around it is, of what the image shows of it.
+    """Smooth the contour with a median filter: set where more than half of the disc around the pixel is.
 
-    radius: full-resolution pixels, 1 or more. This is the median filter (Tukey) of the mask: straight edges stay, the
-    image's edge neither eats nor adds, corners are rounded, and what is thinner than about the radius is gone: a small
-    second part too. Helps where contours follow the network's grid; harms classes of a few pixels.
+    Straight edges stay, the image's edge neither eats nor adds, corners are rounded, and what is thinner than about
+    the radius is gone, a small second component too. Helps where contours follow the network's resolution; harms
+    classes of a few pixels.
 
-    >>> smooth(np.array([[1, 1, 0, 1, 1], [1, 1, 1, 1, 1]], bool), radius=1).all()
-    np.True_
+    Args:
+        mask: Bool array (H, W), or Runs with a shape.
+        radius: Of the disc, full-resolution pixels, at least 1.
+
+    Returns:
+        Mask of the kind that was given.
+
+    Raises:
+        ValueError: If radius is no integer of at least 1, or the mask has no shape.
+
+    Example:
+        >>> smooth(np.array([[1, 1, 0, 1, 1], [1, 1, 1, 1, 1]], bool), radius=1).all()
+        np.True_
     """
     disc = _disc(radius)
 
@@ -95,32 +165,36 @@ def smooth(mask: Mask, *, radius: int) -> Mask:
 STEPS: dict[str, Callable[..., Any]] = {
     step.__name__: step for step in (keep_largest, remove_small, fill_holes, opening, closing, smooth)
 }
+"""{name: step} of all steps on masks."""
 
 
-def _on_runs(mask: Mask, step: Callable[[Runs], Runs]) -> Mask:
-    if isinstance(mask, Runs):
-        _shape(mask)
-        return step(mask)
-    return step(Runs.from_mask(mask)).mask()
-
-
-def _shape(runs: Runs) -> tuple[int, int]:
+def shape_of(runs: Runs) -> tuple[int, int]:
+    """The (H, W) of runs. ValueError where they have none."""
     if runs.shape is None:
         raise ValueError("post-processing needs the image's shape: pass runs.with_shape((height, width))")
     return runs.shape
 
 
-def _number(value: Any) -> bool:
+def _on_runs(mask: Mask, step: Callable[[Runs], Runs]) -> Mask:
+    """`step` on the runs of a mask of either kind."""
+    if isinstance(mask, Runs):
+        shape_of(mask)
+        return step(mask)
+    return step(Runs.from_mask(mask)).mask()
+
+
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
-def _whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _disc(radius: int) -> np.ndarray:
-    if not _whole(radius) or radius < 1:
-        raise ValueError(f"radius={radius!r}: a whole number of pixels, at least 1, is wanted")
+    """The disc of a radius, uint8. ValueError for a radius that is none."""
+    if not _is_integer(radius) or radius < 1:
+        raise ValueError(f"radius={radius!r}: expected an integer number of pixels, at least 1")
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
@@ -133,7 +207,7 @@ def _on_box(mask: Mask, margin: int, step: Callable[[np.ndarray], np.ndarray]) -
     """`step` on the uint8 box around the mask, `margin` wider on each side where the image goes on there."""
 
     def boxed(runs: Runs) -> Runs:
-        height, width = _shape(runs)
+        height, width = shape_of(runs)
         found = runs.box()
         if found is None:
             return runs

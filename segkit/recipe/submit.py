@@ -9,7 +9,7 @@ import pandas as pd
 from segkit import submission
 from segkit.files import read_json, replacing
 from segkit.masks import MaskSet
-from segkit.postprocess import Flag, Pipeline, flags, rows
+from segkit.postprocess import Flag, Pipeline, flags, render
 from segkit.predictions import PredictionStore
 from segkit.recipe.line import Line
 
@@ -47,7 +47,8 @@ def write(line: Line) -> None:
     """submission.csv: logits of one image, one plane's region at full resolution, its runs; then flags.csv."""
     store = PredictionStore.open(line.folder / "test.zarr")
     pipeline = Pipeline.load(line.folder / "post.json").with_classes(store.classes)
-    submission.write(line.folder / "submission.csv", rows(store, pipeline))
+    masks = render(store, pipeline)
+    submission.write(line.folder / "submission.csv", ((i, c, masks[i][c]) for i, c in masks.rows))
     found = unusual(line, submission.read(line.folder / "submission.csv", sizes=store.sizes))
     with replacing(line.folder / "flags.csv") as part:
         pd.DataFrame(found, columns=FLAGS).to_csv(part, index=False, float_format="%.6g")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from segkit.ensemble import BlendSpace, shrunk
-from segkit.ensemble.blending import Weights
+from segkit.ensemble.weights import Weights
 from segkit.metrics import Comparison, compare
 from segkit.studies.choosing import FEWEST_PERSONS
 from segkit.studies.objectives import blend_curves

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from segkit.metrics import Comparison, compare
-from segkit.postprocess import STEPS, Gated, Pipeline, gate
+from segkit.postprocess import STEPS, GateResult, Pipeline, gate
 from segkit.studies.objectives import NO_STEP, postprocess_objective
 from segkit.thresholds import DiceCurves, PerClass, choose_shrink, nested, person_folds
 
@@ -32,7 +32,7 @@ class Choice(NamedTuple):
     gains: dict[str, Comparison]
     """Of each choice over what was kept before it, paired and clustered by person."""
     shrink: float
-    gated: Gated | None
+    gated: GateResult | None
     """The steps of all persons together: None where there are too few to ask."""
 
 
@@ -92,7 +92,7 @@ def choose(
 
 def _steps(
     objective: postprocess_objective, groups: Mapping[str, str], candidates: Sequence[Mapping[str, Any]], k: int
-) -> Gated:
+) -> GateResult:
     """The steps that a gate keeps of those that score best for each class, at the objective's thresholds."""
     offered: list[Pipeline] = [objective.pipeline(params) for params in _distinct(candidates)]
     scores = np.stack([objective.table(pipeline).mean(axis=0) for pipeline in offered])

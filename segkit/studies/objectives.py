@@ -9,11 +9,10 @@ import numpy as np
 import optuna
 
 from segkit.ensemble import BlendSpace
-from segkit.ensemble.blending import Weights
+from segkit.ensemble.weights import Weights
 from segkit.geometry import resize
 from segkit.masks import MaskSet, as_masks, true_runs
-from segkit.postprocess import Pipeline
-from segkit.postprocess.drawn import Drawn
+from segkit.postprocess import MaskCache, Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.thresholds import DiceCurves, PerClass, images_of_both, per_class
@@ -79,7 +78,7 @@ class postprocess_objective:
             raise ValueError(f"multipart names {unknown}: no such class; there are {', '.join(self.classes)}")
         self._targets: dict[tuple[str, str], Runs] = {}
         self._median = {c: self._median_area(c) for c in self.classes}
-        self._drawn = Drawn(store, keep=KEPT_LEVELS)
+        self._cache = MaskCache(store, keep=KEPT_LEVELS)
 
     def __call__(self, trial: optuna.Trial) -> float:
         params: dict[str, Any] = {}
@@ -102,7 +101,7 @@ class postprocess_objective:
     def on(self, ids: Sequence[str], thresholds: PerClass | DiceCurves) -> postprocess_objective:
         """The same objective for some of the images and other thresholds; masks that are drawn are shared."""
         other = postprocess_objective(self.store, self.truth, thresholds=thresholds, multipart=self.multipart, ids=ids)
-        other._drawn = self._drawn
+        other._cache = self._cache
         return other
 
     def pipeline(self, params: Mapping[str, Any]) -> Pipeline:
@@ -124,10 +123,10 @@ class postprocess_objective:
     def table(self, pipeline: Pipeline, ids: Sequence[str] | None = None) -> np.ndarray:
         """(images, classes) Dice of a pipeline at full resolution."""
         ids = self.ids if ids is None else ids
-        values = np.empty((len(ids), len(self.classes)))
+        values, masks = np.empty((len(ids), len(self.classes))), render(self._cache, pipeline, ids=ids, workers=1)
         for row, image in enumerate(ids):
-            for column, (cls, mask) in enumerate(self._drawn.masks(pipeline, image).items()):
-                values[row, column] = mask.dice(self._true(image, cls))
+            for column, cls in enumerate(self.classes):
+                values[row, column] = masks[image][cls].dice(self._true(image, cls))
         return values
 
     def _true(self, image: str, cls: str) -> Runs:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from segkit import cli, submission
-from segkit.ensemble import blended
+from segkit.ensemble import Blend
 from segkit.masks import as_masks
-from segkit.postprocess import Pipeline
+from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 
 
@@ -51,24 +51,26 @@ def test_submit_writes_what_the_pipeline_makes_of_a_store(stores, tmp_path, caps
 
 
 def test_submit_writes_the_masks_of_a_blend(stores, tmp_path, capsys):
-    out, settings = tmp_path / "out.csv", {"weights": [3, 1], "thresholds": {"x": 0.4, "y": 0.5}, "domain": "probs"}
-    (tmp_path / "blend.json").write_text(json.dumps({"stores": ["one", "two"], **settings}))
+    out = tmp_path / "out.csv"
+    blend = Blend([3, 1], domain="probs", stores=["one", "two"])
+    pipeline = Pipeline([("fill_holes", {})], thresholds={"x": 0.4, "y": 0.5}, blend=blend)
+    pipeline.save(tmp_path / "blend.json")
     paths = [store.path for store in stores]
     assert call(capsys, "submit", *paths, "-o", out, "--settings", tmp_path / "blend.json")[0] == 0
-    wanted = blended(stores, [3, 1], {"x": 0.4, "y": 0.5}, domain="probs")
+    wanted = render(stores, pipeline)
     assert all(submission.read(out)[i][c] == wanted[i][c] for i, c in wanted.rows)
     assert call(capsys, "submit", *paths, "-o", out)[0] == 0
-    assert all(submission.read(out)[i][c] == blended(stores)[i][c] for i, c in wanted.rows)
+    assert all(submission.read(out)[i][c] == render(stores)[i][c] for i, c in wanted.rows)
 
 
 def test_submit_refuses_settings_of_another_kind(stores, tmp_path, capsys):
     Pipeline().save(tmp_path / "post.json")
-    (tmp_path / "blend.json").write_text(json.dumps({"weights": [1, 2, 3], "thresholds": 0.5}))
+    Pipeline(blend=Blend([1, 2, 3])).save(tmp_path / "blend.json")
     paths = [store.path for store in stores]
     for given, settings, message in (
-        (paths, "post.json", "post.json has no weights and thresholds of a blend"),
-        (paths, "blend.json", "blend.json: 2 stores want as many weights"),
-        (paths[:1], "blend.json", "blend.json is not a saved Pipeline"),
+        (paths, "post.json", "post.json was made for one store and has no weights for 2"),
+        (paths, "blend.json", "blend.json: expected 2 weights"),
+        (paths[:1], "blend.json", "blend.json: expected 1 weights"),
     ):
         code, _, err = call(capsys, "submit", *given, "-o", tmp_path / "o.csv", "--settings", tmp_path / settings)
         assert code == 2
@@ -89,12 +91,13 @@ def test_submit_refuses_settings_of_another_kind(stores, tmp_path, capsys):
         (["one.zarr", "two.zarr"], (0, 1), "{settings} weighs one.zarr, two.zarr; "),
         (["0.zarr", "two.zarr"], (0, 1), "{settings} weighs 0.zarr, two.zarr; "),
         ([], (1, 0), ""),
-        ("0.zarr", (0, 1), "error: {settings}: stores is a list of paths, got '0.zarr'"),
+        ("0.zarr", (0, 1), "error: {settings} is not a saved Pipeline: blend: expected stores as a list of names, got"),
     ],
 )
 def test_submit_of_a_blend_wants_the_studys_order(stores, tmp_path, capsys, wanted, order, said):
     settings, out = tmp_path / "blend.json", tmp_path / "o.csv"
-    settings.write_text(json.dumps({"stores": wanted, "weights": [3, 1], "thresholds": 0.5}))
+    blend = {"stores": wanted, "weights": [3, 1]}
+    settings.write_text(json.dumps({"steps": [], "thresholds": 0.5, "blend": blend}))
     code, _, err = call(capsys, "submit", *(stores[n].path for n in order), "-o", out, "--settings", settings)
     assert err.startswith(said.format(settings=settings))
     assert bool(err) == bool(said)
@@ -106,7 +109,7 @@ def test_stores_of_run_folders_go_by_the_folders(stores, tmp_path, capsys):
         (tmp_path / name).mkdir()
         store.path.rename(tmp_path / name / "test.zarr")
     settings = tmp_path / "blend.json"
-    settings.write_text(json.dumps({"stores": ["a/oof.zarr", "b/oof.zarr"], "weights": [3, 1], "thresholds": 0.5}))
+    Pipeline(blend=Blend([3, 1], stores=["a/oof.zarr", "b/oof.zarr"])).save(settings)
     asked = ("-o", tmp_path / "o.csv", "--settings", settings)
     assert call(capsys, "submit", tmp_path / "a/test.zarr", tmp_path / "b/test.zarr", *asked)[::2] == (0, "")
     code, _, err = call(capsys, "submit", tmp_path / "b/test.zarr", tmp_path / "a/test.zarr", *asked)

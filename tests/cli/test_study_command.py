@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from segkit import cli, metrics, submission
-from segkit.ensemble import blended
 from segkit.geometry import resize
 from segkit.masks import as_masks
-from segkit.postprocess import Pipeline
+from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.samples import Truth
 
@@ -79,9 +78,9 @@ def test_several_stores_give_the_blend_that_was_scored(place, capsys, options, k
     assert (code, err) == (0, "")
     assert f"kept: {kept}\n" in out
     found = json.loads((place / "blend.json").read_text())
-    assert isinstance(found["weights"], dict if options else list)
-    stores = [PredictionStore.open(path) for path in found["stores"]]
-    masks = blended(stores, found["weights"], found["thresholds"], domain=found["domain"])
+    assert isinstance(found["blend"]["weights"], dict if options else list)
+    stores = [PredictionStore.open(path) for path in found["blend"]["stores"]]
+    masks = render(stores, Pipeline.load("blend.json"))
     assert f"tuned {metrics.score(metrics.Dice().table(masks, Truth.open('truth.csv'))):.4f}" in out
 
 
@@ -91,7 +90,7 @@ def test_equal_weights_stay_where_nothing_is_gained(place, capsys):
     assert code == 0
     assert "kept: equal weights at .5" in out
     found = json.loads((place / "blend.json").read_text())
-    assert (found["weights"], found["thresholds"]) == ([0.5, 0.5], 0.5)
+    assert (found["blend"]["weights"], found["thresholds"]) == ([0.5, 0.5], 0.5)
 
 
 def test_thresholds_are_kept_where_the_weights_do_not_gain(place, capsys):
@@ -105,7 +104,7 @@ def test_thresholds_are_kept_where_the_weights_do_not_gain(place, capsys):
     assert code == 0
     assert "kept: equal weights, tuned thresholds" in out
     found = json.loads((place / "blend.json").read_text())
-    assert found["weights"] == [0.5, 0.5]
+    assert found["blend"]["weights"] == [0.5, 0.5]
     assert found["thresholds"] > 0.6
 
 

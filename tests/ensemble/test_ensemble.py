@@ -8,9 +8,10 @@ from hypothesis.extra import numpy as npst
 
 from segkit import ensemble, submission
 from segkit.ensemble import vote
-from segkit.ensemble.blending import shares
+from segkit.ensemble.weights import shares
 from segkit.geometry import resize
 from segkit.masks import MaskSet, as_masks
+from segkit.postprocess import render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 
@@ -63,7 +64,7 @@ def test_a_blend_goes_on_where_it_was_killed_and_is_the_same(tmp_path, monkeypat
     half = PredictionStore.open(out)
     assert half.done == {IDS[0]}
     with pytest.raises(KeyError, match="lacks 1 images"):
-        ensemble.blended([half])
+        render([half])
     asked = []
     monkeypatch.setattr(PredictionStore, "__setitem__", lambda s, i, v: (asked.append(i), written(s, i, v)))
     for _ in range(2):  # the second time nothing is left to do
@@ -119,7 +120,7 @@ def test_stores_that_do_not_agree_leave_nothing_behind(tmp_path, other, error, m
 @pytest.mark.parametrize("weights", [(1,), (1, 2, 3), (1, -1), (0, 0)])
 def test_weights_that_do_not_fit(tmp_path, weights):
     stores = [store(tmp_path / f"{n}.zarr", n) for n in range(2)]
-    with pytest.raises(ValueError, match="2 stores want as many weights"):
+    with pytest.raises(ValueError, match="expected 2 weights >= 0"):
         ensemble.blend(stores, weights, out=tmp_path / "blend.zarr")
     with pytest.raises(ValueError, match="2 submissions want as many weights"):
         list(ensemble.vote([rows(np.ones((2, 2, 3, 3), bool))] * 2, weights=weights))
@@ -239,5 +240,5 @@ def test_weights_that_are_no_numbers(tmp_path, weights):
     path = submission.write(tmp_path / "s.csv", [("a", "x", "1 2"), ("a", "y", "")])
     with pytest.raises(ValueError, match=r"2 submissions want as many weights .* for class "):
         list(vote([path, path], weights=weights))
-    with pytest.raises(ValueError, match="2 stores want as many weights >= 0"):
+    with pytest.raises(ValueError, match="expected 2 weights >= 0"):
         shares(weights, ("x", "y"), 2)

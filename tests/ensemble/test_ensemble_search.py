@@ -200,5 +200,5 @@ def test_what_cannot_be_checked(space):
 
 @pytest.mark.parametrize("weights", [[0, 0], [1, -1], [np.nan, 1]])
 def test_weights_that_are_none_cannot_be_shrunk(weights):
-    with pytest.raises(ValueError, match="class a: 2 stores want as many weights >= 0, not all 0"):
+    with pytest.raises(ValueError, match="class a: expected 2 weights >= 0, not all 0"):
         shrunk({"a": np.array(weights)}, 0.5)

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segkit import metrics
-from segkit.ensemble import BlendSpace, band, blended
-from segkit.ensemble.blending import normalised
+from segkit.ensemble import Blend, BlendSpace, bands, space
+from segkit.ensemble.weights import normalised
 from segkit.geometry import resize
 from segkit.masks import MaskSet
+from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 
@@ -80,7 +81,7 @@ def test_every_value_is_the_dice_of_the_blend_at_full_resolution(made, domain, w
 def test_the_masks_of_a_blend_are_what_was_scored(made, domain):
     stores, truth, spaces = made
     weights, thresholds = {"y": (1, 0, 3), "*": (0.2, 0.5, 0.3)}, {"x": 0.31, "*": 0.5}
-    masks = blended(stores, weights, thresholds, domain=domain)
+    masks = render(stores, Pipeline(thresholds=thresholds, blend=Blend(weights, domain=domain)))
     assert (masks.ids, masks.classes, masks.sizes) == (tuple(SIZES), CLASSES, SIZES)
     table = metrics.Dice().table(masks, truth)
     assert np.array_equal(table.to_numpy(), spaces[domain].dice(weights, thresholds))
@@ -163,7 +164,7 @@ def test_a_sweep_is_the_dice_at_each_threshold(made, domain):
 
 def test_strips_change_nothing(made, monkeypatch):
     stores, truth, spaces = made
-    monkeypatch.setattr(band, "STRIP", 50)
+    monkeypatch.setattr(bands, "STRIP", 50)
     again = BlendSpace(stores, truth, low=0.2, high=0.8, workers=1)
     assert again.pixels == spaces["logits"].pixels
     assert np.array_equal(again.dice((1, 2, 3), 0.3), spaces["logits"].dice((1, 2, 3), 0.3))
@@ -173,8 +174,8 @@ def test_a_cache_is_used_again_and_only_what_changed_is_made_anew(tmp_path, monk
     stores, truth = world(tmp_path)
     plain = BlendSpace(stores, truth)
     asked = []
-    make = band.make
-    monkeypatch.setattr(band, "make", lambda s, e, size, *rest: asked.append(size) or make(s, e, size, *rest))
+    make = space.make_band
+    monkeypatch.setattr(space, "make_band", lambda s, e, size, *rest: asked.append(size) or make(s, e, size, *rest))
 
     def cached(**changes):
         asked.clear()
@@ -199,7 +200,7 @@ def test_a_cache_is_used_again_and_only_what_changed_is_made_anew(tmp_path, monk
 
 def test_what_outgrows_memory_goes_to_files_that_go_with_the_space(tmp_path, monkeypatch):
     stores, truth = world(tmp_path)
-    monkeypatch.setattr(band.tempfile, "mkdtemp", lambda prefix: (tmp_path / prefix).mkdir() or tmp_path / prefix)
+    monkeypatch.setattr(bands.tempfile, "mkdtemp", lambda prefix: (tmp_path / prefix).mkdir() or tmp_path / prefix)
     whole = BlendSpace(stores, truth)
     assert not list(tmp_path.glob("segkit-blend-*"))
     half = BlendSpace(stores, truth, memory=whole._values[0].nbytes, workers=1)
@@ -250,11 +251,11 @@ def test_ids_and_images_without_a_truth(made):
 @pytest.mark.parametrize(
     ("weights", "thresholds", "message"),
     [
-        ((1, 1), 0.5, "3 stores want as many weights"),
-        ((1, -1, 1), 0.5, "not all 0; got"),
-        ((0, 0, 0), 0.5, "not all 0; got"),
-        ((1, float("nan"), 0), 0.5, "not all 0; got"),
-        ({"y": (0, 0, 0), "*": (1, 1, 1)}, 0.5, "class y: 3 stores want"),
+        ((1, 1), 0.5, "expected 3 weights >= 0"),
+        ((1, -1, 1), 0.5, "not all 0, one a store, got"),
+        ((0, 0, 0), 0.5, "not all 0, one a store, got"),
+        ((1, float("nan"), 0), 0.5, "not all 0, one a store, got"),
+        ({"y": (0, 0, 0), "*": (1, 1, 1)}, 0.5, "class y: expected 3 weights"),
         ({"q": (1, 1, 1), "*": (1, 1, 1)}, 0.5, "no such class"),
         (None, 0.19, r"class x: threshold 0\.19 is outside \[0\.2, 0\.8\]"),
         (None, {"z": 0.81, "*": 0.5}, r"class z: threshold 0\.81 is outside"),
@@ -283,11 +284,8 @@ def test_stores_that_do_not_agree_and_ranges_that_are_none(tmp_path, made):
             BlendSpace(stores, truth, low=low, high=high)
     with pytest.raises(ValueError, match="logits or probs"):
         BlendSpace(stores, truth, domain="levels")
-    with pytest.raises(ValueError, match="logits or probs"):
-        blended(stores, domain="levels")
-    for nothing in (lambda: BlendSpace([], truth), lambda: blended([])):
-        with pytest.raises(ValueError, match="at least one store"):
-            nothing()
+    with pytest.raises(ValueError, match="at least one store"):
+        BlendSpace([], truth)
 
 
 def test_what_the_stores_are_called(tmp_path, made):

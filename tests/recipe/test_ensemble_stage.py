@@ -9,9 +9,9 @@ import pytest
 from test_line import CLASSES, RECIPE, draw
 
 from segkit import metrics, submission
-from segkit.ensemble import BlendSpace, blend, blended, nested
+from segkit.ensemble import BlendSpace, blend, nested
 from segkit.geometry import resize
-from segkit.postprocess import Pipeline
+from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.recipe import main
 from segkit.recipe.ensemble import tables
@@ -103,7 +103,7 @@ def test_the_scores_are_those_of_what_is_submitted(world, alike):
     page = (alike / "report.html").read_text()
     assert "The blend" in page
     assert "over the best member alone" in page
-    plain = blended(stores(world, "oof", "a", "b"))
+    plain = render(stores(world, "oof", "a", "b"))
     exact = metrics.Dice().table(plain, world[2])
     assert summary["dice_untuned"] == pytest.approx(metrics.score(exact), abs=2e-3)  # levels are rounded to 1/32
 
@@ -130,7 +130,7 @@ def test_held_out_images_are_blended_by_what_other_persons_chose(world, unlike):
     """At .5 they score what the nested check says, but for the rounding of stored logits."""
     check = nested(BlendSpace(stores(world, "oof", "noise", "a"), world[2]), persons(world))
     store = PredictionStore.open(unlike / "oof.zarr")
-    exact = metrics.Dice().table(blended([store]), world[2]).loc[list(world[2].ids)]
+    exact = metrics.Dice().table(render(store), world[2]).loc[list(world[2].ids)]
     assert exact.to_numpy() == pytest.approx(check.table, abs=0.03)
     assert metrics.score(exact) == pytest.approx(check.held_out, abs=3e-3)
     assert not list((unlike / "cache").glob("blend*.zarr"))

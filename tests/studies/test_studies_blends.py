@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from segkit.ensemble import BlendSpace, blended
+from segkit.ensemble import Blend, BlendSpace
 from segkit.geometry import resize
 from segkit.masks import MaskSet
 from segkit.metrics import Dice
+from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.studies import blends, choose_blend
@@ -59,7 +60,7 @@ def test_weights_are_not_kept_for_what_the_thresholds_gain(biased, by_class):
     assert len(set(found.thresholds.values())) == (2 if by_class else 1)
     assert list(found.gains) == ["thresholds", "thresholds and weights"]
     assert found.gains["thresholds"].low > 0 >= found.gains["thresholds and weights"].low
-    masks = blended(stores, found.weights, found.thresholds)
+    masks = render(stores, Pipeline(thresholds=found.thresholds, blend=Blend(found.weights)))
     assert found.tuned == pytest.approx(Dice().table(masks, truth).to_numpy().mean())
     assert found.held_out["thresholds"] == pytest.approx(found.table.to_numpy().mean())
     assert found.table.index.tolist() == list(IDS)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from segkit import submission
 from segkit.masks import as_masks
 from segkit.postprocess import flags
-from segkit.postprocess.findings import _measures
+from segkit.postprocess.outliers import _measures
 from segkit.rle import Runs
 
 

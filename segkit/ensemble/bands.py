@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.ensemble.blending import Domain, active_region, plane
+from segkit.ensemble.means import active_region, class_map
+from segkit.ensemble.weights import Domain
 from segkit.files import replacing
 from segkit.geometry import resize
 from segkit.predictions import PredictionStore
@@ -23,12 +24,12 @@ STRIP = 2**19
 """Pixels of one store that are upsampled at a time while a band is made."""
 
 Band = tuple[np.ndarray, np.ndarray]
-"""float32 (K, n) values, class by class, in each the true pixels first; int64 (classes, 5) counts: see make()."""
+"""float32 (K, n) values, class by class, in each the true pixels first; int64 (classes, 5) counts: see make_band()."""
 
 
-class Shelf:
+class BandCache:
     """Keeps bands: in the folder `cache`, found again there; without one in memory up to `memory` bytes, and those
-    that come after in a temporary folder that goes with the shelf."""
+    that come after in a temporary folder that goes with the cache."""
 
     def __init__(self, cache: str | Path | None, memory: int) -> None:
         self.cache, self.left = None if cache is None else Path(cache), memory
@@ -57,7 +58,7 @@ class Shelf:
         return path, sure
 
 
-def make(
+def make_band(
     stores: Sequence[PredictionStore],
     every: Sequence[np.ndarray],
     size: tuple[int, int],
@@ -74,7 +75,7 @@ def make(
     values, counts = [np.zeros((len(stores), 0), np.float32)], np.zeros((len(targets), 5), np.int64)
     for channel, target in enumerate(targets):
         counts[channel, 2] = target.area
-        one = [plane(store, levels[channel], domain) for store, levels in zip(stores, every)]
+        one = [class_map(store, levels[channel], domain) for store, levels in zip(stores, every)]
         box = active_region(one, size, below)
         if box is None:
             continue
@@ -101,7 +102,7 @@ def make(
     return np.concatenate(values, axis=1), counts
 
 
-def key(
+def band_key(
     stores: Sequence[PredictionStore],
     every: Sequence[np.ndarray],
     size: tuple[int, int],

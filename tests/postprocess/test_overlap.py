@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from segkit.geometry import resize
 from segkit.metrics import Dice
-from segkit.postprocess import Pipeline, gate, limit_overlap, rows
-from segkit.postprocess.drawn import Drawn
+from segkit.postprocess import Pipeline, gate, limit_overlap, render
+from segkit.postprocess.overlap import keep_apart
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.studies import postprocess_objective
@@ -31,13 +31,13 @@ def test_it_is_its_slow_twin(seed, lift, by_planes):
         to_second = common & (full[second] > full[first]) if by_planes else np.zeros(SIZE, bool)
         wanted[first] = wanted[first] & ~to_second
         wanted[second] = wanted[second] & ~(common & ~to_second)
-    found = limit_overlap(masks, pairs=pairs, planes=planes if by_planes else None)
+    found = limit_overlap(masks, pairs=pairs, logits=planes if by_planes else None)
     assert list(found) == ["a", "b", "c"]
     assert all(found[c] == Runs.from_mask(m) for c, m in wanted.items())
     assert all(found[c].shape == SIZE for c in found)
     assert not found["a"] & found["b"]
     assert masks == before
-    assert limit_overlap(found, pairs=pairs, planes=planes if by_planes else None) == found
+    assert limit_overlap(found, pairs=pairs, logits=planes if by_planes else None) == found
 
 
 def test_only_named_pairs_and_only_more_than_is_allowed():
@@ -48,9 +48,9 @@ def test_only_named_pairs_and_only_more_than_is_allowed():
     assert {c: r.text() for c, r in found.items()} == {"a": "1 2", "b": "3 5", "c": "1 9"}
     full = {"a": Runs([[0, 18]], (2, 9)), "b": Runs([[3, 15]], (2, 9))}  # one run over two rows
     even = dict.fromkeys("ab", np.zeros((1, 1)))
-    assert [r.area for r in limit_overlap(full, pairs=[("a", "b")], planes=even).values()] == [18, 0]
+    assert [r.area for r in limit_overlap(full, pairs=[("a", "b")], logits=even).values()] == [18, 0]
     higher = {"a": np.zeros((1, 1)), "b": np.ones((1, 1))}
-    assert [r.area for r in limit_overlap(full, pairs=[("a", "b")], planes=higher).values()] == [6, 12]
+    assert [r.area for r in limit_overlap(full, pairs=[("a", "b")], logits=higher).values()] == [6, 12]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_only_named_pairs_and_only_more_than_is_allowed():
         ({"pairs": [("a", "Ulan")]}, r"pair \(a, Ulan\): no mask of class 'Ulan'; did you mean Ulna"),
         ({"pairs": [("a", "a")]}, "one class"),
         ({"pairs": [("a", "Ulna")]}, r"pair \(a, Ulna\): masks of different shapes"),
-        ({"pairs": [("a", "b")], "planes": {"a": np.zeros((1, 1))}}, "no plane of class 'b'"),
+        ({"pairs": [("a", "b")], "logits": {"a": np.zeros((1, 1))}}, "no logits of class 'b'"),
         ({"pairs": [("a", "b")], "allowed": -1}, "allowed=-1"),
     ],
 )
@@ -73,7 +73,7 @@ def test_runs_without_a_shape_need_one_for_planes():
     masks, planes = {"a": Runs([[0, 4]]), "b": Runs([[2, 7]])}, dict.fromkeys("ab", np.zeros((1, 1)))
     assert limit_overlap(masks, pairs=[("a", "b")])["b"].area == 3
     with pytest.raises(ValueError, match="with_shape"):
-        limit_overlap(masks, pairs=[("a", "b")], planes=planes)
+        limit_overlap(masks, pairs=[("a", "b")], logits=planes)
 
 
 SIZES = {"one": (40, 44), "two": (33, 50)}
@@ -98,7 +98,7 @@ def by_hand(store, image, pairs=PAIRS):
     for pair in pairs:
         masks = limit_overlap(
             masks, pairs=[(pair["winner"], pair["loser"])], allowed=pair.get("allowed", 0),
-            planes=planes if pair.get("by_logits") else None,
+            logits=planes if pair.get("by_logits") else None,
         )  # fmt: skip
     return masks
 
@@ -117,8 +117,9 @@ def test_a_pipeline_limits_overlaps_after_its_steps(store, tmp_path):
         changed += wanted != by_hand(store, image, [])
         assert not masks["a"] & masks["b"]
     assert changed == 2
-    sent = {(image, cls): text for image, cls, text in rows(store, again)}
-    assert sent == {(i, c): runs.text() for i in SIZES for c, runs in by_hand(store, i).items()}
+    assert {image: dict(masks) for image, masks in render(store, again).items()} == {
+        i: by_hand(store, i) for i in SIZES
+    }
 
 
 def test_what_is_scored_is_what_is_submitted(store):
@@ -126,20 +127,6 @@ def test_what_is_scored_is_what_is_submitted(store):
     truth = {image: Pipeline().masks(dict(zip(CLASSES, store[image])), size) for image, size in SIZES.items()}
     table = postprocess_objective(store, truth).table(pipeline)
     assert np.array_equal(table, Dice().table({i: by_hand(store, i) for i in SIZES}, truth).to_numpy())
-
-
-def test_masks_drawn_once_are_those_drawn_anew(store):
-    drawn = Drawn(store, keep=2)
-    cut = ("hysteresis", {"low": 0.3, "high": 0.8, "only": ["b"]})
-    for pipeline in (
-        Pipeline(STEPS, thresholds=0.4, overlaps=PAIRS),
-        Pipeline(),
-        Pipeline([cut, *STEPS], thresholds={"a": 0.6, "*": 0.3}, overlaps=PAIRS[:1]),
-        Pipeline(STEPS, thresholds=0.4),
-    ):
-        for image in SIZES:
-            assert drawn.masks(pipeline, image) == pipeline.masks(dict(zip(CLASSES, store[image])), SIZES[image])
-    assert max(map(len, drawn._known.values())) == 2
 
 
 def test_a_class_of_a_pair_has_no_mask_of_its_own(store):
@@ -151,10 +138,20 @@ def test_a_class_of_a_pair_has_no_mask_of_its_own(store):
             asked()
     with pytest.raises(ValueError, match=r"the pair \(b, a\): no mask of class 'b'"):
         pipeline.masks({"a": plane}, size)
-    with pytest.raises(ValueError, match="the overlap of b and a is decided by logits: give planes"):
-        pipeline.finish({cls: Runs([], size) for cls in CLASSES})
     with pytest.raises(ValueError, match="a gate weighs each class by itself, and overlaps bind two"):
         gate(pipeline, Pipeline(), store=store, truth={"one": dict.fromkeys(CLASSES, Runs([]))}, groups={"one": "p"})
+
+
+def test_exclusive_classes_stay_apart_after_their_steps():
+    own = {"a": picture("aab.", "a"), "b": picture("aab.", "b"), "c": picture("aab.", ".")}
+    changed = {"a": picture("aaaa", "a"), "b": picture("....", "b"), "c": picture("..cc", "c")}
+    found = keep_apart(own, changed)  # a takes what b gave up; c stays where it was
+    assert {cls: runs.text() for cls, runs in found.items()} == {"a": "1 3", "b": "", "c": "4 1"}
+    assert keep_apart(own, own) == own
+
+
+def picture(text, letter):
+    return Runs.from_mask(np.array([[one == letter for one in text]]))
 
 
 @pytest.mark.parametrize(
@@ -163,12 +160,12 @@ def test_a_class_of_a_pair_has_no_mask_of_its_own(store):
         ({"winner": "a"}, r'an overlap is \{"winner": class, "loser": class'),
         (("a", "b"), r'an overlap is \{"winner": class, "loser": class'),
         ({"winner": "a", "loser": "b", "alowed": 1}, r"an overlap is "),
-        ({"winner": "a", "loser": "a"}, "two names of classes are wanted"),
-        ({"winner": "a", "loser": 1}, "two names of classes are wanted"),
-        ({"winner": "a", "loser": "b", "allowed": -1}, "allowed=-1: pixels, 0 or more"),
-        ({"winner": "a", "loser": "b", "allowed": float("nan")}, "allowed=nan: pixels, 0 or more"),
-        ({"winner": "a", "loser": "b", "allowed": "3"}, "allowed='3': pixels, 0 or more"),
-        ({"winner": "a", "loser": "b", "by_logits": 1}, "by_logits=1: true or false is wanted"),
+        ({"winner": "a", "loser": "a"}, "expected two names of classes"),
+        ({"winner": "a", "loser": 1}, "expected two names of classes"),
+        ({"winner": "a", "loser": "b", "allowed": -1}, "allowed=-1: expected a number of pixels, 0 or more"),
+        ({"winner": "a", "loser": "b", "allowed": float("nan")}, "allowed=nan: expected a number"),
+        ({"winner": "a", "loser": "b", "allowed": "3"}, "allowed='3': expected a number"),
+        ({"winner": "a", "loser": "b", "by_logits": 1}, "by_logits=1: expected true or false"),
         ({"winner": "a", "loser": "bb"}, "the overlap of a and bb: no class 'bb'; did you mean b"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from segkit.geometry import resize
-from segkit.postprocess import CUTS, Pipeline, fill_holes, hysteresis, remove_small, triplet
+from segkit.postprocess import BINARIZERS, Pipeline, fill_holes, hysteresis, remove_small, triplet
 from segkit.rle import Runs
 
 
@@ -31,7 +31,7 @@ each = pytest.mark.parametrize(("step", "slow", "names", "knobs"), CASES, ids=la
 
 
 def test_every_cut_has_its_row_here():
-    assert {step.__name__ for step, *_ in CASES} == set(CUTS)
+    assert {step.__name__ for step, *_ in CASES} == set(BINARIZERS)
 
 
 @each
@@ -124,7 +124,7 @@ def test_saved_and_loaded_it_cuts_the_same(tmp_path):
 def test_a_cut_needs_the_logits_and_one_class_has_one():
     pipeline = Pipeline([("hysteresis", {"low": 0.3, "high": 0.7, "only": ["x"]})])
     assert pipeline(Runs([[0, 3]], (2, 3)), "y").area == 3
-    with pytest.raises(ValueError, match=r"class x: step hysteresis works on logits.*mask\(plane, size, cls\)"):
+    with pytest.raises(ValueError, match=r"class x: step hysteresis works on logits.*mask\(logits, size, cls\)"):
         pipeline(Runs([[0, 3]], (2, 3)), "x")
     twice = Pipeline([*pipeline.steps, ("triplet", {"top": 0.9, "area": 1, "bottom": 0.3})])
     with pytest.raises(ValueError, match="class x: hysteresis and triplet would both make its mask"):
@@ -159,7 +159,7 @@ def test_settings_that_mean_nothing(step, given, message):
 @pytest.mark.parametrize(
     ("prob", "message"),
     [
-        (np.ones((3, 3), bool), "float probabilities .* got bool"),
+        (np.ones((3, 3), bool), "expected float probabilities .* got bool"),
         (np.ones((2, 3, 3)), r"got float64 \(2, 3, 3\)"),
         (np.full((3, 3), 4.0), "sigmoid"),
         (np.full((3, 3), np.nan), "nan"),

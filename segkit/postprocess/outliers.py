@@ -1,4 +1,4 @@
-"""What looks wrong about a set of masks, told and not touched: unexpected area, unexpected place."""
+"""Masks of unexpected area or place: reported, not changed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ FEWEST = 4
 
 
 class Flag(NamedTuple):
-    """One mask that is not as the reference's masks of its class are."""
+    """One mask that is unlike the reference's masks of its class.
+
+    Attributes:
+        image: Image id.
+        cls: Class.
+        kind: "area" (share of the image's pixels), "row" or "column" (centre, as a share of height or width), "absent"
+            (empty, where no mask of the reference is) or "present" (not empty, where all of the reference are).
+        value: What was measured.
+        low: Least expected value.
+        high: Largest expected value.
+    """
 
     image: str
     cls: str
     kind: str
-    """"area" (share of the image's pixels), "row" or "column" (its centre, as a share of height or width), "absent"
-    (empty, where no mask of the reference is) or "present" (not empty, where all of the reference are)."""
     value: float
     low: float
     high: float
@@ -38,23 +46,32 @@ class Flag(NamedTuple):
 
 
 def flags(masks: MasksLike, reference: MasksLike, *, reach: float = 3.0) -> list[Flag]:
-    """The masks of unexpected area or place, in the order of `masks`; nothing is changed.
+    """The masks of unexpected area or place; nothing is changed.
 
-    masks: a prediction; reference: how masks should be, usually the truth of the training images; its classes are
-    the ones judged. Both: Truth, a submission, or any {image: {class: Runs or mask}}, whose images' sizes are known.
-    reach: a value is unexpected beyond the reference's quartiles by more than `reach` times their distance (Tukey's
-    fences; areas in logarithms). Classes with fewer than 4 masks in the reference that are not empty are judged by
-    "absent" and "present" alone.
-    ValueError for a reach below 0, a class that `masks` lacks, or an image of unknown size (read CSVs with sizes=).
     Helps to find swapped or shifted masks in a submission that has no truth; a rare pose is flagged as well.
 
-    >>> square = np.zeros((8, 8), bool)
-    >>> square[2:4, 2:4] = True
-    >>> print(*flags({"new": {"Ulna": ~square}}, {i: {"Ulna": square} for i in "abcd"}), sep="; ")
-    new, Ulna: area 0.9375 is outside 0.0625 to 0.0625; new, Ulna: row 0.5083 is outside ...
+    Args:
+        masks: A prediction: a MaskSet, or {image: {class: Runs or mask}}, whose images' sizes are known.
+        reference: How masks should be, usually the truth of the training images; its classes are the ones judged.
+        reach: A value is unexpected beyond the reference's quartiles by more than `reach` times their distance
+            (Tukey's fences; areas in logarithms). A class with fewer than 4 masks in the reference that are not empty
+            is judged by "absent" and "present" alone.
+
+    Returns:
+        Flags in the order of `masks`.
+
+    Raises:
+        ValueError: For a reach below 0, a class that `masks` lacks, or an image of unknown size (read CSVs with
+            sizes=).
+
+    Example:
+        >>> square = np.zeros((8, 8), bool)
+        >>> square[2:4, 2:4] = True
+        >>> print(*flags({"new": {"Ulna": ~square}}, {i: {"Ulna": square} for i in "abcd"}), sep="; ")
+        new, Ulna: area 0.9375 is outside 0.0625 to 0.0625; new, Ulna: row 0.5083 is outside ...
     """
     if not reach >= 0:
-        raise ValueError(f"reach={reach}: 0 or more is wanted, 3 is usual")
+        raise ValueError(f"reach={reach}: expected 0 or more; 3 is usual")
     masks, reference = as_masks(masks), as_masks(reference)
     lacking = [c for c in reference.classes if c not in masks.classes]
     if lacking:
@@ -84,6 +101,7 @@ class _Known:
                 self.fences[kind] = (np.exp(low), np.exp(high)) if kind == "area" else (low, high)
 
     def judge(self, image: str, cls: str, measured: dict[str, float] | None) -> list[Flag]:
+        """The flags of one mask."""
         if measured is None:
             return [Flag(image, cls, "absent", 0.0, *self.fences.get("area", (0.0, 1.0)))] if self.always else []
         if self.never:
