@@ -37,7 +37,7 @@ class BlendSpace:
     ValueError for stores that do not agree, for a range that is none and for a truth that does not fit; KeyError for an
     image that a store lacks.
 
-    .dice equals, element by element, the Dice of ensemble.blended(stores, weights, thresholds) against the truth.
+    .dice equals, element by element, the Dice of postprocess.render() of such a blend against the truth.
     """
 
     def __init__(
