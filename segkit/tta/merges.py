@@ -1,4 +1,4 @@
-"""Running merges: planes of views are taken in one at a time, and nothing but the result is held."""
+"""Running merges: channels of views are added one at a time, and nothing but the result is held."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ NAMED = {"mean": 1.0, "gmean": 0.0, "max": math.inf}
 
 
 class Running(Protocol):
-    """What is held of all views so far. Weights are told once a view, planes one by one."""
+    """A merge of the views so far."""
 
-    def begin(self, weight: Tensor) -> None:
-        """The next view counts this much: a number, or (h, w) with 0 where it saw nothing."""
+    def add_view(self, weight: Tensor) -> None:
+        """Begin the next view; its weight is a number, or (h, w) with 0 where it saw nothing."""
 
-    def take(self, channel: int, plane: Tensor) -> None:
-        """One channel of the view, (N, h, w)."""
+    def add_channel(self, channel: int, values: Tensor) -> None:
+        """Add one channel of the view, values (N, h, w)."""
 
-    def done(self) -> Tensor: ...
+    def result(self) -> Tensor:
+        """Return the merge of all views, (N, C, h, w); called once, at the end."""
 
 
 class PowerMean:
-    """The weighted power mean (sum w x^p / sum w)^(1/p): p=1 the mean, 0 the geometric mean, inf the largest.
+    """The weighted power mean (sum w x^p / sum w)^(1/p).
 
     Exponents other than 1 and inf are of values that are not negative; their sums are of logarithms, so that nothing
     under- or overflows.
+
+    Args:
+        like: A tensor of the result's shape, dtype and device.
+        exponent: p: 1 the mean, 0 the geometric mean, inf the largest.
     """
 
     def __init__(self, like: Tensor, exponent: float) -> None:
@@ -39,23 +44,26 @@ class PowerMean:
         self.total = torch.full_like(like, 0.0 if exponent in (0, 1) else -math.inf)
         self.weight = self.weights = like.new_zeros(())
 
-    def begin(self, weight: Tensor) -> None:
+    def add_view(self, weight: Tensor) -> None:
+        """Begin the next view."""
         self.weight = weight
         self.weights = self.weights + weight
 
-    def take(self, channel: int, plane: Tensor) -> None:
+    def add_channel(self, channel: int, values: Tensor) -> None:
+        """Add one channel of the view."""
         total, weight, p = self.total[:, channel], self.weight, self.exponent
         if p == 1:
-            total.addcmul_(plane, weight)
+            total.addcmul_(values, weight)
         elif p == 0:
-            total += torch.where(weight > 0, plane.log() * weight, 0)  # 0 * log 0 is none
+            total += torch.where(weight > 0, values.log() * weight, 0)  # 0 * log 0 is none
         elif p == math.inf:
-            torch.maximum(total, plane.masked_fill(weight == 0, -math.inf), out=total)
+            torch.maximum(total, values.masked_fill(weight == 0, -math.inf), out=total)
         else:
-            power = torch.where(weight > 0, p * plane.log() + weight.log(), -math.inf)
+            power = torch.where(weight > 0, p * values.log() + weight.log(), -math.inf)
             torch.logaddexp(total, power, out=total)
 
-    def done(self) -> Tensor:
+    def result(self) -> Tensor:
+        """Return the power mean."""
         if self.exponent == math.inf:
             return self.total
         if self.exponent == 1:
@@ -65,41 +73,55 @@ class PowerMean:
         return self.total.sub_(self.weights.log()).div_(self.exponent).exp_()
 
 
-class Spread:
-    """The weighted standard deviation over views (Welford's running form, as West 1979 weights it)."""
+class StdDev:
+    """The weighted standard deviation over views (Welford's running form, as West 1979 weights it).
+
+    Args:
+        like: A tensor of the result's shape, dtype and device.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
         self.weight = self.weights = like.new_zeros(())
 
-    def begin(self, weight: Tensor) -> None:
+    def add_view(self, weight: Tensor) -> None:
+        """Begin the next view."""
         self.weight = weight
         self.weights = self.weights + weight
 
-    def take(self, channel: int, plane: Tensor) -> None:
-        away = plane - self.mean[:, channel]
+    def add_channel(self, channel: int, values: Tensor) -> None:
+        """Add one channel of the view."""
+        away = values - self.mean[:, channel]
         step = away * (self.weight / self.weights)
         self.mean[:, channel] += step
         self.square[:, channel] += self.weight * away * (away - step)
 
-    def done(self) -> Tensor:
+    def result(self) -> Tensor:
+        """Return the standard deviation."""
         return self.square.div_(self.weights).clamp_(min=0).sqrt_()
 
 
 class Entropy:
-    """The entropy of the mean probability, in bits: 1 where nothing is known, 0 where all is sure."""
+    """The entropy of the mean probability, in bits: 1 at one half, 0 at 0 and 1.
+
+    Args:
+        like: A tensor of the result's shape, dtype and device.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self.mean = PowerMean(like, 1.0)
 
-    def begin(self, weight: Tensor) -> None:
-        self.mean.begin(weight)
+    def add_view(self, weight: Tensor) -> None:
+        """Begin the next view."""
+        self.mean.add_view(weight)
 
-    def take(self, channel: int, plane: Tensor) -> None:
-        self.mean.take(channel, plane)
+    def add_channel(self, channel: int, values: Tensor) -> None:
+        """Add one channel of the view."""
+        self.mean.add_channel(channel, values)
 
-    def done(self) -> Tensor:
-        out = self.mean.done()
+    def result(self) -> Tensor:
+        """Return the entropy."""
+        out = self.mean.result()
         for channel in range(out.shape[1]):  # one at a time: logarithms make copies
             p = out[:, channel].clone()
             out[:, channel] = -(torch.special.xlogy(p, p) + torch.special.xlogy(1 - p, 1 - p)) / math.log(2)
@@ -107,38 +129,57 @@ class Entropy:
 
 
 class OfProbs:
-    """A running measure of probabilities, told of logits."""
+    """A running merge of probabilities that is given logits.
+
+    Args:
+        running: The merge.
+    """
 
     def __init__(self, running: Running) -> None:
         self.running = running
 
-    def begin(self, weight: Tensor) -> None:
-        self.running.begin(weight)
+    def add_view(self, weight: Tensor) -> None:
+        """Begin the next view."""
+        self.running.add_view(weight)
 
-    def take(self, channel: int, plane: Tensor) -> None:
-        self.running.take(channel, plane.sigmoid())
+    def add_channel(self, channel: int, values: Tensor) -> None:
+        """Add one channel of the view."""
+        self.running.add_channel(channel, values.sigmoid())
 
-    def done(self) -> Tensor:
-        return self.running.done()
+    def result(self) -> Tensor:
+        """Return the merge."""
+        return self.running.result()
 
 
-UNCERTAINTIES: dict[str, Callable[[Tensor], Running]] = {"std": Spread, "entropy": Entropy}
+UNCERTAINTIES: dict[str, Callable[[Tensor], Running]] = {"std": StdDev, "entropy": Entropy}
 
 
 def exponent(merge: str | float, domain: str, weighted: bool) -> float:
-    """The exponent that a merge stands for; ValueError where it has no meaning in the domain."""
+    """Return the exponent of a power mean that a merge stands for.
+
+    Args:
+        merge: A name of NAMED, or the exponent itself.
+        domain: "logits" or "probs".
+        weighted: Whether views have weights.
+
+    Returns:
+        The exponent, inf for "max".
+
+    Raises:
+        ValueError: For an unknown merge, or one without a meaning in the domain.
+    """
     if isinstance(merge, str) and merge not in NAMED:
         raise ValueError(f"no merge {merge!r}; {nearest(merge, NAMED)}, or the exponent of a power mean")
     if not isinstance(merge, (str, int, float)):
-        raise ValueError(f"merge={merge!r}: {', '.join(NAMED)}, or the exponent of a power mean, is wanted")
+        raise ValueError(f"expected merge {', '.join(NAMED)}, or the exponent of a power mean, got {merge!r}")
     p = NAMED[merge] if isinstance(merge, str) else float(merge)
     if math.isnan(p) or p == -math.inf:
-        raise ValueError(f"merge={merge}: a number, or inf, is wanted as the exponent of a power mean")
+        raise ValueError(f"merge={merge}: expected a number, or inf, as the exponent of a power mean")
     if domain == "logits" and p not in (1, math.inf):
         raise ValueError(
             f"merge={merge!r} is of probabilities, and logits may be negative; let the model return probabilities with "
             "domain='probs', or for logits take merge='mean', their normalised geometric mean"
         )
     if p == math.inf and weighted:
-        raise ValueError("merge='max' has no use for weights; leave them out")
+        raise ValueError("merge='max' does not use weights; leave them out")
     return p

@@ -1,4 +1,4 @@
-"""What can be done to an image and undone on what a network made of it."""
+"""Steps: what can be done to an image and undone on what a network predicts for it."""
 
 from __future__ import annotations
 
@@ -14,101 +14,156 @@ Size = tuple[int, int]
 
 
 class Step(Protocol):
-    """One thing that is done to an image. Fill: "border" repeats the edge where nothing was seen, "zeros" leaves 0."""
+    """One transform of an image and its inverse on a prediction."""
 
     @property
-    def mirrored(self) -> bool: ...
+    def mirrored(self) -> bool:
+        """Whether left and right are exchanged."""
+
     @property
-    def partial(self) -> bool: ...
-    def apply(self, image: Tensor) -> Tensor: ...
-    def size(self, size: Size) -> Size: ...
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor: ...
+    def partial(self) -> bool:
+        """Whether something of the image leaves the frame."""
+
+    def apply(self, image: Tensor) -> Tensor:
+        """Transform images, shape (N, channels, H, W)."""
+
+    def size(self, size: Size) -> Size:
+        """Return what an image of this (H, W) becomes."""
+
+    def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
+        """Bring a prediction (N, C, h, w) back.
+
+        Args:
+            out: The prediction for the transformed image, float.
+            size: (h, w) of the result.
+            image_size: (H, W) of the image before the step.
+            fill: Values where nothing was seen: "border" repeats the edge, "zeros" leaves 0.
+        """
+
+    def commuted(self, symmetry: Symmetry) -> Step | None:
+        """Return the step that does after `symmetry` what this one does before it; None where there is none."""
 
 
 @dataclass(frozen=True)
 class Symmetry:
-    """A mirror flip (or none), then quarter turns against the clock: the eight of the square."""
+    """One of the eight symmetries of the square: a horizontal flip or none, then quarter turns.
+
+    Attributes:
+        mirrored: Whether the image is flipped first.
+        turns: Counter-clockwise quarter turns, 0 to 3.
+    """
 
     mirrored: bool
     turns: int
     partial = False
 
     def apply(self, image: Tensor) -> Tensor:
+        """Flip and turn images (..., H, W)."""
         return torch.rot90(image.flip(-1) if self.mirrored else image, self.turns, (-2, -1))
 
     def size(self, size: Size) -> Size:
+        """Return what an image of this (H, W) becomes."""
         return (size[1], size[0]) if self.turns % 2 else size
 
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
+    def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
+        """Turn and flip back, exactly."""
         out = torch.rot90(out, -self.turns, (-2, -1))
         return out.flip(-1) if self.mirrored else out
 
     def then(self, other: Symmetry) -> Symmetry:
-        """Both as one."""
+        """Return both as one: this, then the other."""
         turns = other.turns + (-self.turns if other.mirrored else self.turns)
         return Symmetry(self.mirrored != other.mirrored, turns % 4)
 
+    def commuted(self, symmetry: Symmetry) -> None:
+        """Return None: symmetries are joined, not exchanged."""
 
-class _Whole:
-    """What keeps every pixel's place and sees the whole image."""
+
+class _InPlace:
+    """Base of steps that keep every pixel's place and see the whole image."""
 
     mirrored = partial = False
 
+    def apply(self, image: Tensor) -> Tensor:
+        """Transform images."""
+        raise NotImplementedError
+
     def size(self, size: Size) -> Size:
+        """Return the same size."""
         return size
 
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
+    def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
+        """Return the prediction as it is."""
         return out
 
-    def behind(self, symmetry: Symmetry) -> Any:
-        """The step that does the same after a symmetry as this one does before it."""
+    def commuted(self, symmetry: Symmetry) -> Step | None:
+        """Return this step: it does the same before and after a symmetry."""
         return self
 
 
 @dataclass(frozen=True)
-class Rotate(_Whole):
-    """A turn by degrees against the clock around the middle, in the image's own frame."""
+class Rotate(_InPlace):
+    """Rotation around the centre, inside the image's own frame.
+
+    Attributes:
+        degrees: Counter-clockwise, -45 to 45, not 0.
+    """
 
     degrees: float
     partial = True
 
     def __post_init__(self) -> None:
         if not 0 < abs(self.degrees) <= 45:
-            raise ValueError(f"rotate({self.degrees:g}): -45 to 45 degrees, not 0, are wanted; further take rot90")
+            raise ValueError(f"rotate({self.degrees:g}): expected -45 to 45 degrees, not 0; for more use rot90")
 
     def apply(self, image: Tensor) -> Tensor:
-        return _turned(image, self.degrees, "border")
+        """Rotate, the edge repeated where nothing was."""
+        return _rotated(image, self.degrees, "border")
 
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
-        return _turned(out, -self.degrees, fill)
+    def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
+        """Rotate back."""
+        return _rotated(out, -self.degrees, fill)
 
-    def behind(self, symmetry: Symmetry) -> Rotate:
+    def commuted(self, symmetry: Symmetry) -> Rotate:
+        """Return the rotation after the symmetry: a mirror reverses it."""
         return Rotate(-self.degrees) if symmetry.mirrored else self
 
 
 @dataclass(frozen=True)
-class Scale(_Whole):
-    """The whole image, larger or smaller."""
+class Scale(_InPlace):
+    """The whole image, larger or smaller; bilinear, area-weighted where it shrinks.
+
+    Attributes:
+        factor: Above 0, not 1.
+    """
 
     factor: float
 
     def __post_init__(self) -> None:
         if not 0 < self.factor < math.inf or self.factor == 1:
-            raise ValueError(f"scale({self.factor:g}): a factor above 0, not 1, is wanted")
+            raise ValueError(f"scale({self.factor:g}): expected a factor above 0, not 1")
 
     def size(self, size: Size) -> Size:
+        """Return the scaled size, rounded, at least one pixel."""
         return max(1, round(size[0] * self.factor)), max(1, round(size[1] * self.factor))
 
     def apply(self, image: Tensor) -> Tensor:
+        """Resize by the factor."""
         return _resized(image, self.size((image.shape[-2], image.shape[-1])))
 
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
+    def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
+        """Resize to the size asked for, so that odd sizes come back."""
         return _resized(out, size)
 
 
 @dataclass(frozen=True)
-class Shift(_Whole):
-    """Down and right by shares of the sides, in whole pixels."""
+class Shift(_InPlace):
+    """Translation in whole pixels.
+
+    Attributes:
+        down: Share of the height, in (-1, 1).
+        right: Share of the width, in (-1, 1).
+    """
 
     down: float
     right: float
@@ -116,17 +171,22 @@ class Shift(_Whole):
 
     def __post_init__(self) -> None:
         if not (abs(self.down) < 1 and abs(self.right) < 1) or self.down == self.right == 0:
-            raise ValueError(f"shift({self.down:g}, {self.right:g}): shares of the sides in (-1, 1), not both 0")
+            raise ValueError(
+                f"shift({self.down:g}, {self.right:g}): expected shares of the sides in (-1, 1), not both 0"
+            )
 
     def apply(self, image: Tensor) -> Tensor:
+        """Shift, the edge repeated where nothing was."""
         height, width = image.shape[-2:]
         return _moved(image, round(self.down * height), round(self.right * width), "border")
 
-    def undo(self, out: Tensor, size: Size, shown: Size, fill: str) -> Tensor:
-        down, right = (round(round(a * n) * m / n) for a, n, m in zip((self.down, self.right), shown, size))
+    def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
+        """Shift back, in pixels of the prediction."""
+        down, right = (round(round(a * n) * m / n) for a, n, m in zip((self.down, self.right), image_size, size))
         return _moved(out, -down, -right, fill)
 
-    def behind(self, symmetry: Symmetry) -> Shift:
+    def commuted(self, symmetry: Symmetry) -> Shift:
+        """Return the shift after the symmetry: its direction turns with the image."""
         down, right = self.down, -self.right if symmetry.mirrored else self.right
         for _ in range(symmetry.turns):
             down, right = -right, down
@@ -134,16 +194,21 @@ class Shift(_Whole):
 
 
 @dataclass(frozen=True)
-class Gamma(_Whole):
-    """Each image between its own extremes raised to a power, with its old mean and spread again."""
+class Gamma(_InPlace):
+    """Each image between its own extremes raised to a power, its mean and standard deviation restored.
+
+    Attributes:
+        exponent: Above 0, not 1.
+    """
 
     exponent: float
 
     def __post_init__(self) -> None:
         if not 0 < self.exponent < math.inf or self.exponent == 1:
-            raise ValueError(f"gamma({self.exponent:g}): an exponent above 0, not 1, is wanted")
+            raise ValueError(f"gamma({self.exponent:g}): expected an exponent above 0, not 1")
 
     def apply(self, image: Tensor) -> Tensor:
+        """Change the tones of each image."""
         least, most = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
         new = ((image - least) / (most - least).clamp(min=1e-12)) ** self.exponent
         spread, old = (x.std((1, 2, 3), keepdim=True, correction=0) for x in (new, image))
@@ -152,17 +217,41 @@ class Gamma(_Whole):
 
 
 @dataclass(frozen=True)
-class Multiply(_Whole):
-    """Every value times a factor: of an image normalised to mean 0, its contrast."""
+class Multiply(_InPlace):
+    """Every value times a factor: the contrast of an image that is normalised to mean 0.
+
+    Attributes:
+        factor: Above 0, not 1.
+    """
 
     factor: float
 
     def __post_init__(self) -> None:
         if not 0 < self.factor < math.inf or self.factor == 1:
-            raise ValueError(f"multiply({self.factor:g}): a factor above 0, not 1, is wanted")
+            raise ValueError(f"multiply({self.factor:g}): expected a factor above 0, not 1")
 
     def apply(self, image: Tensor) -> Tensor:
+        """Multiply."""
         return image * self.factor
+
+
+@dataclass(frozen=True)
+class Add(_InPlace):
+    """A number added to every value: the brightness.
+
+    Attributes:
+        value: Finite, not 0; in units of the normalised image.
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value) or self.value == 0:
+            raise ValueError(f"add({self.value:g}): expected a finite number, not 0")
+
+    def apply(self, image: Tensor) -> Tensor:
+        """Add."""
+        return image + self.value
 
 
 SYMMETRIES = {
@@ -181,11 +270,12 @@ STEPS: dict[str, type[Any]] = {
     "shift": Shift,
     "gamma": Gamma,
     "multiply": Multiply,
+    "add": Add,
 }
 
 
-def _turned(x: Tensor, degrees: float, fill: str) -> Tensor:
-    """Bilinear, in the frame's own pixels, around its middle."""
+def _rotated(x: Tensor, degrees: float, fill: str) -> Tensor:
+    """Bilinear, in the frame's own pixels, around its centre."""
     height, width = x.shape[-2:]
     sin, cos = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     matrix = [[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]]
@@ -200,6 +290,7 @@ def _resized(x: Tensor, size: Size) -> Tensor:
 
 
 def _moved(x: Tensor, down: int, right: int, fill: str) -> Tensor:
+    """Moved by whole pixels."""
     for axis, by in ((2, down), (3, right)):
         side = x.shape[axis]
         places = torch.arange(side, device=x.device) - by

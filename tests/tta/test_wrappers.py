@@ -165,8 +165,8 @@ def test_one_view_is_held_at_a_time(merge, measure):
         outputs.append(weakref.ref(out))
         return out
 
-    looks = TTA(model, "d4, scale(1.5), rotate(5)", merge)
-    looks.uncertainty(IMAGE, measure) if measure else looks(IMAGE)
+    tta = TTA(model, "d4, scale(1.5), rotate(5)", merge)
+    tta.uncertainty(IMAGE, measure) if measure else tta(IMAGE)
     assert len(outputs) == 10
 
 
@@ -246,10 +246,10 @@ def test_it_is_a_module_that_carries_its_model_and_needs_no_gradients():
     [
         ({"views": "hflp"}, "did you mean hflip"),
         ({"views": ["vflip", "rot91"]}, "did you mean rot90"),
-        ({"views": None}, "views=None: text such as 'hflip"),
-        ({"views": 5}, "views=5"),
+        ({"views": None}, "expected views as text such as 'hflip.*got None"),
+        ({"views": 5}, "got 5"),
         ({"views": ["hflip", 3]}, "'hflip', 3"),
-        ({"merge": None}, "merge=None: mean, gmean, max, or the exponent"),
+        ({"merge": None}, "expected merge mean, gmean, max, or the exponent.*got None"),
         ({"merge": "median"}, "did you mean mean"),
         ({"merge": 0.5}, "domain='probs'"),
         ({"merge": float("nan"), "domain": "probs"}, "exponent"),
@@ -258,7 +258,7 @@ def test_it_is_a_module_that_carries_its_model_and_needs_no_gradients():
         ({"weights": {"hflip": float("nan")}}, "above 0"),
         ({"weights": {"hflip": float("inf")}}, "above 0"),
         ({"class_swaps": (0, 1)}, r"pairs such as \[\(0, 1\)\], got 0"),
-        ({"weights": {"*": 2}, "merge": "max"}, "no use for weights"),
+        ({"weights": {"*": 2}, "merge": "max"}, "does not use weights"),
         ({"domain": "logit"}, "'logits' or 'probs'"),
         ({"merge": "gmean"}, "take merge='mean'"),
         ({"class_swaps": [("a", "b")]}, "pass classes="),
@@ -279,5 +279,36 @@ def test_a_model_that_does_not_fit_is_named():
         TTA(Equivariant(), class_swaps=[(0, 5)])(IMAGE)
     with pytest.raises(ValueError, match="3 channels but 2 classes"):
         TTA(Equivariant(), classes=("a", "b"))(IMAGE)
-    with pytest.raises(ValueError, match="eval mode"):
+    with pytest.raises(ValueError, match=r"got a dict; .*eval mode"):
         TTA(lambda image: {"out": image, "aux": image})(IMAGE)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("domain", ["logits", "probs"])
+def test_an_output_that_is_not_finite_is_an_error_that_names_its_view(value, domain):
+    def model(image):
+        out = image.sigmoid()
+        if image.shape[-2] > image.shape[-1]:  # turned
+            out[0, 0, 1, 2] = value
+        return out
+
+    with pytest.raises(ValueError, match=r"(NaN|infinite values) for the view 'rot270'"):
+        TTA(model, "hflip, rot270", domain=domain)(IMAGE)
+    if domain == "logits":
+        with pytest.raises(ValueError, match=r"(NaN|infinite values) for the view 'rot270'"):
+            OneView(model, "rot270")(IMAGE)
+
+
+@pytest.mark.parametrize("merge", ["mean", "gmean", "max", 0.5])
+def test_logits_are_refused_as_probabilities(merge):
+    """Elsewhere three quarters of them become NaN, or everything is foreground."""
+    with pytest.raises(ValueError, match=r"values from -?\d.* for the view 'identity', which are no probabilities"):
+        TTA(Equivariant(), merge=merge, domain="probs")(IMAGE)
+
+
+@pytest.mark.parametrize("merge", ["mean", "gmean", "max", 0.5])
+def test_what_half_precision_rounds_is_clipped(merge):
+    out = TTA(lambda image: torch.full_like(image, 1.0005), "hflip", merge, "probs")(IMAGE)
+    torch.testing.assert_close(out, torch.ones_like(IMAGE))
+    out = TTA(lambda image: torch.full_like(image, -1e-7), "hflip", merge, "probs")(IMAGE)
+    assert (out == 0).all()

@@ -13,7 +13,7 @@ from segkit.tta import SYMMETRIES, TTA, OneView, View, as_views
 CPU = torch.device("cpu")
 IMAGE = torch.randn(2, 1, 9, 13, generator=torch.Generator().manual_seed(0))
 EVERY = [*SYMMETRIES, "rotate(10)", "rotate(-45)", "scale(0.5)", "scale(1.37)", "shift(0.2, -0.1)", "gamma(0.8)",
-         "multiply(1.1)", "hflip*scale(1.5)", "rot90*rotate(5)*shift(0.1, 0)",
+         "multiply(1.1)", "add(0.1)", "hflip*scale(1.5)", "rot90*rotate(5)*shift(0.1, 0)",
          "transpose*gamma(2)*scale(0.6)"]  # fmt: skip
 
 # What each symmetry is in NumPy's words, on an (H, W) array.
@@ -60,7 +60,9 @@ def test_symmetries_one_after_another_are_one(names):
 @settings(max_examples=100, deadline=None)
 @given(
     names=st.lists(
-        st.sampled_from([*SYMMETRIES, "scale(1.37)", "scale(0.6)", "gamma(0.8)", "multiply(1.5)", "shift(0.2, -0.1)"]),
+        st.sampled_from(
+            [*SYMMETRIES, "scale(1.37)", "scale(0.6)", "gamma(0.8)", "multiply(1.5)", "shift(0.2, -0.1)", "add(0.25)"]
+        ),
         max_size=4,
     ),
     turn=st.sampled_from([None, "rotate(7)", "rotate(-30)"]),
@@ -98,7 +100,18 @@ def test_the_normal_form_does_what_was_written(names, turn, place, size):
         (("shift(0.1, 0)", "shift(0.1, -0)", "hflip*shift(0.1, 0)*hflip"), "shift(0.1, 0)"),
         (("multiply(0.1)*multiply(3)", "multiply(0.3)"), "multiply(0.3)"),
         (("multiply(2)*rotate(5)*multiply(3)", "rotate(5)*multiply(6)"), "rotate(5)*multiply(6)"),
-        (("none", "multiply(2)*multiply(0.5)", "rotate(5)*rotate(-5)", "hflip*rotate(5)*rotate(-5)*hflip"), "identity"),
+        (("add(0.1)*multiply(2)", "multiply(2)*add(0.2)", "add(0.2)*multiply(2)*add(-0.2)"), "multiply(2)*add(0.2)"),
+        (("rot90*add(0.1)*rot90*add(0.2)", "add(0.3)*rot180"), "rot180*add(0.3)"),
+        (
+            (
+                "none",
+                "add(1)*add(-1)",
+                "multiply(2)*multiply(0.5)",
+                "rotate(5)*rotate(-5)",
+                "hflip*rotate(5)*rotate(-5)*hflip",
+            ),
+            "identity",
+        ),
         (("rotate(30)*rotate(-20)", "rotate(10)", "hflip*rotate(-15)*hflip*rotate(-5)"), "rotate(10)"),
     ],
 )
@@ -119,7 +132,7 @@ def test_any_size_comes_back_at_its_size_and_a_constant_as_that_constant(name, h
     """Odd sizes break scales elsewhere."""
     image = torch.full((1, 2, height, width), value)
     shown = view(name).apply(image)
-    if not name.startswith("multiply"):
+    if not name.startswith(("multiply", "add")):
         torch.testing.assert_close(shown, torch.full_like(shown, value), atol=1e-5, rtol=1e-5)
     back = view(name).undo(shown, (height, width), (height, width))
     assert back.shape == image.shape
@@ -181,6 +194,7 @@ def test_scales_by_hand():
 
 def test_tones_by_hand():
     assert torch.equal(view("multiply(1.5)").apply(IMAGE), IMAGE * 1.5)
+    assert torch.equal(view("add(-0.25)").apply(IMAGE), IMAGE - 0.25)
     image = torch.tensor([0.0, 0.5, 1.0, 1.0]).view(1, 1, 2, 2)  # squared: 0, .25, 1, 1
     toned = view("gamma(2)").apply(image).flatten()
     expected = torch.tensor([0.0, 0.25, 1.0, 1.0])
@@ -203,21 +217,23 @@ def test_inputs_come_back_untouched():
         ("hflp", "did you mean hflip"),
         ("vflip, rot91", "did you mean rot90"),
         ("rotat(5)", "did you mean rotate"),
-        ("scale", r"scale wants numbers"),
+        ("scale", r"scale needs numbers"),
         ("hflip(1)", "no view"),
         ("hflip*", "no view"),
-        ("rotate(60)", "take rot90"),
+        ("rotate(60)", "use rot90"),
         ("rotate(0)", "not 0"),
         ("rotate(nan)", "degrees"),
         ("scale(1)", "not 1"),
         ("scale(-2)", "above 0"),
         ("shift(0, 0)", "not both 0"),
-        ("shift(0.1)", r"shift\(down, right\) is wanted"),
-        ("scale(1, 2)", r"scale\(factor\) is wanted"),
+        ("shift(0.1)", r"expected shift\(down, right\)"),
+        ("scale(1, 2)", r"expected scale\(factor\)"),
         ("", "no view ''"),
         ("shift(2, 0)", "shares"),
         ("gamma(0)", "above 0"),
-        ("multiply(x)", r"multiply\(factor\) is wanted, in numbers"),
+        ("add(0)", "not 0"),
+        ("add(inf)", "finite"),
+        ("multiply(x)", r"expected multiply\(factor\), in numbers"),
     ],
 )
 def test_a_mistake_is_named(text, says):
