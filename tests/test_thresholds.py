@@ -54,7 +54,7 @@ def test_every_value_is_the_dice_at_that_cut(tmp_path, scale):
 @pytest.mark.parametrize("scale", [1 / 8, 1 / 16, 1 / 32, 1 / 64])
 def test_a_cut_named_as_a_probability_is_that_cut_again(scale):
     probs = resize.sigmoid(np.arange(-127, 128) * scale)
-    assert [float(resize.cut(p)) for p in probs] == [level * scale for level in range(-127, 128)]
+    assert [float(resize.threshold_logit(p)) for p in probs] == [level * scale for level in range(-127, 128)]
     assert probs[127] == 0.5
 
 

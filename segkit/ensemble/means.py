@@ -65,7 +65,7 @@ def level_of(threshold: float, domain: Domain) -> np.floating:
     """
     if domain not in ("logits", "probs"):
         raise ValueError(f"domain={domain!r}: expected logits or probs")
-    in_logits = resize.cut(threshold)
+    in_logits = resize.threshold_logit(threshold)
     return in_logits if domain == "logits" else np.float32(threshold)
 
 

@@ -11,7 +11,7 @@ from typing import overload
 import cv2
 import numpy as np
 
-from segkit.geometry.resize import Region, cells_touched, coverage_of_box, pixels_under
+from segkit.geometry.resize import Region, coverage_of_box, full_region, low_region
 from segkit.rle import Runs
 
 FARTHEST = 2**20
@@ -151,8 +151,8 @@ def covered(
     box = _box(polygons, shape)
     if box is None:
         return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
-    pixels = cells_touched(box, shape, size)
-    top, left, bottom, right = pixels_under(pixels, shape, size)
+    pixels = low_region(box, shape, size)
+    top, left, bottom, right = full_region(pixels, shape, size)
     drawn = np.zeros((bottom - top, right - left), np.uint8)
     _fill(drawn, polygons, top, left)
     return pixels, coverage_of_box(drawn.view(bool), top, left, shape, size, pixels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segkit.geometry.polygons import Polygon, as_polygons, covered, parts, trace
-from segkit.geometry.resize import Region, cells_touched, coverage_of_box, pixels_under
+from segkit.geometry.resize import Region, coverage_of_box, full_region, low_region
 from segkit.geometry.warp import Warp
 from segkit.rle import Runs
 
@@ -75,8 +75,8 @@ def _coverage(region: Runs | Sequence[Polygon], shape: Size, size: Size) -> tupl
     box = region.box()
     if box is None:
         return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
-    pixels = cells_touched(box, shape, size)
-    under = pixels_under(pixels, shape, size)
+    pixels = low_region(box, shape, size)
+    under = full_region(pixels, shape, size)
     return pixels, coverage_of_box(region.crop(*under), under[0], under[1], shape, size, pixels)
 
 

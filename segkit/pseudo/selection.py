@@ -214,7 +214,7 @@ def _read(stores: Sequence[PredictionStore], logits: np.ndarray, threshold: floa
     mean, end = logits.mean(axis=0), float(np.mean([store.saturation for store in stores]))
     probs = resize.sigmoid(mean).astype(np.float32)
     probs[mean <= -end], probs[mean >= end] = 0.0, 1.0
-    return probs, logits > resize.cut(threshold)
+    return probs, logits > resize.threshold_logit(threshold)
 
 
 def _finest(stores: Sequence[PredictionStore]) -> tuple[int, int]:

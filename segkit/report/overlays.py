@@ -130,8 +130,8 @@ def _coverage(runs: Runs, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
     assert runs.shape is not None
     width = runs.shape[1]
     box = int(runs.array[0, 0]) // width, 0, (int(runs.array[-1, 1]) - 1) // width + 1, width
-    cells = resize.cells_touched(box, runs.shape, size)
-    top, left, bottom, _ = resize.pixels_under(cells, runs.shape, size)
+    cells = resize.low_region(box, runs.shape, size)
+    top, left, bottom, _ = resize.full_region(cells, runs.shape, size)
     edges = np.clip(runs.array, top * width, bottom * width) - top * width
     rows = Runs(edges, (bottom - top, width)).mask()
     return resize.coverage_of_box(rows, top, left, runs.shape, size, cells), cells[0], cells[1]

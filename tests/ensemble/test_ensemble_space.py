@@ -50,7 +50,7 @@ def slow(stores, truth, weights, thresholds, domain="logits", ids=tuple(SIZES)):
                 plane = store.plane(image, cls)
                 plane = plane if domain == "logits" else resize.sigmoid(plane).astype(np.float32)
                 total = total + resize.upsample(plane, SIZES[image]) * np.float32(weight)
-            level = resize.cut(thresholds[cls]) if domain == "logits" else np.float32(thresholds[cls])
+            level = resize.threshold_logit(thresholds[cls]) if domain == "logits" else np.float32(thresholds[cls])
             out[n, k] = Runs.from_mask(total > level).dice(truth[image][cls])
     return out
 
@@ -121,13 +121,13 @@ def test_planes_that_lie_on_the_cuts_themselves(tmp_path, scale, span):
         for part in normalised(weights, 7).astype(np.float32):
             total = total + values * part
         for threshold in (low, high):
-            wanted = np.where(total > resize.cut(threshold), hit, missed)
+            wanted = np.where(total > resize.threshold_logit(threshold), hit, missed)
             assert np.array_equal(made.dice(weights, threshold)[0], wanted)
 
 
 def test_only_what_can_change_is_kept(made):
     stores, _, spaces = made
-    low, high = resize.cut(0.2), resize.cut(0.8)
+    low, high = resize.threshold_logit(0.2), resize.threshold_logit(0.8)
     open_pixels = 0
     for image, size in SIZES.items():
         for cls in CLASSES:

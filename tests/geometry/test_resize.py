@@ -84,13 +84,13 @@ def test_a_constant_stays_that_constant(value, shape, size):
 def test_runs_above_is_the_thresholded_plane(plane, size, threshold):
     runs = resize.runs_above(plane, size, threshold)
     whole = resize.upsample(plane, size)
-    assert runs == Runs.from_mask(whole > resize.cut(threshold))
+    assert runs == Runs.from_mask(whole > resize.threshold_logit(threshold))
     assert runs.shape == size
-    box = resize.active_region(plane, size, resize.cut(threshold))
+    box = resize.active_region(plane, size, resize.threshold_logit(threshold))
     outside = np.ones(size, bool)
     if box is not None:
         outside[box[0] : box[2], box[1] : box[3]] = False
-    assert (whole[outside] <= resize.cut(threshold)).all()
+    assert (whole[outside] <= resize.threshold_logit(threshold)).all()
 
 
 def test_a_blob_is_found_in_its_box_alone():
@@ -110,10 +110,10 @@ def test_strictly_above():
 
 
 @pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((1, 2, 2)), np.zeros((0, 3))])
-def test_a_plane_has_two_axes(bad):
-    with pytest.raises(ValueError, match="one plane"):
+def test_a_class_map_has_two_axes(bad):
+    with pytest.raises(ValueError, match="one class map"):
         resize.upsample(bad, (4, 4))
-    with pytest.raises(ValueError, match="one plane"):
+    with pytest.raises(ValueError, match="one class map"):
         resize.runs_above(bad, (4, 4), 0.5)
 
 
@@ -160,10 +160,10 @@ def test_coverage_of_all_is_one_and_of_nothing_zero(shape, size):
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.data())
-def test_cells_touched_and_pixels_under_enclose_each_other(full, n, data):
+def test_low_region_and_full_region_enclose_each_other(full, n, data):
     first, last = sorted(data.draw(st.tuples(st.integers(0, full), st.integers(0, full))))
-    cells = resize.cells_touched((first, first, last, last), (full, full), (n, n))
-    pixels = resize.pixels_under(cells, (full, full), (n, n))
+    cells = resize.low_region((first, first, last, last), (full, full), (n, n))
+    pixels = resize.full_region(cells, (full, full), (n, n))
     reached = {
         cell for p in range(first, last) for cell in range(n) if (cell + 1) * full > p * n and cell * full < (p + 1) * n
     }

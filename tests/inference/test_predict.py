@@ -139,7 +139,7 @@ def test_the_validator_is_the_dice_of_full_size_masks(items, threshold, tmp_path
         slow[item.id] = {
             name: Runs.from_mask(
                 resize.upsample(plane, size)
-                > resize.cut(threshold if isinstance(threshold, float) else threshold.get(name, 0.55))
+                > resize.threshold_logit(threshold if isinstance(threshold, float) else threshold.get(name, 0.55))
             )
             for name, plane in zip(CLASSES, by_hand(model, item))
         }

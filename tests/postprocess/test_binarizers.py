@@ -61,7 +61,7 @@ def test_in_a_pipeline_it_is_the_same_as_on_the_whole_plane(step, slow, names, k
     low, high = data.draw(pairs)
     chosen = {name: data.draw(values) * 5 + 1 for name, values in knobs.items()}
     full = resize.upsample(plane, size)
-    wanted = slow(full > resize.cut(low), full > resize.cut(high), **chosen)
+    wanted = slow(full > resize.threshold_logit(low), full > resize.threshold_logit(high), **chosen)
     wanted = fill_holes(remove_small(wanted, min_area=9))
     steps = [
         (step.__name__, {names[0]: low, names[1]: high, **chosen, "skip": ["y"]}),
@@ -72,7 +72,7 @@ def test_in_a_pipeline_it_is_the_same_as_on_the_whole_plane(step, slow, names, k
     pipeline = Pipeline(steps, thresholds=0.8)
     assert pipeline.mask(plane, size, "x") == Runs.from_mask(wanted)
     assert pipeline.mask(plane, size, "x").shape == size
-    assert pipeline.mask(plane, size, "y") == Runs.from_mask(fill_holes(full > resize.cut(0.8)))
+    assert pipeline.mask(plane, size, "y") == Runs.from_mask(fill_holes(full > resize.threshold_logit(0.8)))
     assert np.array_equal(plane, kept)
 
 

@@ -26,7 +26,7 @@ def test_a_pipeline_is_its_steps_on_the_full_size_mask(seed, cls):
     plane = np.random.default_rng(seed).normal(0, 2, (9, 8))
     size = (50, 61)
     thresholds = {"x": 0.3, "y": 0.6, "*": 0.5}
-    mask = resize.upsample(plane, size) > resize.cut(thresholds.get(cls, 0.5))
+    mask = resize.upsample(plane, size) > resize.threshold_logit(thresholds.get(cls, 0.5))
     mask = opening(mask, radius=2 if cls == "x" else 1)
     if cls != "y":
         mask = keep_largest(mask, k=2)

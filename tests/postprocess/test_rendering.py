@@ -48,7 +48,7 @@ def test_masks_are_those_of_the_whole_class_maps(store, reads, workers):
     wanted = []
     for image, size in SIZES.items():
         for cls, logits in zip(store.classes, store[image]):
-            full = Runs.from_mask(resize.upsample(logits, size) > resize.cut(thresholds[cls]))
+            full = Runs.from_mask(resize.upsample(logits, size) > resize.threshold_logit(thresholds[cls]))
             wanted.append((image, cls, pipeline(full, cls).text()))
     reads.clear()
     masks = render(store, pipeline, workers=workers)
@@ -126,7 +126,11 @@ def test_the_masks_of_a_blend_are_the_weighted_sum_at_full_resolution(tmp_path, 
                 one = store[image][channel]
                 one = one if domain == "logits" else resize.sigmoid(one).astype(np.float32)
                 total += resize.upsample(one, size) * np.float32(weight)
-            level = resize.cut(pipeline.threshold(cls)) if domain == "logits" else np.float32(pipeline.threshold(cls))
+            level = (
+                resize.threshold_logit(pipeline.threshold(cls))
+                if domain == "logits"
+                else np.float32(pipeline.threshold(cls))
+            )
             assert masks[image][cls] == pipeline(Runs.from_mask(total > level), cls)
 
 
