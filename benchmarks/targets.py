@@ -21,7 +21,7 @@ from segkit.data.augment import medium
 from segkit.inference.predict import DiceValidator
 from segkit.samples import Truth, index, load
 from segkit.samples.truth import find_classes
-from segkit.training import fit
+from segkit.training import TrainConfig, fit
 
 TARGETS = ("nearest", "nearest-exact", "soft")
 
@@ -44,8 +44,11 @@ def score(data: Path, *, targets: str, seed: int, size: int, steps: int, batch: 
         decoder_channels=[96, 64, 48, 32, 16],
     )  # fmt: skip
     fit(
-        model, dataset, loss=losses.build("bce + dice"), out=out, epochs=-(-steps * batch // len(train)),
-        batch_size=batch, lr=3e-3, averaging="ema", ema_decay=0.98, seed=seed, progress=False,
+        model, dataset, loss=losses.build("bce + dice"), out=out, progress=False,
+        config=TrainConfig(
+            epochs=-(-steps * batch // len(train)), batch_size=batch, lr=3e-3, averaging="ema", ema_decay=0.98,
+            seed=seed,
+        ),
     )  # fmt: skip
     truth = Truth.from_items(held_out, classes, labels={i.id: labels[i.id] for i in held_out})
     return DiceValidator(held_out, truth, classes, size=(size, size), cache=cache)(model.eval())["dice"]

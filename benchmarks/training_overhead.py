@@ -17,7 +17,7 @@ from competitions.handbone.phantom import draw
 from segkit import losses, models
 from segkit.data import SegmentationData, medium
 from segkit.samples import index
-from segkit.training import FitResult, fit
+from segkit.training import FitResult, TrainConfig, fit
 
 
 def measure(data: Path, out: Path, *, steps: int, size: int, batch: int, workers: int, encoder: str) -> FitResult:
@@ -27,8 +27,10 @@ def measure(data: Path, out: Path, *, steps: int, size: int, batch: int, workers
     torch.manual_seed(0)
     model = models.create("unet", encoder=encoder, classes=CLASSES)
     return fit(
-        model, train, loss=losses.build("bce + dice"), out=out, epochs=-(-steps // (len(images) // batch)),
-        batch_size=batch, workers=workers, averaging="ema", progress=False,
+        model, train, loss=losses.build("bce + dice"), out=out, progress=False,
+        config=TrainConfig(
+            epochs=-(-steps // (len(images) // batch)), batch_size=batch, workers=workers, averaging="ema"
+        ),
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ class Crops(Dataset[dict[str, object]]):
         if not 0 <= foreground <= 1:
             raise ValueError(f"foreground={foreground}: a share of the windows in [0, 1] is wanted")
         self.data, self.size, self.foreground = data, (int(size[0]), int(size[1])), float(foreground)
-        self.items, self.classes, self.in_channels = data.items, data.classes, data.in_channels
+        self.items, self.ids, self.classes, self.in_channels = data.items, data.ids, data.classes, data.in_channels
 
     def __len__(self) -> int:
         return len(self.data)
@@ -48,10 +48,13 @@ class Crops(Dataset[dict[str, object]]):
         """Augment and cut as in this epoch from now on."""
         self.data.set_epoch(epoch)
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """What decides the samples, in plain values: a run that is resumed wants them unchanged."""
-        return {**self.data.settings, "crop": list(self.size), "foreground": self.foreground}
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the samples.
+
+        Returns:
+            {name: value}; a run that is resumed needs them unchanged.
+        """
+        return {**self.data.fingerprint(), "crop": list(self.size), "foreground": self.foreground}
 
     def raw(self, index: int) -> dict[str, object]:
         """One sample as fit() takes it: image float32 (in_channels, h, w), target uint8 (C, h, w) of 0..255."""

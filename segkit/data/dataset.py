@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -145,6 +146,7 @@ class SegmentationData(Dataset[dict[str, object]]):
         self.items = [item for item in items if item.id in labels]
         if not self.items:
             raise ValueError(f"none of {len(items)} items has labels; pass annotated images")
+        self.ids = [item.id for item in self.items]
         self.classes, self.targets, self.augment = tuple(classes), targets, augment
         self.seed, self.in_channels, self.epoch = seed, in_channels, 0
         self.images = Images(self.items, size=size, cache=cache)
@@ -160,19 +162,30 @@ class SegmentationData(Dataset[dict[str, object]]):
         """Augment as in this epoch from now on."""
         self.epoch = epoch
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """What decides the samples, in plain values: a run that is resumed wants them unchanged."""
-        augment = repr(self.augment)
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the samples.
+
+        Returns:
+            {name: value}; a run that is resumed needs them unchanged.
+        """
         return {
-            "images": files.digest([item.id for item in self.items]),
+            "images": files.digest([[item.id, item.image.stat().st_size] for item in self.items]),
+            "labels": self._labels_digest(),
             "classes": list(self.classes),
             "size": list(self.size),
             "targets": self.targets,
-            "augment": augment.split(" at 0x")[0],
+            "augment": self.augment,
             "seed": self.seed,
             "mirrored": list(self._mirrored),
         }
+
+    def _labels_digest(self) -> str:
+        found = hashlib.sha256()
+        for rings in (ring for row in self._rings for ring in row):
+            found.update(str(len(rings)).encode())
+            for ring in rings:
+                found.update(np.ascontiguousarray(ring, np.float64).tobytes())
+        return found.hexdigest()[:16]
 
     def raw(self, index: int) -> dict[str, object]:
         """One sample in uint8: image (1, h, w), target (C, h, w) of 0..255, index."""

@@ -7,7 +7,6 @@ passes. Batches come back new, in their dtypes and on their device; every draw c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -124,7 +123,7 @@ class Mixed(Dataset[dict[str, object]]):
             raise ValueError(f"{len(data)} samples: at least two are wanted, to be mixed")
         self.data, self.share, self.seed, self.epoch = data, float(share), seed, 0
         self.mix = MIXES[mix] if isinstance(mix, str) else mix
-        self.items, self.in_channels = getattr(data, "items", None), getattr(data, "in_channels", 1)
+        self.ids, self.in_channels = getattr(data, "ids", None), getattr(data, "in_channels", 1)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -135,11 +134,14 @@ class Mixed(Dataset[dict[str, object]]):
         if hasattr(self.data, "set_epoch"):
             self.data.set_epoch(epoch)
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """What decides the samples, in plain values: a run that is resumed wants them unchanged."""
-        mix = re.sub(" at 0x[0-9a-f]+", "", repr(self.mix))
-        return {**getattr(self.data, "settings", {}), "mix": mix, "mix_share": self.share, "mix_seed": self.seed}
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the samples.
+
+        Returns:
+            {name: value}; a run that is resumed needs them unchanged.
+        """
+        before = self.data.fingerprint() if hasattr(self.data, "fingerprint") else {"data": self.data}
+        return {**before, "mix": self.mix, "mix_share": self.share, "mix_seed": self.seed}
 
     def raw(self, index: int) -> dict[str, Any]:
         """One sample as fit() takes it: image float32, target as `data` has it."""

@@ -45,6 +45,7 @@ class PseudoData(Dataset[dict[str, object]]):
         if lacking := [image for image in labels.ids if image not in known]:
             raise ValueError(f"{labels.path}: {len(lacking)} of its images are not among the items: {lacking[0]} ...")
         self.items = [known[image] for image in labels.ids]
+        self.ids = [item.id for item in self.items]
         self.labels, self.augment, self.seed, self.in_channels, self.epoch = labels, augment, seed, in_channels, 0
         self.classes = labels.classes
         self.images = Images(self.items, size=size, cache=cache)
@@ -59,9 +60,12 @@ class PseudoData(Dataset[dict[str, object]]):
         """Augment as in this epoch from now on."""
         self.epoch = epoch
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """What decides the samples, in plain values."""
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the samples.
+
+        Returns:
+            {name: value}; a run that is resumed needs them unchanged.
+        """
         return {"pseudo": files.digest([*self.labels.ids, str(self.labels.path)]), "pseudo_seed": self.seed}
 
     def raw(self, index: int) -> dict[str, Any]:
@@ -105,6 +109,7 @@ class Joined(Dataset[dict[str, object]]):
             )
         self.data, self.extra, self.share = data, extra, float(share)
         self.items = [*data.items, *extra.items]
+        self.ids = [*data.ids, *extra.ids]
         self.classes, self.size, self.in_channels, self.seed = data.classes, data.size, data.in_channels, data.seed
         self.epoch = 0
         self._drawn = max(1, round(len(data) * share / (1 - share)))
@@ -118,10 +123,13 @@ class Joined(Dataset[dict[str, object]]):
         self.data.set_epoch(epoch)
         self.extra.set_epoch(epoch)
 
-    @property
-    def settings(self) -> dict[str, object]:
-        """What decides the samples, in plain values: a run that is resumed wants them unchanged."""
-        return {**self.data.settings, **self.extra.settings, "pseudo_share": self.share}
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the samples.
+
+        Returns:
+            {name: value}; a run that is resumed needs them unchanged.
+        """
+        return {**self.data.fingerprint(), **self.extra.fingerprint(), "pseudo_share": self.share}
 
     def raw(self, index: int) -> dict[str, Any]:
         """One sample in uint8, and its weight; "index" is its place in `items`."""

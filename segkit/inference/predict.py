@@ -129,6 +129,20 @@ class DiceValidator:
         self.images = Images(self.items, size=size, cache=cache)
         self._sizes = [image_size(item.image) for item in self.items]
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the scores.
+
+        Returns:
+            {name: value}; a run that is resumed needs them unchanged.
+        """
+        return {
+            "images": [item.id for item in self.items],
+            "classes": self.classes,
+            "size": self.images.size,
+            "thresholds": self.thresholds,
+            "window": self.window,
+        }
+
     def __call__(self, model: nn.Module) -> dict[str, float]:
         rank, world = _place()
         device = next(model.parameters()).device

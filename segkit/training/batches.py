@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -16,26 +16,42 @@ from segkit.data.dataset import normalise
 Batch = dict[str, Tensor]
 
 
-class Plan(Sampler[list[tuple[int, int]]]):
+class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
     """The batches of a whole run, as lists of (epoch, index): nothing but (seed, epoch) decides.
 
-    count: images; batch_size: images of one batch over all processes together, of which this one (rank of
-    world) takes its share; epochs: range of epochs to come. An incomplete last batch is left out (each epoch
-    shuffles anew); a set smaller than a batch is one batch. One plan for all epochs lets workers read ahead
-    across their ends. ValueError where a batch cannot be shared out evenly.
+    One sampler for all epochs lets workers read ahead across their ends. An incomplete last batch is left out (each
+    epoch shuffles anew); a set smaller than a batch is one batch.
+
+    Args:
+        count: Images.
+        batch_size: Images of one batch over all processes together; this one takes its share.
+        epochs: The epochs to come.
+        seed: Decides the order, with the epoch.
+        rank: This process.
+        world: Processes.
+
+    Raises:
+        ValueError: If a batch cannot be shared out evenly, or there are fewer images than processes.
     """
 
     def __init__(self, count: int, *, batch_size: int, epochs: range, seed: int, rank: int = 0, world: int = 1) -> None:
         if batch_size < 1 or batch_size % world:
-            raise ValueError(f"batch_size={batch_size}: a multiple of the {world} processes is wanted")
+            raise ValueError(f"batch_size={batch_size}: expected a multiple of the {world} processes")
         if count < world:
-            raise ValueError(f"{count} training images for {world} processes: at least one each is wanted")
+            raise ValueError(f"{count} training images for {world} processes: expected at least one each")
         self.count, self.epochs, self.seed, self.rank, self.world = count, epochs, seed, rank, world
         self.batch_size = min(batch_size, count // world * world)
         self.per_epoch = count // self.batch_size
 
     def order(self, epoch: int) -> list[int]:
-        """All images, shuffled for this epoch."""
+        """All images, shuffled for an epoch.
+
+        Args:
+            epoch: From 0.
+
+        Returns:
+            Every index once.
+        """
         return np.random.default_rng([self.seed, epoch]).permutation(self.count).tolist()
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -50,40 +66,77 @@ class Plan(Sampler[list[tuple[int, int]]]):
         return self.per_epoch * len(self.epochs)
 
 
-class ByEpoch(Dataset[Any]):
-    """A dataset indexed by (epoch, index), so that the epoch reaches workers with each index, in whatever process."""
+class EpochDataset(Dataset[Any]):
+    """A dataset indexed by (epoch, index), so that the epoch reaches workers with each index.
+
+    Args:
+        data: A dataset of {"image", "target"} or of (image, target); see `fit`.
+
+    Raises:
+        ValueError: If `data` is a DataLoader, or cannot be indexed.
+    """
 
     def __init__(self, data: Any) -> None:
+        if isinstance(data, DataLoader):
+            raise ValueError("expected a dataset, got a DataLoader: pass loader.dataset, fit makes the batches")
+        if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+            raise ValueError(f"expected a dataset with a length and indices, got a {type(data).__name__}")
         self.data = data
         self.get = data.raw if hasattr(data, "raw") else data.__getitem__
 
-    def __getitem__(self, at: tuple[int, int]) -> Any:
+    def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
         epoch, index = at
         if hasattr(self.data, "set_epoch"):
             self.data.set_epoch(epoch)
-        return self.get(index)
+        sample = self.get(index)
+        if isinstance(sample, (tuple, list)) and len(sample) == 2:
+            sample = {"image": sample[0], "target": sample[1]}
+        if not isinstance(sample, Mapping) or "image" not in sample or "target" not in sample:
+            got = ", ".join(map(str, sample)) if isinstance(sample, Mapping) else f"a {type(sample).__name__}"
+            raise ValueError(f'sample {index}: expected {{"image", "target"}} or (image, target), got {got}')
+        return {"index": index, **sample}
 
 
-def loader(data: Any, plan: Plan, *, workers: int, pin_memory: bool) -> DataLoader[Any]:
-    """Batches as planned. Workers are spawned (a script that asks for some needs `if __name__ == "__main__":`)."""
+def make_loader(data: Any, sampler: EpochBatchSampler, *, workers: int, pin_memory: bool) -> DataLoader[Any]:
+    """Load the batches of a sampler.
+
+    Args:
+        data: See `EpochDataset`.
+        sampler: Which samples, in which order.
+        workers: Processes; they are spawned, so a script needs `if __name__ == "__main__":`.
+        pin_memory: For fast copies to a GPU.
+
+    Returns:
+        The loader.
+    """
     return DataLoader(
-        ByEpoch(data),
-        batch_sampler=plan,
+        EpochDataset(data),
+        batch_sampler=sampler,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=one_thread if workers else None,
+        worker_init_fn=_one_thread if workers else None,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # its own: starting workers draws nothing from the run's
     )
 
 
-def one_thread(worker: int) -> None:
+def _one_thread(worker: int) -> None:
     """A worker uses one core; torch sees to itself."""
     cv2.setNumThreads(0)
 
 
 def to_device(batch: Batch, device: torch.device, *, in_channels: int, channels_last: bool) -> tuple[Tensor, Tensor]:
-    """Float image and target on the device; what comes in uint8 (SegmentationData.raw) is made float there."""
+    """Bring a batch to the device, as floats.
+
+    Args:
+        batch: As `make_loader` gives it.
+        device: Where to.
+        in_channels: Channels that the network takes.
+        channels_last: Memory layout of the images.
+
+    Returns:
+        (images, targets).
+    """
     image = batch["image"].to(device, non_blocking=True)
     target = batch["target"].to(device, non_blocking=True)
     if image.dtype == torch.uint8:
@@ -92,9 +145,3 @@ def to_device(batch: Batch, device: torch.device, *, in_channels: int, channels_
         target = target.float().div_(255)  # in place: fresh memory is what costs here
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return image.contiguous(memory_format=layout), target
-
-
-def image_names(data: Any, indices: Sequence[int]) -> list[str]:
-    """Image ids where the data has items, else the indices."""
-    items = getattr(data, "items", None)
-    return [items[i].id if items is not None else str(i) for i in indices]

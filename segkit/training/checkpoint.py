@@ -1,41 +1,48 @@
-"""What a killed run needs to go on as if nothing had happened."""
+"""The resume file: what a killed run needs to go on as if nothing had happened."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from segkit.files import replacing
+from segkit.training.identity import Identity
 
 
-def write(path: Path, state: dict[str, Any]) -> None:
-    """Write a resume file: tensors and plain values only, so that torch.load(weights_only=True) reads it."""
+def write(path: Path, state: dict[str, Any], identity: Identity) -> None:
+    """Write a resume file of tensors and plain values, so that `torch.load(weights_only=True)` reads it.
+
+    Args:
+        path: The file.
+        state: Tensors and plain values by name.
+        identity: What the run is.
+    """
     with replacing(path) as part:
-        torch.save(state, part)
+        torch.save(state | {"identity": asdict(identity)}, part)
 
 
-def read(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The state of a run with the same settings; None where there is none.
+def read(path: Path, identity: Identity) -> dict[str, Any] | None:
+    """Read the state of a run that is the same.
 
-    ValueError names each setting that is another one now, or a file that cannot be read.
+    Args:
+        path: The resume file.
+        identity: What the run is now.
+
+    Returns:
+        What `write` was given; None where there is no file.
+
+    Raises:
+        ValueError: If the run was another one, or the file cannot be read.
     """
     if not path.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        before = state["settings"]
+        before = Identity(**state.pop("identity"))
     except Exception as error:  # whatever the unpickler trips over: the file is not ours, or not whole
         raise ValueError(f"{path} cannot be resumed from ({error}); remove it, or pass resume=False") from error
-    changed = [
-        f"{name} was {before.get(name)}, is {settings.get(name)}"
-        for name in sorted({*before, *settings})
-        if before.get(name) != settings.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            f"{path.parent} holds a run with other settings: {'; '.join(changed)}. "
-            "Train into another folder, or pass resume=False to begin anew"
-        )
+    identity.check(before, path.parent)
     return state

@@ -1,8 +1,8 @@
 """Where numbers go: metrics.jsonl, TensorBoard, the terminal, and any tracker that takes a dictionary.
 
-A logger is a callable or an object with `.log(record)`; it is given one flat dictionary of numbers an epoch,
-by the first process alone. A Weights & Biases run is one as it stands (`loggers=[wandb.init(...)]`); for
-MLflow: `loggers=[lambda record: mlflow.log_metrics(record, step=record["epoch"])]`.
+A logger is a callable or an object with `.log(record)`. The first process gives it one flat dictionary of numbers each
+epoch. A Weights & Biases run is one as it stands (`loggers=[wandb.init(...)]`); for MLflow:
+`loggers=[lambda record: mlflow.log_metrics(record, step=record["epoch"])]`.
 """
 
 from __future__ import annotations
@@ -19,27 +19,45 @@ Record = dict[str, Any]
 
 
 class History:
-    """The records of a run, one an epoch, kept in a .jsonl file that is whole at any moment."""
+    """The records of a run, one per epoch, kept in a .jsonl file that is whole at any moment.
+
+    Args:
+        path: The file.
+        epochs: How many of the records that are there already count; 0 begins anew.
+    """
 
     def __init__(self, path: Path, *, epochs: int) -> None:
-        """epochs: how many are believed of what is there already; 0 begins anew."""
         self.path = path
         lines = path.read_text(encoding="utf-8").splitlines() if epochs else []
         self.records: list[Record] = [json.loads(line) for line in lines][:epochs]
 
     def log(self, record: Record) -> None:
+        """Add the record of an epoch and write the file.
+
+        Args:
+            record: Flat dictionary of numbers.
+        """
         self.records.append(record)
         write_atomic(self.path, "".join(json.dumps(r) + "\n" for r in self.records))
 
 
 class TensorBoard:
-    """Scalars of each record in a folder that `tensorboard --logdir` shows; what a resumed run repeats is replaced."""
+    """A logger that writes scalars for `tensorboard --logdir`; what a resumed run repeats is replaced.
+
+    Args:
+        folder: Where the event files go.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._writer: Any = None
 
     def log(self, record: Record) -> None:
+        """Write the scalars of an epoch.
+
+        Args:
+            record: Flat dictionary of numbers, "epoch" among them.
+        """
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -51,13 +69,27 @@ class TensorBoard:
 
 
 def send(loggers: Sequence[Any], record: Record) -> None:
-    """Give each logger a copy of its own."""
+    """Give each logger a copy of its own.
+
+    Args:
+        loggers: Callables, or objects with `.log`.
+        record: Flat dictionary of numbers.
+    """
     for logger in loggers:
         getattr(logger, "log", logger)(dict(record))
 
 
 def bar(steps: int, title: str, *, show: bool) -> Iterator[int]:
-    """0 ... steps - 1, with a progress bar while they pass where the terminal can show one."""
+    """Count steps, with a progress bar where the terminal can show one.
+
+    Args:
+        steps: How many.
+        title: Text before the bar.
+        show: False shows nothing.
+
+    Yields:
+        0 to steps - 1.
+    """
     if not (show and sys.stderr.isatty()):
         yield from range(steps)
         return
@@ -67,14 +99,24 @@ def bar(steps: int, title: str, *, show: bool) -> Iterator[int]:
     yield from track(range(steps), title, total=steps, console=Console(stderr=True), transient=True)
 
 
-def line(record: Record, epochs: int) -> str:
+def line(record: Record, epochs: int, monitor: str = "dice") -> str:
     """One epoch in one line.
 
-    >>> line({"epoch": 2, "loss": 0.5, "val_dice": 0.875, "lr": 1e-3, "seconds": 61.2, "overhead_share": 0.01}, 9)
-    'epoch 2/9  loss 0.5000  dice 0.8750  lr 1.0e-03  61 s, 1.0 % of it not computing'
+    Args:
+        record: The epoch's numbers.
+        epochs: Epochs of the run.
+        monitor: The score that is shown, where the epoch was validated.
+
+    Returns:
+        Text without a line break.
+
+    Example:
+        >>> record = {"epoch": 2, "loss": 0.5, "val_iou": 0.875, "lr": 1e-3, "seconds": 61.2, "overhead_share": 0.01}
+        >>> line(record, 9, "iou")
+        'epoch 2/9  loss 0.5000  iou 0.8750  lr 1.0e-03  61 s, 1.0 % of it not computing'
     """
-    dice = f"  dice {record['val_dice']:.4f}" if "val_dice" in record else ""
+    score = f"  {monitor} {record[f'val_{monitor}']:.4f}" if f"val_{monitor}" in record else ""
     return (
-        f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.4f}{dice}  lr {record['lr']:.1e}  "
+        f"epoch {record['epoch']}/{epochs}  loss {record['loss']:.4f}{score}  lr {record['lr']:.1e}  "
         f"{record['seconds']:.0f} s, {100 * record['overhead_share']:.1f} % of it not computing"
     )

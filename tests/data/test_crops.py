@@ -8,7 +8,7 @@ from tiny import CLASSES, SWAPS, draw
 from segkit.data import SegmentationData, normalise
 from segkit.data.augment import medium
 from segkit.data.crops import Crops
-from segkit.training.batches import Plan, loader
+from segkit.training.batches import EpochBatchSampler, make_loader
 
 SIZE = (40, 48)
 
@@ -87,8 +87,8 @@ def test_workers_epochs_and_seeds(tmp_path):
     items = draw(tmp_path / "data")
     data = SegmentationData(items, CLASSES, size=SIZE, seed=3, augment=medium(), class_swaps=SWAPS)
     crops = Crops(data, (16, 16))
-    plan = Plan(4, batch_size=2, epochs=range(2), seed=0)
-    here, there = (list(loader(crops, plan, workers=workers, pin_memory=False)) for workers in (0, 1))
+    sampler = EpochBatchSampler(4, batch_size=2, epochs=range(2), seed=0)
+    here, there = (list(make_loader(crops, sampler, workers=workers, pin_memory=False)) for workers in (0, 1))
     for a, b in zip(here, there, strict=True):
         assert all(torch.equal(a[name], b[name]) for name in ("image", "target", "index"))
     assert here[0]["target"].dtype == torch.uint8
@@ -96,8 +96,7 @@ def test_workers_epochs_and_seeds(tmp_path):
     first = crops[0]["image"]
     crops.set_epoch(1)
     assert not torch.equal(crops[0]["image"], first)
-    assert crops.settings["crop"] == [16, 16]
-    assert crops.settings["augment"] == data.settings["augment"]
+    assert crops.fingerprint() == {**data.fingerprint(), "crop": [16, 16], "foreground": 0.5}
 
 
 @pytest.mark.parametrize(

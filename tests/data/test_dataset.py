@@ -15,7 +15,7 @@ from segkit.data import Augment, Images, SegmentationData, mirrored_channels, no
 from segkit.geometry import polygons
 from segkit.images import image_size
 from segkit.samples import Fix, Item, load, read
-from segkit.training.batches import Plan, loader
+from segkit.training.batches import EpochBatchSampler, make_loader
 
 SIZE = (32, 32)
 
@@ -156,8 +156,8 @@ def test_another_callable_gets_arrays(items):
 def test_two_spawned_workers_make_the_batches_of_none(items, tmp_path):
     def batches(workers):
         data = SegmentationData(items, CLASSES, size=SIZE, augment=strong(), cache=tmp_path / "cache")
-        plan = Plan(len(data), batch_size=2, epochs=range(3), seed=5)
-        return list(loader(data, plan, workers=workers, pin_memory=False))
+        sampler = EpochBatchSampler(len(data), batch_size=2, epochs=range(3), seed=5)
+        return list(make_loader(data, sampler, workers=workers, pin_memory=False))
 
     alone, spawned = batches(0), batches(2)
     assert len(alone) == len(spawned) == 6

@@ -17,7 +17,7 @@ from segkit.data.pseudo_labels import Joined, PseudoData
 from segkit.predictions import PredictionStore
 from segkit.pseudo import select
 from segkit.samples import index
-from segkit.training import fit
+from segkit.training import TrainConfig, fit
 
 SIZE = (32, 32)
 
@@ -147,8 +147,8 @@ def test_what_weighs_nothing_teaches_nothing(made, tmp_path):
         data = Joined(SegmentationData(items, tiny.CLASSES, size=SIZE), kind(items, labels, size=SIZE), share=0.5)
         model = tiny.network()
         fit(
-            model, data, loss=losses.build("bce + dice"), out=tmp_path / str(number), epochs=1, batch_size=4,
-            accelerator="cpu", progress=False,
+            model, data, loss=losses.build("bce + dice"), out=tmp_path / str(number), 
+            config=TrainConfig(epochs=1, batch_size=4, accelerator="cpu"), progress=False,
         )  # fmt: skip
         ends.append(model)
     assert tiny.same_weights(*ends)

@@ -17,7 +17,7 @@ from segkit.recipe import Config, Line, main, replace
 from segkit.recipe.ablations import ABLATIONS, variants
 from segkit.recipe.predict import merging
 from segkit.recipe.variant import settled
-from segkit.training.settings import AVERAGING
+from segkit.training.config import AVERAGING
 
 
 class Toy(nn.Module):

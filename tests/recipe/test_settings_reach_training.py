@@ -19,8 +19,8 @@ def called(tmp_path, monkeypatch):
     def ask(*options):
         seen = {}
 
-        def fit(model, train, **settings):
-            seen.update(settings, train=train)
+        def fit(model, train, *, config, **settings):
+            seen.update(settings, **vars(config), train=train)
             raise ValueError("enough")
 
         monkeypatch.setattr(training, "fit", fit)

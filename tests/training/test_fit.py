@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import multiprocessing
 import os
-import subprocess
-import sys
+import socket
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,11 @@ from segkit.data.augment import Augment, medium
 from segkit.inference.predict import DiceValidator
 from segkit.losses import WeightedSum, build
 from segkit.models.checkpoints import load_weights
-from segkit.samples import Truth
-from segkit.training import TensorBoard, fit
-from segkit.training.batches import Plan
+from segkit.samples import Fix, Truth
+from segkit.training import TensorBoard, TrainConfig, fit
 
 SIZE = (32, 32)
+SETTINGS = {field.name for field in fields(TrainConfig)}
 bce = nn.functional.binary_cross_entropy_with_logits
 
 
@@ -39,9 +41,17 @@ def data(items, tmp_path):
 
 def run(data, out, **options):
     """A short run on the CPU; -> the network and the result."""
-    options = {"loss": bce, "epochs": 4, "batch_size": 2, "accelerator": "cpu", "progress": False} | options
+    options = {
+        "loss": bce,
+        "epochs": 4,
+        "batch_size": 2,
+        "accelerator": "cpu",
+        "progress": False,
+        "key": "test",
+    } | options
     model = options.pop("model", None) or network()
-    return model, fit(model, data, out=out, **options)
+    config = TrainConfig(**{name: options.pop(name) for name in list(options) if name in SETTINGS})
+    return model, fit(model, data, out=out, config=config, **options)
 
 
 class Killed(Exception):
@@ -58,30 +68,6 @@ def scores(*values):
         return {"dice": left.pop(0)}
 
     return validate
-
-
-# -- the plan ----------------------------------------------------------------------------------------------------------
-def test_an_epoch_sees_each_image_once_and_processes_share_its_batches():
-    plan = Plan(10, batch_size=5, epochs=range(3), seed=1)
-    batches = list(plan)
-    assert len(batches) == len(plan) == 6
-    for epoch in range(3):
-        seen = [at for batch in batches[2 * epoch : 2 * epoch + 2] for at in batch]
-        assert {e for e, _ in seen} == {epoch}
-        assert sorted(i for _, i in seen) == list(range(10))
-    assert plan.order(0) != plan.order(1) != Plan(10, batch_size=5, epochs=range(3), seed=2).order(1)
-    whole = list(Plan(9, batch_size=4, epochs=range(1, 3), seed=1))
-    halves = [list(Plan(9, batch_size=4, epochs=range(1, 3), seed=1, rank=r, world=2)) for r in (0, 1)]
-    assert whole == [a + b for a, b in zip(*halves)]
-    assert len(whole) == 4  # 9 = 2 x 4 + 1: the odd one waits for the next shuffle
-
-
-def test_a_set_smaller_than_a_batch_is_one_batch():
-    assert [len(batch) for batch in Plan(3, batch_size=8, epochs=range(2), seed=0)] == [3, 3]
-    with pytest.raises(ValueError, match="multiple of the 2"):
-        Plan(9, batch_size=3, epochs=range(1), seed=0, world=2)
-    with pytest.raises(ValueError, match="at least one each"):
-        Plan(1, batch_size=2, epochs=range(1), seed=0, world=2)
 
 
 # -- the same weights --------------------------------------------------------------------------------------------------
@@ -107,27 +93,70 @@ def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(items, tmp_path, a
     assert [record["loss"] for record in again.history] == [record["loss"] for record in result.history]
 
 
-def test_a_finished_run_returns_at_once(data, tmp_path, monkeypatch):
+def test_a_finished_run_returns_at_once_and_says_so(data, tmp_path, monkeypatch, capsys):
     first, result = run(data, tmp_path / "run")
+    assert not result.was_finished
     monkeypatch.setattr(SegmentationData, "raw", lambda self, index: pytest.fail("a batch was made"))
-    second, again = run(data, tmp_path / "run", model=network(seed=5))
-    assert again == result
+    second, again = run(data, tmp_path / "run", model=network(seed=5), progress=True, workers=1)
+    assert again == replace(result, was_finished=True)
+    assert "the run is finished (4 epochs)" in capsys.readouterr().out
     assert same_weights(first, second)
 
 
-def test_a_changed_setting_is_named(items, data, tmp_path):
-    run(data, tmp_path / "run", epochs=1)
-    with pytest.raises(ValueError, match=r"epochs was 1, is 2; lr was 0\.001, is 0\.5"):
-        run(data, tmp_path / "run", epochs=2, lr=0.5)
-    with pytest.raises(ValueError, match=r"train\.targets was soft, is nearest"):
-        run(SegmentationData(items, CLASSES, size=SIZE, targets="nearest"), tmp_path / "run", epochs=1)
-    with pytest.raises(ValueError, match=r"train\.augment"):
-        run(SegmentationData(items, CLASSES, size=SIZE, augment=Augment(hflip=1)), tmp_path / "run", epochs=1)
+def test_what_changed_is_named_and_nothing_is_reused(items, data, tmp_path):
+    def other(**options):
+        return SegmentationData(items, CLASSES, size=SIZE, **options)
+
+    def call(data=data, **options):
+        run(data, tmp_path / "run", **{"epochs": 1, "key": None} | options)
+
+    call()
+    changes = [
+        ({"epochs": 2, "lr": 0.5}, r"config\.epochs was 1, is 2; config\.lr was 0\.001, is 0\.5"),
+        ({"data": other(targets="nearest")}, r"data\.targets was soft, is nearest"),
+        ({"data": other(augment=Augment(hflip=1))}, r"data\.augment was None, is \{.*hflip"),
+        ({"data": SegmentationData(items[:3], CLASSES, size=SIZE)}, r"data\.images was \w+, is \w+; data\.labels"),
+        ({"data": other(fixes=[Fix("image0", "relabel", {"left": "right", "right": "left"})])}, r"data\.labels was"),
+        ({"loss": build("bce + dice")}, "loss was torch.nn.functional.binary_cross_entropy_with_logits"),
+        ({"model": network(width=4)}, "model was"),
+        ({"monitor": "iou"}, r"monitor\['name'\] was dice, is iou"),
+        ({"validate": scores()}, "validate was None, is the local function scores"),
+        ({"loss": lambda logits, target: bce(logits, target)}, r"loss was torch.* is a lambda"),
+        ({"data": Weighted(0.0)}, r"data was None, is a Weighted without a method fingerprint"),
+    ]
+    for change, message in changes:
+        with pytest.raises(ValueError, match=message):
+            call(**change)
+    call(workers=0, channels_last=False)  # how it is computed may change
     _, result = run(data, tmp_path / "run", epochs=2, lr=0.5, resume=False)
     assert len(result.history) == 2
     (tmp_path / "run" / "resume.ckpt").write_bytes(b"broken")
     with pytest.raises(ValueError, match="resume=False"):
         run(data, tmp_path / "run", epochs=2, lr=0.5)
+
+
+def test_what_cannot_be_compared_needs_the_callers_word(data, tmp_path, capsys):
+    def call(factor, out="run", **options):
+        return run(
+            data, tmp_path / out, epochs=1, loss=lambda logits, target: factor * bce(logits, target), **options
+        )[1]  # fmt: skip
+
+    call(1.0, key=None, progress=True)
+    assert (
+        "cannot be resumed after a kill without key=, as it cannot be compared: loss (a lambda)"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(ValueError, match=r"loss is a lambda.*another folder.*resume=False.*key="):
+        call(2.0, key=None)
+    assert call(1.0, key="the plain one").was_finished
+    call(1.0, out="keyed", key={"loss": 1.0})
+    assert call(1.0, out="keyed", key={"loss": 1.0}).was_finished
+    with pytest.raises(ValueError, match=r"key was \{'loss': 1.0\}, is \{'loss': 2.0\}"):
+        call(2.0, out="keyed", key={"loss": 2.0})
+    with pytest.raises(ValueError, match=r"key was .* is None"):
+        call(1.0, out="keyed", key=None)
+    with pytest.raises(ValueError, match="key=<object"):
+        call(1.0, out="other", key=object())
 
 
 def test_validation_changes_nothing(data, tmp_path):
@@ -152,46 +181,38 @@ def test_accumulated_batches_equal_a_larger_one(data, tmp_path):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import tiny
-from segkit.samples import Truth, index
-from segkit.data import SegmentationData
-from segkit.inference.predict import DiceValidator
-from segkit.training import fit
-
-if __name__ == "__main__":
-    items = index({data!r})
-    data = SegmentationData(items, tiny.CLASSES, size=(32, 32))
-    truth = Truth.from_items(items, tiny.CLASSES)
-    fit(
-        tiny.network(norm=False, dropout=0.0), data, out=Path({out!r}), epochs=3, batch_size=4, accelerator="cpu",
-        loss=torch.nn.functional.binary_cross_entropy_with_logits, progress=False, averaging="ema",
-        validate=DiceValidator(items, truth, tiny.CLASSES, size=(32, 32), threshold=0.1),
-    )
-"""
+def trained_by_two(rank, items, out, port):
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
+    }  # fmt: skip
+    trained_by_one(items, out)
 
 
-def test_two_processes_train_as_one(items, data, tmp_path):
-    script = tmp_path / "train.py"
-    out = tmp_path / "two"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), data=str(tmp_path / "data"), out=str(out)))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, done.stderr[:3000]
+def trained_by_one(items, out):
     validate = DiceValidator(items, Truth.from_items(items, CLASSES), CLASSES, size=SIZE, threshold=0.1)
+    data = SegmentationData(items, CLASSES, size=SIZE)
     model = network(norm=False, dropout=0.0)
-    one = fit(
-        model, data, out=tmp_path / "one", epochs=3, batch_size=4, accelerator="cpu", loss=bce, progress=False,
-        averaging="ema", validate=validate,
-    )  # fmt: skip
-    first, second = load_weights(one.last), load_weights(out / "last.safetensors")
+    return run(data, out, model=model, epochs=3, batch_size=4, averaging="ema", validate=validate)[1]
+
+
+def test_two_processes_train_as_one(items, tmp_path):
+    """As torchrun starts them, but forked: they need not import everything again."""
+    one = trained_by_one(items, tmp_path / "one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    pair = [context.Process(target=trained_by_two, args=(rank, items, tmp_path / "two", port)) for rank in (0, 1)]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join(120)
+    assert [process.exitcode for process in pair] == [0, 0]
+    first, second = load_weights(one.last), load_weights(tmp_path / "two" / "last.safetensors")
     for name in first:
         torch.testing.assert_close(first[name], second[name], atol=1e-5, rtol=1e-4)
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     for a, b in zip(one.history, records, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         assert a["val_dice"] == pytest.approx(b["val_dice"], abs=0.01)
@@ -225,8 +246,19 @@ def test_best_and_last_are_kept_apart(data, tmp_path):
     assert all(torch.equal(best[name], seen[1][name]) for name in best)
     assert all(torch.equal(last[name], seen[2][name]) for name in best)
     assert all(torch.equal(model.state_dict()[name], seen[1][name]) for name in best)
-    with pytest.raises(ValueError, match="'dice' is wanted"):
+    with pytest.raises(ValueError, match="validate gave iou; expected a score named 'dice': pass monitor="):
         run(data, tmp_path / "other", epochs=1, validate=lambda model: {"iou": 1.0})
+
+
+def test_a_score_that_is_better_lower(data, tmp_path):
+    values = iter([math.nan, 0.5, 0.2, 0.3])
+    _, result = run(data, tmp_path / "run", validate=lambda model: {"error": next(values)}, monitor="error", mode="min")
+    assert (result.best, result.best_epoch) == (0.2, 3)
+    _, soup = run(
+        data, tmp_path / "soup", lr=0.1, averaging="soup", monitor="error", mode="min",
+        validate=lambda model: {"error": abs(float(model.head.bias.detach().sum()))},
+    )  # fmt: skip
+    assert soup.best == min(soup.averaging["scores"].values()) <= min(r["val_error"] for r in soup.history)
 
 
 def test_swa_keeps_the_mean_of_the_last_epochs(data, tmp_path):
@@ -238,7 +270,7 @@ def test_swa_keeps_the_mean_of_the_last_epochs(data, tmp_path):
 
 
 def test_swa_holds_the_rate_that_it_averages_along(data, tmp_path):
-    _, result = run(data, tmp_path / "run", averaging="swa", swa_start=0.5, schedule="swa", swa_lr=0.3, lr=0.01)
+    _, result = run(data, tmp_path / "run", averaging="swa", swa_start=0.5, schedule="swa", swa_lr_mult=0.3, lr=0.01)
     assert [record["lr"] for record in result.history][2:] == pytest.approx([0.003, 0.003])
     _, cyclic = run(data, tmp_path / "cyclic", averaging="swa", swa_start=0.5, schedule="swa-cyclic", lr=0.01)
     assert [record["lr"] for record in cyclic.history][2:] == pytest.approx([0.0005] * 2)  # at the end of each cycle
@@ -326,7 +358,7 @@ def test_a_run_killed_while_it_chooses_goes_on_choosing(data, tmp_path):
     assert (result.best, result.averaging["kept"]) == (0.6, "greedy")
     asked = len(calls)
     _, again = run(data, tmp_path / "run", validate=validate, **options)
-    assert again == result
+    assert again == replace(result, was_finished=True)
     assert len(calls) == asked
 
 
@@ -350,7 +382,7 @@ def test_a_resting_encoder_keeps_weights_and_statistics(data, tmp_path):
         moved.append({name for name, value in net.state_dict().items() if not torch.equal(value, start[name])})
         return {"dice": 0.0}
 
-    run(data, tmp_path / "run", model=model, freeze_epochs=2, validate=validate, encoder_lr=0.1)
+    run(data, tmp_path / "run", model=model, freeze_epochs=2, validate=validate, encoder_lr_mult=0.1)
     assert moved[0] == moved[1] == {"head.weight", "head.bias"}
     assert moved[2] == set(start)
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -472,12 +504,12 @@ def test_wrong_settings_say_so(data, tmp_path):
         ({"averaging": "swag"}, "none, ema, swa, soup"),
         ({"averaging": "soup"}, "pass validate="),
         ({"soup_size": 0}, "soup_size"),
-        ({"swa_lr": 0.0}, "swa_lr"),
+        ({"swa_lr_mult": 0.0}, "swa_lr_mult"),
         ({"schedule": "cosin"}, "cosine, poly, one-cycle"),
         ({"optimizer": "adamv"}, "did you mean adam"),
         ({"freeze_epochs": 4}, "fewer than the 4 epochs"),
         ({"freeze_epochs": 1}, "TinyUNet has no part named encoder"),
-        ({"encoder_lr": 0.5}, "TinyUNet has no part named encoder"),
+        ({"encoder_lr_mult": 0.5}, "TinyUNet has no part named encoder"),
         ({"epochs": 0}, "epochs=0"),
         ({"accumulate": 0}, "accumulate=0"),
         ({"swa_start": 1.0}, "swa_start"),
