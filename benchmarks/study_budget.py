@@ -30,7 +30,7 @@ from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.samples import Truth
 from segkit.studies import CurveSampler, blend_curves, blend_objective, postprocess_objective, threshold_objective
-from segkit.thresholds import DiceCurves, curves
+from segkit.thresholds import ScoreCurves, curves
 
 
 def predict(path: Path, truth: Truth, *, seed: int, bias: float, noise: float) -> PredictionStore:
@@ -105,7 +105,7 @@ def main() -> None:
         found = curves(stores[0], truth)
         print("| study | trials | sampler | gain of the best trial in mean Dice | of the sure gain |")
         print("|---|---|---|---|---|")
-        plain, exact = (float(found.dice(t).mean(dtype=np.float64)) for t in (0.5, found.best()))
+        plain, exact = (found.score(t) for t in (0.5, found.best()))
         title = f"29 thresholds (.5: {plain:.4f}, exact: {exact:.4f})"
         report(title, threshold_objective(found, low=0.02, high=0.98), found, plain, exact, given.trials, given.seeds)
 
@@ -124,7 +124,7 @@ def main() -> None:
         equal, sure = float(space.dice().mean()), float(space.dice(None, known.best()).mean())
         title = f"3 weights and 29 thresholds (equal, .5: {equal:.4f}; exact: {sure:.4f})"
 
-        def each(params: Mapping[str, Any]) -> DiceCurves:
+        def each(params: Mapping[str, Any]) -> ScoreCurves:
             return blend_curves(space, [params[f"weight/{name}"] for name in space.names])
 
         report(title, blend, known, equal, sure, given.dear, given.seeds, each)

@@ -1,9 +1,10 @@
-"""Dice curves against thresholding by hand at all 255 cuts; the choice of thresholds against trying them all."""
+"""Score curves against thresholding by hand at all 255 levels; the choice of thresholds against trying them all."""
 
 import re
 
 import numpy as np
 import pytest
+from made_curves import curves_of
 
 from segkit import submission, thresholds
 from segkit.ensemble import BlendSpace
@@ -14,7 +15,7 @@ from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.samples import Truth
 from segkit.studies import postprocess_objective
-from segkit.thresholds import DiceCurves, choose_shrink, curves, nested, per_class
+from segkit.thresholds import ScoreCurves, choose_shrink, curves, nested, per_class
 
 CLASSES = ("x", "y", "z")
 SIZES = {"a": (37, 41), "b": (64, 48), "c": (5, 9), "d": (30, 30)}
@@ -42,13 +43,14 @@ def made(tmp_path_factory):
 def test_every_value_is_the_dice_at_that_cut(tmp_path, scale):
     store, truth = world(tmp_path / "s.zarr", scale)
     found = curves(store, truth, workers=2)
-    assert found.table.shape == (4, 3, 255)
+    assert found.tp.shape == (4, 3, 255)
+    cells = found.metric.values(found.tp, found.predicted, found.target[:, :, None])
     for n, image in enumerate(found.ids):
         for k, cls in enumerate(CLASSES):
             full = resize.upsample(store.plane(image, cls), SIZES[image])
             cuts = [np.float32(level * scale) for level in range(-127, 128)]
             slow = [Runs.from_mask(full > cut).dice(truth[image][cls]) for cut in cuts]
-            assert np.array_equal(found.table[n, k], np.array(slow, np.float32)), (image, cls)
+            assert np.array_equal(cells[n, k], slow), (image, cls)
 
 
 @pytest.mark.parametrize("scale", [1 / 8, 1 / 16, 1 / 32, 1 / 64])
@@ -63,10 +65,10 @@ def test_what_is_tuned_is_what_a_pipeline_runs(made):
     for shrink in (0.0, 0.25):
         best = found.best(shrink)
         pipeline = Pipeline(thresholds=best)
-        for image, row in zip(found.ids, found.dice(best)):
+        for image, row in zip(found.ids, found.scores(best).cells):
             for cls, value in zip(CLASSES, row):
                 mask = pipeline.mask(store.plane(image, cls), SIZES[image], cls)
-                assert np.float32(mask.dice(truth[image][cls])) == value
+                assert mask.dice(truth[image][cls]) == value
 
 
 def test_saturated_and_constant_planes(tmp_path):
@@ -76,10 +78,10 @@ def test_saturated_and_constant_planes(tmp_path):
     store["a"] = np.stack([np.full((3, 3), v) for v in (-99.0, 99.0, 0.0)])
     full = Runs([[0, 81]])
     found = curves(store, MaskSet(("a",), CLASSES, lambda i, c: full))
-    assert (found.table[0, 0] < 1e-5).all()  # nothing is above any cut
-    assert (found.table[0, 1, :-1] == 1).all()  # all is above all cuts but the last: strictly above
-    assert found.table[0, 1, -1] < 1e-5
-    assert (found.table[0, 2] > 0.5).tolist() == [True] * 127 + [False] * 128
+    assert not found.predicted[0, 0].any()  # nothing is above any threshold
+    assert (found.tp[0, 1, :-1] == 81).all()  # all is above all thresholds but the last: strictly above
+    assert found.predicted[0, 1, -1] == 0
+    assert found.tp[0, 2].tolist() == [81] * 127 + [0] * 128
 
 
 def test_only_the_box_that_can_be_above_a_cut_is_upsampled(tmp_path, monkeypatch):
@@ -105,7 +107,7 @@ def test_images_of_the_store_that_have_a_truth_are_scored(made):
     store, truth, found = made
     some = MaskSet(("c", "a", "other"), CLASSES, lambda i, c: truth[i][c])
     assert curves(store, some).ids == ("a", "c")
-    assert np.array_equal(curves(store, some).table, found.table[[0, 2]])
+    assert np.array_equal(curves(store, some).tp, found.tp[[0, 2]])
 
 
 def test_a_truth_that_does_not_fit(made):
@@ -119,32 +121,37 @@ def test_a_truth_that_does_not_fit(made):
             curves(store, MaskSet(("b",), CLASSES, lambda i, c, s=shape: Runs([[3070, 3072 if s else 3073]], s)))
 
 
-def test_thresholds_snap_to_the_nearest_cut(made):
+def test_thresholds_are_taken_at_the_nearest_that_was_counted(made):
     _, _, found = made
     assert len(found.thresholds) == 255
     step = found.thresholds[128]
-    assert found.snap(0.5) == dict.fromkeys(CLASSES, 0.5)
-    assert found.snap({"x": resize.sigmoid(1 / 65), "*": resize.sigmoid(1 / 63)}) == {"x": 0.5, "y": step, "z": step}
-    assert found.snap({"x": 0.0, "y": 1.0, "z": 0.001}) == {
+    assert found.nearest_threshold(0.5) == dict.fromkeys(CLASSES, 0.5)
+    assert found.nearest_threshold({"x": resize.sigmoid(1 / 65), "*": resize.sigmoid(1 / 63)}) == {
+        "x": 0.5,
+        "y": step,
+        "z": step,
+    }
+    assert found.nearest_threshold({"x": 0.0, "y": 1.0, "z": 0.001}) == {
         "x": found.thresholds[0], "y": found.thresholds[-1], "z": found.thresholds[0],
     }  # fmt: skip
-    assert np.array_equal(found.dice({"x": 0.5, "y": step, "z": 1.0}), found.table[:, [0, 1, 2], [127, 128, 254]])
-    assert np.array_equal(found.dice(), found.table[:, :, 127])
+    counts = found.counts({"x": 0.5, "y": step, "z": 1.0})
+    assert np.array_equal(counts.tp, found.tp[:, [0, 1, 2], [127, 128, 254]])
+    assert np.array_equal(found.counts().predicted, found.predicted[:, :, 127])
 
 
 def test_best_is_the_best_of_all_cuts(made):
     _, _, found = made
     best = found.best()
     for k, cls in enumerate(CLASSES):
-        means = [found.dice({cls: t, "*": 0.5})[:, k].mean(dtype=np.float64) for t in found.thresholds]
-        assert found.dice(best)[:, k].mean(dtype=np.float64) == max(means)
+        means = [found.table({cls: t, "*": 0.5})[cls].mean() for t in found.thresholds]
+        assert found.table(best)[cls].mean() == max(means)
+        assert found.means[k] == pytest.approx(means, abs=1e-15)
         assert best[cls] in found.thresholds
 
 
 def made_up(values, classes=("x",)):
-    """DiceCurves of five cuts, -2 -1 0 1 2."""
-    values = np.asarray(values, np.float32)
-    return DiceCurves([f"i{n}" for n in range(len(values))], classes, resize.sigmoid(np.arange(-2, 3)), values)
+    """Curves of five thresholds, whose logits are -2 -1 0 1 2."""
+    return curves_of([f"i{n}" for n in range(len(values))], classes, resize.sigmoid(np.arange(-2, 3)), values)
 
 
 def test_of_equal_cuts_the_one_nearest_to_one_half():
@@ -164,8 +171,8 @@ def test_shrinking_goes_to_one_half_in_logits():
 
 
 def test_a_subset_is_those_rows():
-    found = made_up(np.arange(10).reshape(2, 1, 5))
-    assert np.array_equal(found.subset(["i1"]).table, found.table[1:])
+    found = made_up(np.arange(10).reshape(2, 1, 5) / 10)
+    assert np.array_equal(found.subset(["i1"]).tp, found.tp[1:])
     assert found.subset(["i1", "i0"]).ids == ("i1", "i0")
     with pytest.raises(ValueError, match="got \\['q'\\]"):
         found.subset(["i0", "q"])
@@ -176,23 +183,26 @@ def test_a_subset_is_those_rows():
 def test_save_and_load(made, tmp_path):
     _, _, found = made
     found.save(tmp_path / "curves.npz")
-    again = DiceCurves.load(tmp_path / "curves.npz")
+    again = ScoreCurves.load(tmp_path / "curves.npz")
     assert (again.ids, again.classes) == (found.ids, found.classes)
-    assert np.array_equal(again.table, found.table)
+    for name in ("tp", "predicted", "target", "pixels"):
+        assert np.array_equal(getattr(again, name), getattr(found, name))
+    assert again.tp.dtype == np.int32
+    assert again.metric == found.metric
     assert np.array_equal(again.thresholds, found.thresholds)
     assert again.best() == found.best()
     with pytest.raises(ValueError, match=r"\(4, 3, 254\)"):
-        DiceCurves(found.ids, found.classes, found.thresholds[1:], found.table)
+        ScoreCurves(found.ids, found.classes, found.thresholds[1:], found.tp, found.predicted, found.target)
 
 
-def test_a_curve_is_flat_where_it_stays_near_its_top():
+def test_a_plateau_is_where_the_curve_stays_near_its_top():
     cuts = np.array([0.2, 0.4, 0.5, 0.6, 0.8])
     table = np.array([[[0.80, 0.90, 0.91, 0.90, 0.91], [0.5, 0.5, 0.5, 0.5, 0.5], [0.9, 0.1, 0.2, 0.3, 0.4]]])
-    found = DiceCurves(["i"], ["hill", "plain", "edge"], cuts, table)
-    assert found.flat(0.02) == {"hill": (0.4, 0.8), "plain": (0.2, 0.8), "edge": (0.2, 0.2)}
-    assert found.flat(0.001) == {"hill": (0.5, 0.5), "plain": (0.2, 0.8), "edge": (0.2, 0.2)}  # .8 is another hill
-    with pytest.raises(ValueError, match="within=-1"):
-        found.flat(-1)
+    found = curves_of(["i"], ["hill", "plain", "edge"], cuts, table)
+    assert found.plateau(0.02) == {"hill": (0.4, 0.8), "plain": (0.2, 0.8), "edge": (0.2, 0.2)}
+    assert found.plateau(0.001) == {"hill": (0.5, 0.5), "plain": (0.2, 0.8), "edge": (0.2, 0.2)}  # .8 is another hill
+    with pytest.raises(ValueError, match="got -1"):
+        found.plateau(-1)
 
 
 def test_a_plot_has_two_bars_and_a_dot_for_each_class(made):
@@ -251,7 +261,7 @@ def test_what_all_persons_share_is_found_and_holds():
     checked = nested(found, persons, shrinks=(0.0, 0.5, 1.0))
     assert checked.shrink == 0.0
     assert checked.held_out == checked.tuned == 1.0
-    assert checked.untuned == 0.5
+    assert checked.untuned == pytest.approx(0.5)
     assert choose_shrink(found, persons, shrinks=(0.0, 0.5, 1.0)) == 0.0
 
 
@@ -306,8 +316,8 @@ def test_a_truth_that_lacks_a_row_is_an_error_that_names_it(made, tmp_path):
 
 @pytest.mark.parametrize("threshold", [None, "0.5", float("nan"), 1.5, True, [0.5]])
 def test_a_threshold_that_is_none(made, threshold):
-    for dice in (made[2].dice, BlendSpace([made[0]], made[1]).dice):
-        with pytest.raises(ValueError, match="class y: a threshold is a probability in"):
+    for dice in (made[2].score, BlendSpace([made[0]], made[1]).dice):
+        with pytest.raises(ValueError, match="class y: expected a threshold that is a probability in"):
             dice(thresholds={"y": threshold, "*": 0.5})
 
 
@@ -317,12 +327,12 @@ def test_a_file_that_holds_no_curves(tmp_path, name):
     np.save(tmp_path / "one.npy", np.zeros(3))
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     (tmp_path / "empty.npz").touch()
-    with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of Dice curves"):
-        DiceCurves.load(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of score curves"):
+        ScoreCurves.load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
-        DiceCurves.load(tmp_path / "none.npz")
+        ScoreCurves.load(tmp_path / "none.npz")
 
 
 def test_one_fold_holds_nobody_out(made):
-    with pytest.raises(ValueError, match="k=1: at least 2 folds of persons are wanted"):
+    with pytest.raises(ValueError, match=r"expected at least 2 folds of groups.*k=1"):
         nested(made[2], {i: i for i in "abcd"}, k=1)

@@ -31,7 +31,7 @@ from segkit.ensemble import BlendSpace
 from segkit.geometry import resize
 from segkit.masks import as_masks
 from segkit.rle import Runs
-from segkit.thresholds import DiceCurves, curves
+from segkit.thresholds import ScoreCurves, curves
 
 SIZE = bones.SIZE
 TRIAL_IMAGES = 160
@@ -99,7 +99,7 @@ class Bench:
         found = curves(self.stores[0], one)
         cut = float(found.thresholds[100])
         there = today.threshold_trial(self.logits[0], self.masks, np.full(len(CLASSES), cut))
-        assert np.abs(found.dice(cut)[0] - there).max() < 1e-4
+        assert np.abs(found.scores(cut).cells[0] - there).max() < 1e-4
         yield Job(
             "all 255 cuts of one image, from the store", "NumPy, 99 thresholds",
             lambda: today.sweep(self.logits[0], self.masks, CUTS), lambda: curves(self.stores[0], one), 500, 50,
@@ -107,14 +107,16 @@ class Bench:
 
     def threshold_trial(self) -> Iterator[Job]:
         found = curves(self.stores[0], self.truth)
-        table = np.tile(found.table, (TRIAL_IMAGES // len(self.hands), 1, 1))
-        many = DiceCurves(bones.names(TRIAL_IMAGES), found.classes, found.thresholds, table)
+        times = TRIAL_IMAGES // len(self.hands)
+        tp, predicted = (np.tile(counts, (times, 1, 1)) for counts in (found.tp, found.predicted))
+        target = np.tile(found.target, (times, 1))
+        many = ScoreCurves(bones.names(TRIAL_IMAGES), found.classes, found.thresholds, tp, predicted, target)
         wanted = dict(zip(CLASSES, np.linspace(0.3, 0.7, len(CLASSES))))
         few = self.hands[:4]
         yield Job(
             f"a threshold trial over {TRIAL_IMAGES} images", f"NumPy, 4 images x {TRIAL_IMAGES // 4}",
             lambda: [today.threshold_trial(h.logits[0], h.masks, np.array(list(wanted.values()))) for h in few],
-            lambda: many.dice(wanted).mean(), 10_000, 1, TRIAL_IMAGES // 4,
+            lambda: many.score(wanted), 10_000, 1, TRIAL_IMAGES // 4,
         )  # fmt: skip
 
     def blend_trial(self) -> Iterator[Job]:

@@ -128,7 +128,7 @@ def _steps(
     found = curves(store, truth)
     best = found.best()
     objective = studies.postprocess_objective(store, truth, thresholds=best, multipart=multipart)
-    made_of = digest(["steps", found.ids, found.classes, found.table.round(3), multipart])
+    made_of = digest(["steps", found.ids, found.classes, found.means.round(4), multipart])
     study = search(objective, partial(_make_steps, inputs[0], inputs[1], best, multipart), None, made_of)
     choice = studies.choose(found, objective, person, [t.params for t in study.get_trials() if t.values])
     _say(choice, person)
@@ -165,7 +165,7 @@ def _blend(
         objective = _make_blend(inputs, domain, by_class, cache, None)
         space = objective.space
         known = studies.blend_curves(space)
-        made_of = digest(["blend", space.ids, space.classes, space.names, known.table.round(3), domain, by_class])
+        made_of = digest(["blend", space.ids, space.classes, space.names, known.means.round(4), domain, by_class])
         study = search(objective, partial(_make_blend, inputs, domain, by_class, cache, 1), known, made_of)
         found = objective.settings(study.best_params)[0]
 

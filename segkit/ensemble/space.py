@@ -90,8 +90,8 @@ class BlendSpace:
         """
         return self.columns(shares(weights, self.classes, len(self.names)), thresholds, range(len(self.classes)))
 
-    def sweep(self, weights: Weights = None, *, thresholds: Sequence[float]) -> np.ndarray:
-        """(images, classes, thresholds) float64 Dice of one blend at each threshold for all classes, in one pass.
+    def sweep(self, weights: Weights = None, *, thresholds: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """(images, classes, thresholds) int64 tp and predicted pixels of one blend at each threshold, in one pass.
 
         Errors are those of dice().
         """
@@ -99,18 +99,19 @@ class BlendSpace:
         levels = np.array([self._levels(threshold)[0] for threshold in thresholds])
         order = np.argsort(levels)
 
-        def dice(channel: int, unsure: np.ndarray, counts: np.ndarray) -> np.ndarray:
-            sure, sure_true, area, true, _ = counts
+        def count(channel: int, unsure: np.ndarray, counts: np.ndarray) -> np.ndarray:
+            sure, sure_true, _, true, _ = counts
             passed = np.searchsorted(levels[order], weighted_sum(unsure, share[channel]))  # cuts strictly below
             above, common = (
                 np.cumsum(np.bincount(part, minlength=len(levels) + 1)[::-1])[::-1][1:]
                 for part in (passed, passed[:true])
             )
-            scores = np.empty(len(levels))
-            scores[order] = (2 * (sure_true + common) + EPSILON) / (sure + above + area + EPSILON)
-            return scores
+            found = np.empty((2, len(levels)))
+            found[:, order] = sure_true + common, sure + above
+            return found
 
-        return self._each(dice, range(len(self.classes)))
+        found = self._each(count, range(len(self.classes))).astype(np.int64)
+        return found[:, :, 0], found[:, :, 1]
 
     def columns(self, share: np.ndarray, thresholds: PerClass, channels: Sequence[int]) -> np.ndarray:
         """(images, channels) float64 Dice of some classes alone; share: (classes, K) float32 weights, normalised."""
@@ -159,6 +160,11 @@ class BlendSpace:
         other = copy.copy(self)
         other.ids, other._values, other._counts = tuple(ids), [self._values[r] for r in rows], self._counts[rows]
         return other
+
+    @property
+    def target(self) -> np.ndarray:
+        """True pixels, int64, shape (images, classes)."""
+        return self._counts[:, :, 2]
 
     @property
     def pixels(self) -> int:

@@ -5,13 +5,15 @@ A metric is a value such as `Dice()` or `FBeta(beta=0.5, average="pooled")`: `me
 """
 
 from segkit.metrics.base import Average, CountMetric, Empty, Metric
+from segkit.metrics.combined import Combined
 from segkit.metrics.counts import Counts, count
 from segkit.metrics.groups import MIN_GROUPS, Comparison, Interval, bootstrap, compare, score
 from segkit.metrics.overlap import Dice, FBeta, IoU, MeanIoU
 from segkit.metrics.pairs import MasksLike
 from segkit.metrics.scores import Scores
+from segkit.metrics.spec import METRICS, parse
 
 __all__ = [
-    "MIN_GROUPS", "Average", "Comparison", "CountMetric", "Counts", "Dice", "Empty", "FBeta", "Interval", "IoU",
-    "MasksLike", "MeanIoU", "Metric", "Scores", "bootstrap", "compare", "count", "score",
+    "METRICS", "MIN_GROUPS", "Average", "Combined", "Comparison", "CountMetric", "Counts", "Dice", "Empty", "FBeta",
+    "Interval", "IoU", "MasksLike", "MeanIoU", "Metric", "Scores", "bootstrap", "compare", "count", "parse", "score",
 ]  # fmt: skip

@@ -126,6 +126,23 @@ class Metric(ABC):
         """
         return self.finish([part.sum(axis=-2) for part in self.parts(counts)])
 
+    def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Compute scores from pixel counts, cell by cell.
+
+        Args:
+            tp: Pixels predicted and true, any numeric dtype and shape.
+            predicted: Pixels predicted, same shape.
+            target: Pixels true, same shape.
+
+        Returns:
+            Scores, float64, same shape; NaN counts nothing.
+
+        Raises:
+            ValueError: If the metric needs the masks themselves.
+        """
+        self._need_counts()
+        raise NotImplementedError
+
     def parts(self, counts: Counts) -> Parts:
         """Make the arrays that are added over images, each of shape (..., images, classes); see `Scores`."""
         self._need_counts()
@@ -151,23 +168,10 @@ class Metric(ABC):
 
 
 class CountMetric(Metric):
-    """A metric that follows from the pixel counts of each image and class."""
+    """A metric that follows from the pixel counts of each image and class: `values` is all that it adds."""
 
     has_counts = True
     separable = True
-
-    @abstractmethod
-    def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Compute the scores of counts, cell by cell.
-
-        Args:
-            tp: Pixels predicted and true, any numeric dtype and shape.
-            predicted: Pixels predicted, same shape.
-            target: Pixels true, same shape.
-
-        Returns:
-            Scores, float64, same shape; NaN counts nothing.
-        """
 
     def scores(self, pred: MasksLike, truth: MasksLike) -> Scores:
         """See `Metric.scores`."""

@@ -30,7 +30,7 @@ class _Overlap(CountMetric):
         """Numerator and denominator without EPSILON."""
 
     def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """See `CountMetric.values`."""
+        """See `Metric.values`."""
         above, below = self._quotient(tp, predicted, target)
         found = (above + EPSILON) / (below + EPSILON)
         if self.empty == "one":
@@ -141,7 +141,7 @@ class MeanIoU(CountMetric):
         check_choice(self, "average", ("image", "pooled"))
 
     def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """See `CountMetric.values`."""
+        """See `Metric.values`."""
         union = np.asarray(predicted + target - tp, np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(union > 0, tp / union, np.nan)

@@ -22,7 +22,7 @@ from segkit.recipe.mix import at_test_mix, words
 from segkit.recipe.submit import read_flags
 from segkit.report import EDA, Overlay, ReportData, eda, write_report
 from segkit.samples import Item
-from segkit.thresholds import DiceCurves
+from segkit.thresholds import ScoreCurves
 
 ASIDE = ("ensemble", "pseudo")
 """What else may have made this run, each with a NAME.json of its own."""
@@ -163,7 +163,7 @@ def collect(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None, summa
         test=test,
         persons=line.persons,
         strata=line.strata,
-        curves=DiceCurves.load(line.folder / "curves.npz"),
+        curves=ScoreCurves.load(line.folder / "curves.npz"),
         thresholds={cls: pipeline.threshold(cls) for cls in line.classes},
         history=history,
         overlays=overlays(line, held_out, pipeline),

@@ -19,7 +19,7 @@ from segkit.pseudo import Labels
 from segkit.recipe import predict
 from segkit.recipe.config import Config, replace
 from segkit.recipe.line import Line
-from segkit.thresholds import DiceCurves, per_class
+from segkit.thresholds import ScoreCurves, per_class
 
 
 class Teacher:
@@ -99,7 +99,7 @@ class Teacher:
         plain, post = dict.fromkeys(self.store.classes, 0.5), self.folder / "post.json"
         if not post.is_file() or set(per_class(Pipeline.load(post).thresholds, self.store.classes).values()) == {0.5}:
             return plain
-        curves = DiceCurves.load(self.folder / "curves.npz")
+        curves = ScoreCurves.load(self.folder / "curves.npz")
         others = [image for image in curves.ids if self.persons[image] not in held_out]
         if len({self.persons[image] for image in others}) < MIN_GROUPS:
             self.line.say(

@@ -131,7 +131,7 @@ def _table(line: Line, how: How) -> pd.DataFrame:
         tune.run(line)
         return pd.read_csv(line.folder / "oof_dice.csv", index_col=0)
     found = curves(filled(line, "oof")[0], line.truth)
-    values: np.ndarray = found.dice(0.5) if how == "plain" else nested(found, line.persons).table
+    values: np.ndarray = found.scores(0.5).cells if how == "plain" else nested(found, line.persons).table
     return pd.DataFrame(values, index=pd.Index(found.ids, name="image_name"), columns=list(found.classes))
 
 

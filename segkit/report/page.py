@@ -209,9 +209,7 @@ def _loss_map(data: ReportData, worst: float) -> Markup:
 def _multiples(data: ReportData, colours: Mapping[str, str]) -> list[dict[str, Any]]:
     if data.curves is None:
         return []
-    known = np.isfinite(data.curves.table)
-    mean = np.where(known, data.curves.table, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    mean[~known.any(axis=0)] = np.nan
+    mean = data.curves.means
     panels = []
     for cls, curve in zip(data.curves.classes, mean):
         chosen = float(data.thresholds.get(cls, data.thresholds.get("*", 0.5)))

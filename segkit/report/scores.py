@@ -14,7 +14,7 @@ from segkit.metrics import Comparison, bootstrap, compare, score
 from segkit.postprocess import Flag
 from segkit.report.explore import EDA, Strata
 from segkit.report.overlays import Overlay
-from segkit.thresholds import DiceCurves
+from segkit.thresholds import ScoreCurves
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ReportData:
     persons: Mapping[str, str]
     test: pd.DataFrame | None = None
     strata: Strata = field(default_factory=dict)
-    curves: DiceCurves | None = None
+    curves: ScoreCurves | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     history: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     overlays: Sequence[Overlay] = ()
@@ -158,8 +158,7 @@ def tuning_gain(data: ReportData) -> Comparison | None:
         return None
     if len({data.persons[i] for i in curves.ids}) < FEWEST or data.oof[list(data.classes)].isna().any().any():
         return None
-    untuned = pd.DataFrame(curves.dice(0.5), index=list(curves.ids), columns=list(curves.classes))
-    return compare(untuned.astype(float), data.oof[list(data.classes)], data.persons)
+    return compare(curves.table(0.5), data.oof[list(data.classes)], data.persons)
 
 
 def class_rows(data: ReportData) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from segkit.ensemble.weights import Weights
 from segkit.metrics import Comparison, compare
 from segkit.studies.choosing import FEWEST_PERSONS
 from segkit.studies.objectives import blend_curves
-from segkit.thresholds import DiceCurves, PerClass, choose_shrink, per_class, person_folds
+from segkit.thresholds import PerClass, ScoreCurves, choose_shrink, per_class, person_folds
 
 Search = Callable[[BlendSpace], Weights]
 """search(space of some persons) -> the weights it finds there, a whole study for instance."""
@@ -105,12 +105,12 @@ class _Chooser:
 
     def thresholds(self, part: BlendSpace) -> PerClass:
         """Those of equal weights, with their shrink."""
-        curves = self._curves(part, None)
-        return curves.best(choose_shrink(curves, self.groups, k=self.k))
+        curves = blend_curves(part)
+        return curves.best(self._shrink(curves), shared=not self.cuts_by_class)
 
     def weigh(self, part: BlendSpace, found: Weights = None) -> tuple[dict[str, np.ndarray], PerClass]:
         """The weights that do best on halves of the part's persons which they were not found on, found on all of it."""
-        shrink = choose_shrink(self._curves(part, None), self.groups, k=self.k) if self.cut else 0.0
+        shrink = self._shrink(blend_curves(part)) if self.cut else 0.0
         scores: dict[str, float] = {}
         for held, others in person_folds(part.ids, self.groups, 2):
             there, here = _part(part, held), _part(part, others)
@@ -132,14 +132,10 @@ class _Chooser:
         return out
 
     def _of(self, part: BlendSpace, weights: Weights, shrink: float) -> PerClass:
-        return self._curves(part, weights).best(shrink) if self.cut else self.middle
+        return blend_curves(part, weights).best(shrink, shared=not self.cuts_by_class) if self.cut else self.middle
 
-    def _curves(self, part: BlendSpace, weights: Weights) -> DiceCurves:
-        """Of each class; or of the mean of all as one class "*", whose best threshold is that of all."""
-        curves = blend_curves(part, weights)
-        if self.cuts_by_class:
-            return curves
-        return DiceCurves(curves.ids, ["*"], curves.thresholds, curves.table.mean(axis=1, keepdims=True))
+    def _shrink(self, curves: ScoreCurves) -> float:
+        return choose_shrink(curves, self.groups, k=self.k, shared=not self.cuts_by_class)
 
 
 def _part(space: BlendSpace, rows: np.ndarray) -> BlendSpace:

@@ -11,7 +11,7 @@ import pandas as pd
 from segkit.metrics import Comparison, compare
 from segkit.postprocess import STEPS, GateResult, Pipeline, gate
 from segkit.studies.objectives import NO_STEP, postprocess_objective
-from segkit.thresholds import DiceCurves, PerClass, choose_shrink, nested, person_folds
+from segkit.thresholds import PerClass, ScoreCurves, choose_shrink, nested, person_folds
 
 FEWEST_PERSONS = 3
 """With fewer no choice can be checked on persons who had no part in it; nothing is kept below metrics.MIN_GROUPS."""
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
 
 
 def choose(
-    curves: DiceCurves,
+    curves: ScoreCurves,
     objective: postprocess_objective,
     groups: Mapping[str, str],
     candidates: Sequence[Mapping[str, Any]],
@@ -61,7 +61,7 @@ def choose(
         nothing, score = Pipeline(classes=classes), float(plain.mean())
         return Choice(nothing, "nothing", _frame(plain, curves), score, {"nothing": score}, {}, 1.0, None)
     thresholded = nested(curves, groups, k=k)
-    gains = {"thresholds": _gain(curves.dice(0.5), thresholded.table, curves, groups)}
+    gains = {"thresholds": _gain(curves.scores(0.5).cells, thresholded.table, curves, groups)}
     tuned = gains["thresholds"].is_significant()
     name = "thresholds and steps" if tuned else "steps"
     before, after = np.empty_like(plain), np.empty_like(plain)
@@ -144,9 +144,9 @@ def _without(pipeline: Pipeline, classes: Sequence[str]) -> Pipeline:
     return Pipeline(steps, thresholds=pipeline.thresholds, classes=pipeline.classes)
 
 
-def _gain(before: np.ndarray, after: np.ndarray, curves: DiceCurves, groups: Mapping[str, str]) -> Comparison:
+def _gain(before: np.ndarray, after: np.ndarray, curves: ScoreCurves, groups: Mapping[str, str]) -> Comparison:
     return compare(_frame(before, curves), _frame(after, curves), groups)
 
 
-def _frame(scores: np.ndarray, curves: DiceCurves) -> pd.DataFrame:
+def _frame(scores: np.ndarray, curves: ScoreCurves) -> pd.DataFrame:
     return pd.DataFrame(scores, index=pd.Index(curves.ids, name="image_name"), columns=list(curves.classes))

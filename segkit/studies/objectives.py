@@ -15,7 +15,7 @@ from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.postprocess import MaskCache, Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.thresholds import DiceCurves, PerClass, images_of_both, per_class
+from segkit.thresholds import PerClass, ScoreCurves, images_of_both, per_class
 
 NO_STEP: dict[str, Any] = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
 """The params of a trial that changes no mask."""
@@ -30,14 +30,14 @@ class threshold_objective:
     is left to a sampler is what does not separate by class.
     """
 
-    def __init__(self, dice_curves: DiceCurves, *, low: float = 0.1, high: float = 0.9) -> None:
+    def __init__(self, dice_curves: ScoreCurves, *, low: float = 0.1, high: float = 0.9) -> None:
         if not 0 < low < high < 1:
             raise ValueError(f"low={low}, high={high}: 0 < low < high < 1 is wanted")
         self.curves, self.low, self.high = dice_curves, low, high
 
     def __call__(self, trial: optuna.Trial) -> float:
         thresholds = {c: trial.suggest_float(f"threshold/{c}", self.low, self.high) for c in self.curves.classes}
-        return float(self.curves.dice(thresholds).mean(dtype=np.float64))
+        return self.curves.score(thresholds)
 
     def enqueue(self, study: optuna.Study) -> None:
         """Make .5 and the exact optimum (clipped to the range) the first trials."""
@@ -51,7 +51,7 @@ class postprocess_objective:
 
     The trial chooses `min_area` as a share of each class's median true area, `keep_largest` and `fill_holes`, and the
     thresholds. thresholds: a value or one for each class, of which the trial takes a share (`threshold_weight`: 0 is
-    .5, 1 is all); or DiceCurves, and each class has a threshold of its own ("threshold/CLASS", for a CurveSampler).
+    .5, 1 is all); or ScoreCurves, and each class has a threshold of its own ("threshold/CLASS", for a CurveSampler).
     multipart: classes of several parts, which neither keep_largest nor remove_small may touch. ids: the images scored,
     default all that truth has. MaskSet of the thresholds asked for last are kept as runs, so that a trial at such
     thresholds costs milliseconds an image.
@@ -62,15 +62,15 @@ class postprocess_objective:
         store: PredictionStore,
         truth: MaskSet,
         *,
-        thresholds: PerClass | DiceCurves = 0.5,
+        thresholds: PerClass | ScoreCurves = 0.5,
         multipart: Sequence[str] = (),
         ids: Sequence[str] | None = None,
     ) -> None:
         self.store, self.truth = store, as_masks(truth)
         self.ids = tuple(images_of_both(store, self.truth) if ids is None else ids)
         self.classes = store.classes
-        self.curves = thresholds if isinstance(thresholds, DiceCurves) else None
-        best = thresholds.best() if isinstance(thresholds, DiceCurves) else thresholds
+        self.curves = thresholds if isinstance(thresholds, ScoreCurves) else None
+        best = thresholds.best() if isinstance(thresholds, ScoreCurves) else thresholds
         self.best: dict[str, float] = per_class(best, self.classes)
         self.multipart = tuple(multipart)
         unknown = [c for c in self.multipart if c not in self.classes]
@@ -98,7 +98,7 @@ class postprocess_objective:
             thresholds = {"threshold_weight": weight} if self.curves is None else _named(levels)
             study.enqueue_trial({**NO_STEP, **thresholds}, skip_if_exists=True)
 
-    def on(self, ids: Sequence[str], thresholds: PerClass | DiceCurves) -> postprocess_objective:
+    def on(self, ids: Sequence[str], thresholds: PerClass | ScoreCurves) -> postprocess_objective:
         """The same objective for some of the images and other thresholds; masks that are drawn are shared."""
         other = postprocess_objective(self.store, self.truth, thresholds=thresholds, multipart=self.multipart, ids=ids)
         other._cache = self._cache
@@ -143,8 +143,8 @@ class postprocess_objective:
         return float(np.median(areas)) if areas else 0.0
 
 
-def blend_curves(space: BlendSpace, weights: Weights = None, *, cuts: int = 33) -> DiceCurves:
-    """The Dice curves of one blend, for a CurveSampler: exact, at `cuts` thresholds of the space's range.
+def blend_curves(space: BlendSpace, weights: Weights = None, *, cuts: int = 33) -> ScoreCurves:
+    """The score curves of one blend, for a CurveSampler: exact, at `cuts` thresholds of the space's range.
 
     The thresholds are evenly spaced in logits; one pass (space.sweep). weights: as for it, default equal ones.
     ValueError for fewer than 2 cuts.
@@ -153,8 +153,8 @@ def blend_curves(space: BlendSpace, weights: Weights = None, *, cuts: int = 33) 
         raise ValueError(f"cuts={cuts}: at least 2 are wanted, the ends of the range")
     logits = np.linspace(resize.logit(space.low), resize.logit(space.high), cuts)
     thresholds = np.clip(resize.sigmoid(logits), space.low, space.high)
-    table = space.sweep(weights, thresholds=thresholds.tolist())
-    return DiceCurves(space.ids, space.classes, thresholds, table)
+    tp, predicted = space.sweep(weights, thresholds=thresholds.tolist())
+    return ScoreCurves(space.ids, space.classes, thresholds, tp, predicted, space.target)
 
 
 def _named(thresholds: Mapping[str, float]) -> dict[str, Any]:

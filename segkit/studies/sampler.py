@@ -12,9 +12,9 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from segkit.geometry import resize
-from segkit.thresholds import SHRINKS, DiceCurves
+from segkit.thresholds import SHRINKS, ScoreCurves
 
-Curves = DiceCurves | Callable[[Mapping[str, Any]], DiceCurves]
+Curves = ScoreCurves | Callable[[Mapping[str, Any]], ScoreCurves]
 MOVED = 0.25
 """Chance of each threshold to move, in a trial that moves some."""
 
@@ -55,7 +55,7 @@ class _Plan(NamedTuple):
 class CurveSampler(BaseSampler):
     """Draws "threshold/CLASS", and "threshold" for all classes, from Dice curves; everything else by TPE.
 
-    curves: DiceCurves of the predictions, or a function of the params that the trial has drawn already which returns
+    curves: ScoreCurves of the predictions, or a function of the params that the trial has drawn already which returns
     them (for settings that the best thresholds depend on: then suggest those first).
 
     The first trial has the exact optimum within the range that is asked for. Later ones start from that or from the
@@ -70,7 +70,8 @@ class CurveSampler(BaseSampler):
 
     ValueError for a threshold of a class that the curves lack, and for a study that minimises.
 
-    >>> flat = DiceCurves(["a"], ["x"], resize.sigmoid(np.arange(-2, 3)), np.array([[[0.1, 0.2, 0.6, 0.7, 0.3]]]))
+    >>> tp, predicted = np.array([[[4, 4, 4, 4, 1]]]), np.array([[[9, 7, 5, 4, 1]]])
+    >>> flat = ScoreCurves(["a"], ["x"], resize.sigmoid(np.arange(-2, 3)), tp, predicted, [[4]])
     >>> study = optuna.create_study(direction="maximize", sampler=CurveSampler(flat))
     >>> round(study.ask().suggest_float("threshold/x", 0.1, 0.9), 3)
     0.731
@@ -79,13 +80,13 @@ class CurveSampler(BaseSampler):
     def __init__(
         self, curves: Curves, *, explore: float | None = None, tolerance: float = 0.001, seed: int | None = None
     ) -> None:
-        fixed = isinstance(curves, DiceCurves)
+        fixed = isinstance(curves, ScoreCurves)
         explore = (0.5 if fixed else 0.0) if explore is None else explore
         if not 0 <= explore <= 1 or not tolerance > 0:
             raise ValueError(f"explore={explore}, tolerance={tolerance}: a chance and a Dice above 0 are wanted")
         self.explore, self.tolerance = explore, tolerance
         self._curves = curves
-        if isinstance(curves, DiceCurves):
+        if isinstance(curves, ScoreCurves):
             self._means = _means(curves)
         self._tpe, self._random = TPESampler(seed=seed), np.random.default_rng(seed)
         self._plans: dict[int, _Plan] = {}
@@ -127,7 +128,7 @@ class CurveSampler(BaseSampler):
     def _plan(self, study: optuna.Study, trial: FrozenTrial) -> _Plan:
         if study.direction != optuna.study.StudyDirection.MAXIMIZE:
             raise ValueError(f"study {study.study_name} minimises; Dice is maximised: direction='maximize'")
-        if not isinstance(self._curves, DiceCurves):
+        if not isinstance(self._curves, ScoreCurves):
             return _Plan(_means(self._curves(trial.params)), {}, self._random.random() < self.explore, 0.0)
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         tried = [(t, base) for t in done if (base := {k: v for k, v in t.params.items() if _is_threshold(k)})]
@@ -167,8 +168,8 @@ def _fitted(value: float, wanted: FloatDistribution) -> float:
     return value
 
 
-def _means(curves: DiceCurves) -> _Means:
-    mean = curves.table.mean(axis=0, dtype=np.float64)
+def _means(curves: ScoreCurves) -> _Means:
+    mean = curves.means
     dice = {f"threshold/{cls}": curve for cls, curve in zip(curves.classes, mean)}
     logits = np.array([resize.logit(t) for t in curves.thresholds])
     return _Means(curves.thresholds, logits, {**dice, "threshold": mean.mean(axis=0)})

@@ -154,10 +154,12 @@ def test_empty_full_and_saturated_planes(tmp_path):
 def test_a_sweep_is_the_dice_at_each_threshold(made, domain):
     _, _, spaces = made
     thresholds, weights = [0.5, 0.2, 0.8, 0.5, 0.31], {"x": (1, 2, 3), "*": (1, 0, 0)}
-    found = spaces[domain].sweep(weights, thresholds=thresholds)
-    assert found.shape == (len(SIZES), len(CLASSES), len(thresholds))
+    space = spaces[domain]
+    tp, predicted = space.sweep(weights, thresholds=thresholds)
+    assert tp.shape == predicted.shape == (len(SIZES), len(CLASSES), len(thresholds))
     for at, threshold in enumerate(thresholds):
-        assert np.array_equal(found[:, :, at], spaces[domain].dice(weights, threshold))
+        found = metrics.Dice().values(tp[:, :, at], predicted[:, :, at], space.target)
+        assert np.array_equal(found, space.dice(weights, threshold))
     with pytest.raises(ValueError, match=r"threshold 0\.9 is outside"):
         spaces[domain].sweep(thresholds=[0.5, 0.9])
 
@@ -259,7 +261,7 @@ def test_ids_and_images_without_a_truth(made):
         ({"q": (1, 1, 1), "*": (1, 1, 1)}, 0.5, "no such class"),
         (None, 0.19, r"class x: threshold 0\.19 is outside \[0\.2, 0\.8\]"),
         (None, {"z": 0.81, "*": 0.5}, r"class z: threshold 0\.81 is outside"),
-        (None, float("nan"), "class x: a threshold is a probability in .0, 1., got nan"),
+        (None, float("nan"), "class x: expected a threshold that is a probability in .0, 1., got nan"),
     ],
 )
 def test_settings_that_no_blend_has(made, weights, thresholds, message):

@@ -5,13 +5,13 @@ import tracemalloc
 import numpy as np
 import optuna
 import pytest
+from made_curves import curves_of
 
 from segkit import metrics, studies, submission
 from segkit.geometry import polygons, resize
 from segkit.postprocess import rows
 from segkit.predictions import PredictionStore
 from segkit.studies import CurveSampler
-from segkit.thresholds import DiceCurves
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 SIZE = (512, 512)
@@ -70,13 +70,13 @@ def test_12_tpe_alone_finds_little_of_what_the_curves_say():
     cuts = resize.sigmoid(logits)
     best = np.random.default_rng(0).normal(0, 0.6, 29)  # logits: where each class's optimum lies
     dice = 0.9 - 0.02 * np.abs(logits - best[:, None])
-    found = DiceCurves(["a"], list(map(str, range(29))), cuts, dice[None].astype(np.float32))
+    found = curves_of(["a"], list(map(str, range(29))), cuts, dice[None])
     gains = {}
     for name, sampler in (("tpe", optuna.samplers.TPESampler(seed=0)), ("ours", CurveSampler(found, seed=0))):
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.optimize(studies.threshold_objective(found), n_trials=60)
-        gains[name] = study.best_value - found.dice(0.5).mean()
-    exact = found.dice(found.best()).mean() - found.dice(0.5).mean()
-    assert gains["ours"] == pytest.approx(exact, rel=1e-4)  # float32
+        gains[name] = study.best_value - found.score(0.5)
+    exact = found.score(found.best()) - found.score(0.5)
+    assert gains["ours"] == pytest.approx(exact, rel=1e-4)
     assert exact > 0.005
     assert gains["tpe"] < 0.3 * exact

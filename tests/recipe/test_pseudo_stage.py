@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_curves import curves_of
 from test_line import RECIPE, TINY, draw
 
 from segkit import metrics
@@ -16,7 +17,7 @@ from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.pseudo import Labels
 from segkit.recipe import Line, main, parse
-from segkit.thresholds import DiceCurves, curves
+from segkit.thresholds import ScoreCurves, curves
 
 EASY = ["--pseudo-confidence", "0.15", "--pseudo-share", "0.5"]
 
@@ -52,7 +53,7 @@ def test_the_numbers_are_those_of_persons_held_out(world, taught):
 
     def table(path):
         found = curves(PredictionStore.open(Path(path) / "oof.zarr"), line.truth)
-        return pd.DataFrame(found.dice(0.5), index=list(found.ids), columns=list(found.classes))
+        return found.table(0.5)
 
     plain, teacher, best = table(root / "student"), table(root / "teacher"), None
     before = plain
@@ -162,7 +163,7 @@ def tuned(world, tmp_path):
     low, high, middle = np.searchsorted(cuts, [0.3, 0.7, 0.5])
     for row, fold in enumerate(fold_of.values()):
         table[row, 0, middle] = table[row, 1, high if fold else low] = 1
-    DiceCurves(list(fold_of), store.classes, cuts, table).save(folder / "curves.npz")
+    curves_of(fold_of, store.classes, cuts, table).save(folder / "curves.npz")
     Pipeline(thresholds={"disc": 0.5, "square": 0.4}).save(folder / "post.json")
     (folder / "tune.json").write_text('{"shrink": 0.0}')
     return folder, float(cuts[high])
@@ -181,7 +182,7 @@ def test_thresholds_that_the_persons_held_out_chose_are_not_used(world, again, t
     """Of one fold alone nobody else is left to ask."""
     folder, _ = tuned
     fold_of, _ = read(folder / "folds.csv")
-    found = DiceCurves.load(folder / "curves.npz")
+    found = ScoreCurves.load(folder / "curves.npz")
     found.subset([image for image in found.ids if fold_of[image] == 0]).save(folder / "curves.npz")
     assert pseudo(world[0], *EASY, out=again, teacher=(folder,)) == 0
     assert "its thresholds were chosen on the persons held out here" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from made_curves import curves_of
 
 from segkit.audit import Problem
 from segkit.masks import MaskSet
@@ -20,7 +21,6 @@ from segkit.postprocess import Flag
 from segkit.report import Overlay, ReportData, eda, write_eda, write_report
 from segkit.rle import Runs
 from segkit.samples import Item
-from segkit.thresholds import DiceCurves
 
 CARPALS = ("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform")
 CLASSES = (*(f"finger-{i}" for i in range(1, 20)), *CARPALS, "Radius", "Ulna")
@@ -153,7 +153,7 @@ def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0)
         persons=owner,
         test=test,
         strata={"pose": pose},
-        curves=DiceCurves(list(oof.index), CLASSES, cuts, table),
+        curves=curves_of(oof.index, CLASSES, cuts, table),
         thresholds=thresholds,
         history={
             f"fold{k}": [

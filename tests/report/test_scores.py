@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from made_curves import curves_of
 
 from segkit.metrics import bootstrap, compare
 from segkit.postprocess import Flag
@@ -18,7 +19,6 @@ from segkit.report.scores import (
     stage_rows,
     tuning_gain,
 )
-from segkit.thresholds import DiceCurves
 
 IDS = [f"i{k}" for k in range(12)]
 PERSONS = {i: f"p{k // 2}" for k, i in enumerate(IDS)}
@@ -103,14 +103,14 @@ def test_what_tuning_was_worth_is_paired_with_threshold_a_half(data):
     cuts = np.array([0.25, 0.5, 0.75])
     flat = np.repeat(data.oof.to_numpy()[:, :, None], 3, axis=2)
     flat[:, :, 1] -= 0.01
-    found = tuning_gain(dataclasses.replace(data, curves=DiceCurves(IDS, ("a", "b"), cuts, flat)))
+    found = tuning_gain(dataclasses.replace(data, curves=curves_of(IDS, ("a", "b"), cuts, flat)))
     assert found is not None
     assert found.gain == pytest.approx(0.01, abs=1e-6)
     untuned = pd.DataFrame(flat[:, :, 1], index=IDS, columns=["a", "b"])
     assert found.min_detectable_effect == pytest.approx(
         compare(untuned, data.oof, PERSONS).min_detectable_effect, abs=1e-6
     )
-    other = DiceCurves(IDS[:3], ("a", "b"), cuts, flat[:3])
+    other = curves_of(IDS[:3], ("a", "b"), cuts, flat[:3])
     assert tuning_gain(dataclasses.replace(data, curves=other)) is None
 
 

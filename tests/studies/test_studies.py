@@ -10,7 +10,7 @@ from segkit.masks import MaskSet
 from segkit.postprocess import Pipeline, fill_holes, keep_largest, remove_small
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.thresholds import DiceCurves, curves
+from segkit.thresholds import ScoreCurves, curves
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 CLASSES = ("x", "y", "z")
@@ -147,9 +147,9 @@ def test_the_exact_optimum_comes_second_and_no_trial_beats_it(specks, tmp_path):
     studies.optimise(study, objective, trials=30)
     first, second = study.trials[:2]
     assert set(first.params.values()) == {0.5}
-    assert first.value == found.dice(0.5).mean(dtype=np.float64)
+    assert first.value == found.score(0.5)
     assert {f"threshold/{c}": t for c, t in found.best().items()} == second.params
-    assert second.value == found.dice(found.best()).mean(dtype=np.float64)
+    assert second.value == found.score(found.best())
     assert study.best_value == second.value > first.value
     assert len({tuple(t.params.values()) for t in study.trials}) == objective.calls == 30
 
@@ -218,8 +218,8 @@ def test_a_study_over_steps_begins_with_no_change_and_resumes(specks, tmp_path):
         studies.optimise(study, objective, trials=trials)
     assert objective.calls == len(study.trials) == 9
     values = [t.value for t in study.trials]
-    assert values[0] == pytest.approx(found.dice(0.5).mean(dtype=np.float64), abs=1e-7)
-    assert values[1] == pytest.approx(found.dice(found.best()).mean(dtype=np.float64), abs=1e-7)
+    assert values[0] == pytest.approx(found.score(0.5), abs=1e-7)
+    assert values[1] == pytest.approx(found.score(found.best()), abs=1e-7)
     again = objective.found.pipeline(study.best_params)
     assert objective.found.table(again).mean() == study.best_value
 
@@ -228,9 +228,8 @@ def test_no_gain_no_change(tmp_path):
     store, truth = world(tmp_path / "s.zarr")  # logits of the truth itself: .5 and no step are right
     found = curves(store, truth)
     objective = studies.postprocess_objective(store, truth, thresholds=found.best())
-    flat = DiceCurves(
-        found.ids, found.classes, found.thresholds, np.broadcast_to(found.table[:, :, 127:128], (8, 3, 255))
-    )
+    tp, predicted = (np.broadcast_to(counts[:, :, 127:128], (8, 3, 255)) for counts in (found.tp, found.predicted))
+    flat = ScoreCurves(found.ids, found.classes, found.thresholds, tp, predicted, found.target)
     choice = studies.choose(flat, objective, PERSONS, [{**NOTHING, "keep_largest": True}], k=4)
     assert choice.kept == "nothing"
     assert choice.pipeline == Pipeline()

@@ -3,6 +3,7 @@
 import numpy as np
 import optuna
 import pytest
+from made_curves import curves_of
 
 from segkit import studies
 from segkit.ensemble import BlendSpace
@@ -10,7 +11,7 @@ from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.studies import CurveSampler
 from segkit.studies.objectives import KEPT_LEVELS
-from segkit.thresholds import DiceCurves, curves
+from segkit.thresholds import curves
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 CUTS = resize.sigmoid(np.arange(-8, 9) / 4)  # 17, from .12 to .88; .5 is CUTS[8]
@@ -19,7 +20,7 @@ SIZE = (40, 44)
 
 def made(**means):
     """Curves of one image with these mean Dice at the 17 cuts."""
-    return DiceCurves(["a"], list(means), CUTS, np.array([list(means.values())], np.float32))
+    return curves_of(["a"], list(means), CUTS, [list(means.values())])
 
 
 def peak(at, steep):
@@ -74,7 +75,7 @@ def test_everything_else_is_what_tpe_alone_would_draw(seed):
 
 def test_a_flat_curve_is_searched_widely_and_a_steep_one_hardly():
     study = study_of(CurveSampler(TWO, explore=1.0, seed=0))
-    study.optimize(lambda trial: float(TWO.dice(thresholds(trial)).mean()), n_trials=200)
+    study.optimize(lambda trial: float(TWO.score(thresholds(trial))), n_trials=200)
     assert study.best_trial.number == 0
     shrunk = [TWO.best(s) for s in (0.25, 0.5, 0.75, 1.0)]
     drawn = [{c: t.params[f"threshold/{c}"] for c in TWO.classes} for t in study.trials]
@@ -112,7 +113,7 @@ def test_the_exact_optimum_is_tried_whatever_was_tried_before(before):
         study.enqueue_trial({"threshold/flat": 0.5, "threshold/steep": 0.5})
     study.optimize(lambda trial: thresholds(trial)["flat"] + 1, n_trials=1)
     study.sampler = CurveSampler(TWO, explore=0.0, seed=0)
-    study.optimize(lambda trial: float(TWO.dice(thresholds(trial)).mean()), n_trials=1)
+    study.optimize(lambda trial: float(TWO.score(thresholds(trial))), n_trials=1)
     assert study.trials[1].params == {f"threshold/{c}": t for c, t in TWO.best().items()}
 
 
@@ -122,7 +123,7 @@ def test_no_trial_is_repeated_where_something_else_can_be_tried():
 
     def objective(trial):
         drawn = {c: trial.suggest_float(f"threshold/{c}", 0.1, 0.9) for c in wide.classes}
-        return float(wide.dice(drawn).mean())
+        return float(wide.score(drawn))
 
     study.optimize(objective, n_trials=9)
     assert len({tuple(t.params.values()) for t in study.trials}) == 9
@@ -187,8 +188,8 @@ def test_steps_and_thresholds_of_each_class_in_one_study(world, tmp_path):
     objective.enqueue(study)
     studies.optimise(study, objective, trials=25)
     first, second = study.trials[:2]
-    assert first.value == pytest.approx(found.dice(0.5).mean(dtype=np.float64), abs=1e-6)
-    assert second.value == pytest.approx(found.dice(found.best()).mean(dtype=np.float64), abs=1e-6)
+    assert first.value == pytest.approx(found.score(0.5), abs=1e-6)
+    assert second.value == pytest.approx(found.score(found.best()), abs=1e-6)
     assert study.best_value >= second.value > first.value
     for trial in study.trials:
         pipeline = objective.pipeline(trial.params)
@@ -218,8 +219,8 @@ def test_the_curves_of_a_blend_are_its_dice(world):
     space = BlendSpace(stores, truth, low=0.2, high=0.9)
     found = studies.blend_curves(space, [1, 3], cuts=5)
     assert found.thresholds[[0, -1]] == pytest.approx([0.2, 0.9])
-    for k, threshold in enumerate(found.thresholds):
-        assert np.array_equal(found.table[:, :, k], space.dice([1, 3], float(threshold)).astype(np.float32))
+    for threshold in found.thresholds:
+        assert np.array_equal(found.scores(threshold).cells, space.dice([1, 3], float(threshold)))
     study = study_of(CurveSampler(studies.blend_curves(space), seed=0))
     objective = studies.blend_objective(space, thresholds_by_class=True)
     study.optimize(objective, n_trials=20)
