@@ -167,6 +167,28 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
+def digest_of_files(paths: Iterable[str | Path], settings: Any = None) -> str:
+    """A short hash of the content of files, not of their names, and of how they are read.
+
+    Args:
+        paths: The files, in order.
+        settings: What `digest` takes.
+
+    Returns:
+        Hexadecimal digits.
+
+    Raises:
+        ValueError: If a file cannot be read; names it.
+    """
+    total = hashlib.sha256(digest(settings).encode())
+    for path in paths:
+        try:
+            total.update(hashlib.sha256(Path(path).read_bytes()).digest())
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+    return total.hexdigest()[:16]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message about a misspelt name: those it begins, then those it is like.
 

@@ -10,28 +10,34 @@ from typing import Any
 import numpy as np
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR = 256, 257, 258, 259, 262, 274, 277, 284
-TILE_WIDTH, FORMAT = 322, 339
+TILE_WIDTH, FORMAT, PAGES = 322, 339, 0  # the last is none of TIFF: 2 where more pages follow
 WANTED = (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, FORMAT)
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = range(4)
 KINDS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 """Field types whose values are unsigned integers: their struct letters."""
 
 
 def is_plain(path: Path) -> bool:
-    """Whether OpenCV reads the file as it is stored: 1, 3 or 4 samples of 8 or 16 bits or float32, strips, upright."""
+    """Whether OpenCV reads the file as it is stored: upright strips of few bands and of the common types."""
     try:
         tags = header(path)
     except ValueError:
         return True  # whoever decodes it says what is wrong
-    bits, kind = set(tags.get(BITS, (1,))), set(tags.get(FORMAT, (1,)))
-    return (
-        tags.get(ORIENTATION, (1,))[0] == 1
-        and tags.get(SAMPLES, (1,))[0] in (1, 3, 4)
-        and tags.get(PLANAR, (1,))[0] == 1
-        and TILE_WIDTH not in tags
-        and tags.get(PHOTOMETRIC, (1,))[0] in (0, 1, 2)
-        and ((kind == {1} and bits in ({8}, {16})) or (kind == {3} and bits == {32}))
-        and not (tags.get(PHOTOMETRIC, (1,))[0] == 0 and bits != {8})
-    )
+    samples, colour = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (1,))[0]
+    kind = set(tags.get(BITS, (1,))), set(tags.get(FORMAT, (1,)))
+    if (
+        TILE_WIDTH in tags
+        or tags[PAGES][0] > 1
+        or tags.get(ORIENTATION, (1,))[0] != 1
+        or (samples > 1 and tags.get(PLANAR, (1,))[0] != 1)
+    ):
+        return False
+    if samples == 1:
+        deep = kind in (({16}, {1}), ({32}, {3}))
+        return (colour in (WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE) and kind in (({1}, {1}), ({8}, {1}))) or (
+            colour == BLACK_IS_ZERO and deep
+        )
+    return colour == RGB and samples == 3 and kind in (({8}, {1}), ({16}, {1}), ({32}, {3}))
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -60,7 +66,7 @@ def header(path: Path) -> dict[int, tuple[int, ...]]:
             count = struct.unpack(order + ("Q" if big else "H"), handle.read(8 if big else 2))[0]
             width, head = (20, 12) if big else (12, 8)
             entries = handle.read(width * min(count, 4096))
-            tags: dict[int, tuple[int, ...]] = {}
+            tags: dict[int, tuple[int, ...]] = {PAGES: (1 + any(handle.read(8 if big else 4)),)}
             for at in range(0, len(entries) - width + 1, width):
                 tag, kind, number = struct.unpack(order + ("HHQ" if big else "HHI"), entries[at : at + head])
                 if tag not in WANTED or kind not in KINDS or number > 4096:
@@ -85,7 +91,9 @@ def read(path: Path) -> np.ndarray:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            return channels_last(series.asarray(), series.axes)
+            pixels = channels_last(series.asarray(), series.axes)
+            white_is_zero = series.keyframe.photometric == WHITE_IS_ZERO and pixels.dtype.kind in "bu"
+            return ~pixels if white_is_zero else pixels
     except Exception as error:  # tifffile and its codecs raise nearly every kind
         raise ValueError(f"{path} cannot be read as a TIFF image: {error}") from error
 

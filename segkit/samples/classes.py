@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from segkit.files import nfc, read_text
@@ -49,4 +49,12 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     names = tuple(nfc(line.strip()) for line in read_text(path).splitlines() if line.strip())
     if not names or len(set(names)) != len(names):
         raise ValueError(f"{path}: expected class names, each once, got {list(names)}")
+    return names
+
+
+def as_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Class names as they were given, each once. ValueError for text, no name or a blank one."""
+    names = () if isinstance(classes, str) else tuple(nfc(str(name)) for name in classes)
+    if not names or len(set(names)) != len(names) or not all(name.strip() for name in names):
+        raise ValueError(f"classes={classes!r}: expected names in channel order, each once")
     return names

@@ -1,0 +1,24 @@
+"""Outlines of annotation tools, whose coordinates are places in the picture: pixel k reaches from k to k + 1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segkit.geometry.polygons import FARTHEST
+
+
+def pixel_outline(points: object, where: str) -> np.ndarray:
+    """The pixels that a tool's points lie in, int32 (n, 2). ValueError names `where`.
+
+    >>> pixel_outline([[0.5, 1.99], [3, 4], [5.2, 0]], "x").tolist()
+    [[0, 1], [3, 4], [5, 0]]
+    """
+    try:
+        outline = np.array(points, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        outline = np.zeros(0)
+    if outline.ndim != 2 or outline.shape[1] != 2 or not len(outline):
+        raise ValueError(f"{where}: expected points [[x, y], ...]")
+    if not np.isfinite(outline).all() or np.abs(outline).max() > FARTHEST:
+        raise ValueError(f"{where}: a point is not finite or beyond +-{FARTHEST} pixels")
+    return np.floor(outline + 1e-6).astype(np.int32)  # 3 / 640 * 640 falls short of 3
