@@ -68,8 +68,10 @@ def convert(pixels: np.ndarray, spec: ImageSpec, where: str = "image") -> np.nda
         pixels = pixels[..., None]
     if pixels.ndim != 3 or 0 in pixels.shape or pixels.dtype.kind not in "buif":
         raise ValueError(f"{where}: expected numbers of shape (H, W) or (H, W, C), got {pixels.dtype} {pixels.shape}")
+    given = pixels
     pixels = _channels(pixels, spec, where)
-    return _typed(_to_255(pixels, spec.ranges(), apart=isinstance(spec.channels, int)), spec)
+    out = _typed(_to_255(pixels, spec.ranges(), apart=isinstance(spec.channels, int)), spec)
+    return out.copy() if np.may_share_memory(out, given) else out
 
 
 def _channels(pixels: np.ndarray, spec: ImageSpec, where: str) -> np.ndarray:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from segkit.files import nearest, nfc, read_json
-from segkit.geometry import Polygons
+from segkit.images import image_size
 from segkit.rle import Runs, at_least, from_coco
 from segkit.samples.classes import as_classes
+from segkit.samples.coco_polygons import draw_coco
 from segkit.samples.grouping import Group, Strata, make_samples
 from segkit.samples.listing import list_images, passed_over
-from segkit.samples.outlines import pixel_outline
-from segkit.samples.source import Annotation, ClassRegion, Problem, Size, Source
+from segkit.samples.outlines import as_points
+from segkit.samples.source import Annotation, Problem, Size, Source
 
 CROWD = ("ignore", "label")
 """What a crowd is: pixels that count nowhere, or pixels of its class."""
@@ -53,7 +54,7 @@ def open_coco(
                                     f"annotation {number} names no {what} of this file"))  # fmt: skip
         elif image in rows and categories[row["category_id"]] in known:
             rows[image].append(row)
-    reader = CocoReader(str(json), rows, categories, {image: sizes[image] for image in found}, crowd)
+    reader = CocoReader(str(json), rows, categories, found, sizes, crowd)
     samples = make_samples(found, group, strata)
     return Source(samples, known, frozenset(found), reader, problems=tuple(problems), name=str(json))
 
@@ -118,81 +119,55 @@ def _paths(listed: Mapping[str, Any], before: Sequence[Problem]) -> list[Path]:
 
 @dataclass(frozen=True)
 class CocoReader:
-    """id -> Annotation.
+    """id -> Annotation, drawn as COCO's own tools draw it.
 
     Attributes:
         json: The file, for errors.
         rows: {id: its annotations}.
         categories: {category id: class}.
-        sizes: {id: the size that the file says}.
+        files: {id: image file}.
+        sizes: {id: the size that the file says, or None}.
         crowd: What a crowd is.
     """
 
     json: str
     rows: Mapping[str, Sequence[Mapping[str, Any]]]
     categories: Mapping[Any, str]
+    files: Mapping[str, Path]
     sizes: Mapping[str, Size | None]
     crowd: str
 
     def __call__(self, image: str) -> Annotation:
-        outlines: dict[str, list[np.ndarray]] = {}
-        runs: dict[str, list[Runs]] = {}
+        size = self.sizes[image] or image_size(self.files[image])
+        masks: dict[str, list[Runs]] = {}
         crowds: list[Runs] = []
         problems = []
         for row in self.rows[image]:
             cls = self.categories[row["category_id"]]
             where = f"{self.json}, annotation {row.get('id', '?')}, image {image}, class {cls}"
-            given, size = row.get("segmentation"), self.sizes[image]
+            given = row.get("segmentation")
             if not given:
                 problems.append(Problem(self.json, image, cls, "no-region", f"annotation {row.get('id')} has no mask"))
                 continue
-            parts = [] if isinstance(given, Mapping) else [_outline(flat, where) for flat in given]
-            if row.get("iscrowd") and self.crowd == "ignore":
-                if parts and size is None:
-                    raise ValueError(f"{where}: a crowd of polygons needs the image's height and width")
-                crowds.append(Polygons(parts).runs(size) if parts and size else _decoded(given, size, where))
-            elif parts:
-                outlines.setdefault(cls, []).extend(parts)
-            else:
-                runs.setdefault(cls, []).append(_decoded(given, size, where))
-        return Annotation(
-            {cls: _region(outlines.get(cls, []), runs.get(cls, [])) for cls in {**outlines, **runs}},
-            _ignored(crowds, outlines, runs),
-            size=self.sizes[image],
-            problems=tuple(problems),
-        )
+            is_crowd = row.get("iscrowd") and self.crowd == "ignore"
+            (crowds if is_crowd else masks.setdefault(cls, [])).append(_drawn(given, size, where))
+        regions = {cls: at_least(found, 1) for cls, found in masks.items()}
+        ignore = at_least(crowds, 1) if crowds else None
+        if ignore is not None and regions:
+            ignore = ignore - at_least(list(regions.values()), 1)  # an object counts, also inside a crowd
+        return Annotation(regions, ignore, size=size, problems=tuple(problems))
 
 
-def _region(outlines: list[np.ndarray], runs: list[Runs]) -> ClassRegion:
-    """Polygons where there are only those, else runs of everything."""
-    polygons = Polygons(outlines)
-    shape = runs[0].shape if runs else None
-    return polygons if shape is None else at_least([*runs, polygons.runs(shape)], 1)
-
-
-def _ignored(
-    crowds: list[Runs], outlines: Mapping[str, list[np.ndarray]], runs: Mapping[str, list[Runs]]
-) -> Runs | None:
-    """The pixels of crowds that belong to no object."""
-    if not crowds:
-        return None
-    crowd = at_least(crowds, 1)
-    assert crowd.shape is not None
-    objects = [mask for masks in runs.values() for mask in masks]
-    objects += [Polygons(found).runs(crowd.shape) for found in outlines.values()]
-    return crowd - at_least(objects, 1) if objects else crowd
-
-
-def _decoded(given: Mapping[str, Any], size: Size | None, where: str) -> Runs:
+def _drawn(given: Any, size: Size, where: str) -> Runs:
+    """The mask of polygons or run lengths."""
     try:
-        runs = from_coco(given)
-        return runs if size is None else runs.with_shape(size)
+        if isinstance(given, Mapping):
+            return from_coco(given).with_shape(size)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
-
-
-def _outline(flat: object, where: str) -> np.ndarray:
-    """[x, y, x, y, ...] as an outline."""
-    if not isinstance(flat, list) or len(flat) < 6 or len(flat) % 2:
-        raise ValueError(f"{where}: expected a polygon [x, y, x, y, ...] of 3 points or more")
-    return pixel_outline([flat[at : at + 2] for at in range(0, len(flat), 2)], where)
+    if not isinstance(given, list):
+        raise ValueError(f"{where}: expected polygons or run lengths, got {type(given).__name__}")
+    for flat in given:
+        if not isinstance(flat, list) or len(flat) < 6 or len(flat) % 2:
+            raise ValueError(f"{where}: expected polygons [x, y, x, y, ...] of 3 points or more")
+    return draw_coco([as_points(np.array(flat, object).reshape(-1, 2).tolist(), where) for flat in given], size)

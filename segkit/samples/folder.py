@@ -11,10 +11,10 @@ import numpy as np
 
 from segkit.files import nfc, read_json, visible_files
 from segkit.geometry import Polygons
-from segkit.geometry.polygons import FARTHEST
 from segkit.images import SUFFIXES
 from segkit.samples.classes import find_classes
 from segkit.samples.grouping import Group, Strata, make_samples
+from segkit.samples.outlines import as_points
 from segkit.samples.source import Annotation, Problem, Source
 
 
@@ -105,22 +105,14 @@ def read_regions(content: object, path: Path) -> dict[str, list[np.ndarray]]:
         where = f"{path}, annotation {number}"
         if not isinstance(annotation, dict) or not isinstance(label := annotation.get("label"), str):
             raise ValueError(f"{where}: has no label")
-        out.setdefault(nfc(label), []).append(as_outline(annotation.get("points"), f"{where}, class {label}"))
+        out.setdefault(nfc(label), []).append(_whole(as_points(annotation.get("points"), f"{where}, class {label}")))
     return out
 
 
-def as_outline(points: object, where: str) -> np.ndarray:
-    """[[x, y], ...] as an array, of integers where they are whole."""
-    try:
-        outline = np.array(points, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        outline = np.zeros(0)
-    if outline.ndim != 2 or outline.shape[1] != 2 or not len(outline):
-        raise ValueError(f"{where}: expected points [[x, y], ...]")
-    if not np.isfinite(outline).all() or np.abs(outline).max() > FARTHEST:
-        raise ValueError(f"{where}: a point is not finite or beyond +-{FARTHEST} pixels")
-    rounded = np.rint(outline)
-    return rounded.astype(np.int32) if np.array_equal(rounded, outline) else outline
+def _whole(points: np.ndarray) -> np.ndarray:
+    """Points as integers, where they are whole."""
+    rounded = np.rint(points)
+    return rounded.astype(np.int32) if np.array_equal(rounded, points) else points
 
 
 def _other_name(content: dict[str, Any], path: Path, image: str) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from segkit.rle import Runs, at_least
 from segkit.samples.classes import as_classes, labels_of
 from segkit.samples.grouping import Group, Strata, make_samples
 from segkit.samples.listing import Listing, list_images
-from segkit.samples.outlines import pixel_outline
+from segkit.samples.outlines import containing_pixels
 from segkit.samples.source import Annotation, ClassRegion, Problem, Size, Source
 
 
@@ -104,7 +104,7 @@ class LabelMeReader:
             if kind == "mask":
                 runs.setdefault(cls, []).append(_mask(shape, size, where))
             elif kind in SHAPES:
-                outlines.setdefault(cls, []).append(pixel_outline(SHAPES[kind](shape.get("points"), where), where))
+                outlines.setdefault(cls, []).append(containing_pixels(SHAPES[kind](shape.get("points"), where), where))
             else:
                 problems.append(Problem(str(path), image, cls, "no-region", f"shape {number} is a {kind}: no area"))
         regions = {cls: _region(outlines.get(cls, []), runs.get(cls, [])) for cls in {**outlines, **runs}}

@@ -1,4 +1,4 @@
-"""Outlines of annotation tools, whose coordinates are places in the picture: pixel k reaches from k to k + 1."""
+"""Points of annotation files: checked, and brought to pixels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import numpy as np
 from segkit.geometry.polygons import FARTHEST
 
 
-def pixel_outline(points: object, where: str) -> np.ndarray:
-    """The pixels that a tool's points lie in, int32 (n, 2). ValueError names `where`.
-
-    >>> pixel_outline([[0.5, 1.99], [3, 4], [5.2, 0]], "x").tolist()
-    [[0, 1], [3, 4], [5, 0]]
-    """
+def as_points(points: object, where: str) -> np.ndarray:
+    """[[x, y], ...] as float64 (n, 2). ValueError names `where`."""
     try:
         outline = np.array(points, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -21,4 +17,13 @@ def pixel_outline(points: object, where: str) -> np.ndarray:
         raise ValueError(f"{where}: expected points [[x, y], ...]")
     if not np.isfinite(outline).all() or np.abs(outline).max() > FARTHEST:
         raise ValueError(f"{where}: a point is not finite or beyond +-{FARTHEST} pixels")
-    return np.floor(outline + 1e-6).astype(np.int32)  # 3 / 640 * 640 falls short of 3
+    return outline
+
+
+def containing_pixels(points: object, where: str) -> np.ndarray:
+    """The pixels that a tool's points lie in, int32 (n, 2): places in the picture, where pixel k is from k to k + 1.
+
+    >>> containing_pixels([[0.5, 1.99], [3, 4], [5.2, 0]], "x").tolist()
+    [[0, 1], [3, 4], [5, 0]]
+    """
+    return np.floor(as_points(points, where) + 1e-6).astype(np.int32)  # 3 / 640 * 640 falls short of 3

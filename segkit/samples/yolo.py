@@ -15,7 +15,7 @@ from segkit.samples.classes import as_classes
 from segkit.samples.grouping import Group, Paths, Strata, make_samples
 from segkit.samples.listing import Images, list_images, match_files, passed_over
 from segkit.samples.mask_files import labelled_ids, nothing_matches, shared
-from segkit.samples.outlines import pixel_outline
+from segkit.samples.outlines import containing_pixels
 from segkit.samples.source import Annotation, Source
 
 
@@ -82,7 +82,7 @@ class YoloReader:
             if line.strip():
                 cls, points = self._parsed(line, f"{path}, line {number}")
                 where = f"{path}, line {number}, class {cls}"
-                outlines.setdefault(cls, []).append(pixel_outline(points * [width, height], where))
+                outlines.setdefault(cls, []).append(containing_pixels(points * [width, height], where))
         return Annotation({nfc(cls): Polygons(found) for cls, found in outlines.items()})
 
     def _parsed(self, line: str, where: str) -> tuple[str, np.ndarray]:

@@ -98,8 +98,8 @@ def colours(root, **more):
 
 def coco_polygons(root, **more):
     draw_images(root / "images", ["a.png", "b.png"])
-    shapes = [(4, np.ravel(L_SHAPE).tolist()), (9, np.ravel(BOX).tolist())]
-    write(root / "coco.json", coco([(category, [flat]) for category, flat in shapes]))
+    around = [[[1, 1], [4, 1], [4, 7], [9, 7], [9, 10], [1, 10]], [[10, 2], [15, 2], [15, 7], [10, 7]]]  # along edges
+    write(root / "coco.json", coco([(number, [np.ravel(points).tolist()]) for number, points in zip((4, 9), around)]))
     return Samples.from_coco(root / "coco.json", root / "images", **more)
 
 
