@@ -1,4 +1,4 @@
-"""Optimisers by name, with rates of their own for encoder and decoder; timm is imported nowhere else for them."""
+"""Optimisers by name and parameter groups, on timm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from segkit.files import nearest
 
 NOT_OFFERED = ("adahessian", "bnb", "fused", "kron")
-"""Names of timm's that begin so: they want second derivatives, packages of their own, or a compiler."""
+"""Names of timm's that begin so: they need second derivatives, packages of their own, or a compiler."""
 
 
 def create(
@@ -19,26 +19,36 @@ def create(
     *,
     lr: float,
     weight_decay: float = 1e-2,
-    encoder_lr: float = 1.0,
-    **options: Any,
+    encoder_lr_mult: float = 1.0,
+    **options: object,
 ) -> torch.optim.Optimizer:
-    """An optimiser over the parameters of `model` that want a gradient.
+    """Make an optimiser over the parameters of a model that need a gradient.
 
-    name: of `names()`: "adamw" (Loshchilov and Hutter, 2019), "sgd" (with Nesterov's momentum), "lion", "adan",
-    "muon" ...; each wants a rate of its own: Lion about a tenth of AdamW's, SGD ten times it and more. lr: of
-    decoder and head; encoder_lr: the encoder's as a share of lr; weight_decay: of parameters with two and more
-    dimensions (see `parameter_groups`); options: the optimiser's own, such as momentum=0.95. ValueError for an
-    unknown name (with its neighbours), an option that it has not, or a model without the encoder that encoder_lr
-    asks for.
+    Args:
+        model: The network.
+        name: One of `names()`: "adamw", "sgd" (with Nesterov momentum), "lion", "adan", "muon" ... Each needs a rate of
+            its own: Lion about a tenth of AdamW's, SGD ten times it and more.
+        lr: Learning rate of decoder and head.
+        weight_decay: Of the parameters that decay, see `parameter_groups`.
+        encoder_lr_mult: Learning rate of the encoder, times `lr`.
+        **options: The optimiser's own, such as momentum=0.95.
 
-    >>> create(nn.Linear(2, 1), "lion", lr=1e-4).param_groups[0]["lr"]
-    0.0001
+    Returns:
+        The optimiser; the decoder's groups come first.
+
+    Raises:
+        ValueError: For an unknown name (with its neighbours), an option that the optimiser does not take, or a model
+            without the encoder that encoder_lr_mult asks for.
+
+    Example:
+        >>> create(nn.Linear(2, 1), "lion", lr=1e-4).param_groups[0]["lr"]
+        0.0001
     """
     if name not in names():
         raise ValueError(f"no optimiser {name!r}; {nearest(name, names())}")
     from timm.optim import create_optimizer_v2
 
-    groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, encoder_lr=encoder_lr)
+    groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, encoder_lr_mult=encoder_lr_mult)
     try:
         optimizer = create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, **options)
     except TypeError as error:
@@ -47,39 +57,64 @@ def create(
 
 
 def names() -> list[str]:
-    """Every name that `create` takes, sorted; timm's `get_optimizer_info(name)` tells each one's paper."""
+    """List every name that `create` takes.
+
+    Returns:
+        Sorted names; timm's `get_optimizer_info(name)` describes each one.
+    """
     from timm.optim import list_optimizers
 
     return sorted(name for name in list_optimizers() if not name.startswith(NOT_OFFERED))
 
 
 def parameter_groups(
-    model: nn.Module, *, lr: float, weight_decay: float, encoder_lr: float = 1.0
+    model: nn.Module, *, lr: float, weight_decay: float, encoder_lr_mult: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Groups for any optimiser: weights decay, what has one dimension (norms, biases) does not.
+    """Make parameter groups for any optimiser, by timm's `param_groups_weight_decay`.
 
-    With encoder_lr other than 1 the encoder's parameters are groups of their own at encoder_lr * lr, after the
-    others. Parameters that want no gradient are left out, and so are empty groups. ValueError unless encoder_lr is
-    above 0 (to keep an encoder as it is, freeze it) and the model has the encoder it asks for.
+    Norms and biases (one dimension) do not decay, nor does what the model or a part of it names in `no_weight_decay()`:
+    position embeddings and class tokens of transformers. Parameters without a gradient are left out.
+
+    Args:
+        model: The network.
+        lr: Learning rate of decoder and head.
+        weight_decay: Of the other parameters.
+        encoder_lr_mult: Learning rate of the encoder, times `lr`; other than 1 it makes groups of their own, after the
+            others.
+
+    Returns:
+        Groups with "params", "weight_decay" and "lr".
+
+    Raises:
+        ValueError: Unless encoder_lr_mult is above 0 (to keep an encoder as it is, freeze it) and the model has the
+            encoder it asks for.
     """
-    if not encoder_lr > 0:
-        raise ValueError(f"encoder_lr={encoder_lr}: a share of lr above 0 is wanted; to keep an encoder, freeze it")
-    encoder = set() if encoder_lr == 1 else {id(p) for p in encoder_of(model).parameters()}
+    if not encoder_lr_mult > 0:
+        raise ValueError(f"expected encoder_lr_mult above 0, got {encoder_lr_mult}; to keep an encoder, freeze it")
+    from timm.optim import param_groups_weight_decay
+
+    encoder = set() if encoder_lr_mult == 1 else {id(p) for p in encoder_of(model).parameters()}
+    decays = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=_without_decay(model))
     groups = []
-    for inside, rate in ((False, lr), (True, lr * encoder_lr)):
-        for many, decay in ((True, weight_decay), (False, 0.0)):
-            params = [
-                p for p in model.parameters() if p.requires_grad and (id(p) in encoder, p.ndim > 1) == (inside, many)
-            ]
+    for inside, rate in ((False, lr), (True, lr * encoder_lr_mult)):
+        for group in decays:
+            params = [p for p in group["params"] if (id(p) in encoder) == inside]
             if params:
-                groups.append({"params": params, "weight_decay": decay, "lr": rate})
+                groups.append({**group, "params": params, "lr": rate})
     return groups
 
 
 def encoder_of(model: nn.Module) -> nn.Module:
-    """The part that pretrained weights fill: `model.encoder` (segkit's and smp's networks), or `model.backbone`.
+    """Find the part that pretrained weights fill.
 
-    ValueError for a model that has neither.
+    Args:
+        model: A network.
+
+    Returns:
+        `model.encoder` (segkit's and smp's networks), or `model.backbone`.
+
+    Raises:
+        ValueError: For a model that has neither.
     """
     for name in ("encoder", "backbone"):
         part = getattr(model, name, None)
@@ -87,5 +122,15 @@ def encoder_of(model: nn.Module) -> nn.Module:
             return part
     raise ValueError(
         f"{type(model).__name__} has no part named encoder or backbone, so it can have no rate of its own and cannot "
-        "be frozen; name that part so, or leave encoder_lr at 1 and freeze_epochs at 0"
+        "be frozen; name that part so, or leave encoder_lr_mult at 1 and freeze_epochs at 0"
     )
+
+
+def _without_decay(model: nn.Module) -> set[str]:
+    """Names of the parameters that the model and its parts exempt from weight decay."""
+    found = set()
+    for prefix, module in model.named_modules():
+        exempt = getattr(module, "no_weight_decay", None)
+        if callable(exempt):
+            found |= {f"{prefix}.{name}" if prefix else name for name in exempt()}
+    return found

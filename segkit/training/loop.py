@@ -79,7 +79,7 @@ class TrainingLoop:
         self.frozen = [p for p in self.encoder.parameters() if p.requires_grad] if self.encoder else []
         optimizer = optim.create(
             model, config.optimizer, lr=config.lr, weight_decay=config.weight_decay,
-            encoder_lr=config.encoder_lr_mult,
+            encoder_lr_mult=config.encoder_lr_mult,
         )  # fmt: skip
         self.model, self.optimizer = self.fabric.setup(torch.compile(model) if config.compile else model, optimizer)
         self.steps = -(-self.sampler.per_epoch // config.accumulate)  # of the optimizer, in an epoch

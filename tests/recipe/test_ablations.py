@@ -47,7 +47,7 @@ def test_every_variant_is_one_that_training_and_prediction_take(name):
         merging(changed)
         losses.build(changed.loss)
         augment.build(changed.augment)
-        optim.create(Toy(), changed.optimizer, lr=changed.lr, weight_decay=0.0, encoder_lr=changed.encoder_lr)
+        optim.create(Toy(), changed.optimizer, lr=changed.lr, weight_decay=0.0, encoder_lr_mult=changed.encoder_lr)
         assert 0 <= changed.freeze_epochs < changed.epochs
         assert changed.crop is None or 0 < changed.crop < changed.size
 
