@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -12,55 +12,53 @@ from segkit.cli.shared import persons
 from segkit.rle.tables import by_image
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from segkit.metrics import Comparison
+    from segkit.masks import MaskSet
+    from segkit.metrics import Comparison, Counts, Metric, Scores
 
 
 def score(
     pred: tyro.conf.Positional[Path],
     truth: tyro.conf.Positional[Path],
+    metric: str = "dice",
     groups: Path | None = None,
-    empty: Literal["one", "zero", "skip"] = "one",
     strata: Path | None = None,
     mix: str | None = None,
     repair: bool = False,
 ) -> int:
-    """Mean Dice of a submission against truth, and the classes.
+    """Score of a submission against truth, and of its classes.
 
     Args:
         pred: Submission CSV: image_name,class,rle.
         truth: The same with the truth, or a folder in the competition's layout.
+        metric: Such as "dice", "dice(empty='skip')", "fbeta(beta=0.5, average='pooled')", "0.4*dice + 0.6*iou".
         groups: CSV with the columns id (or image_name) and person: adds a 95 % interval clustered by person.
-        empty: What a pair without truth counts: one (the competition's), zero, or skip (over images with the class).
         strata: CSV with the column id (or image_name) and one more, such as pose: the score of each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the score at that mix.
-        repair: Mend the submission's RLE, and say on stderr what was done to which row; without, it is an error.
+        repair: Repair the submission's RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
     from segkit.samples import Truth
 
-    target = Truth.open(truth)
+    rule, target = metrics.parse(metric), Truth.open(truth)
     masks = submission.read(pred, sizes=target.sizes, repair=repair)
-    table = metrics.Dice(empty=empty).table(masks, target)
+    counts = metrics.count(masks, target)
+    if rule.has_counts:
+        found = metrics.Scores.from_counts(counts, rule, target.ids, target.classes)
+    else:
+        found = rule.scores(masks, target)
     whose, mixed = persons(groups) if groups else None, _mixed(strata, mix)
-    print(f"mean Dice {metrics.score(table):.4f} over {table.shape[0]} images x {table.shape[1]} classes")
+    print(f"{rule}: {found.score():.4f} over {len(found.ids)} images x {len(found.classes)} classes")
     if whose is not None:
-        print(metrics.bootstrap(table, whose))
+        print(metrics.bootstrap(found, whose))
     if strata is not None:
-        for name, part in _parts(table, read_column(strata)).items():
-            print(f"{name}: mean Dice {metrics.score(part):.4f} over {len(part)} images")
+        for name, part in _parts(found, read_column(strata)).items():
+            print(f"{name}: {part.score():.4f} over {len(part.ids)} images")
     if mixed:
-        print(f"at the mix {mix}: mean Dice {metrics.score(table, **mixed):.4f}")
+        print(f"at the mix {mix}: {metrics.score(found, **mixed):.4f}")
         if whose is not None:
-            print(metrics.bootstrap(table, whose, **mixed))
-    skipped = metrics.Dice(empty="skip").table(masks, target)
-    width = max(map(len, ("class", *table.columns)))
-    print(f"{'class':{width}}   Dice  where present (images)")
-    for cls in table.columns:
-        have = skipped[cls].notna().sum()
-        there = f"{skipped[cls].mean():.4f}" if have else "     -"
-        print(f"{cls:{width}} {table[cls].mean():.4f}         {there} ({have})")
+            print(metrics.bootstrap(found, whose, **mixed))
+    _print_classes(found, counts)
+    print(_baselines(rule, target))
     return 0
 
 
@@ -68,8 +66,8 @@ def compare(
     a: tyro.conf.Positional[Path],
     b: tyro.conf.Positional[Path],
     truth: tyro.conf.Positional[Path],
+    metric: str = "dice",
     groups: Path | None = None,
-    empty: Literal["one", "zero", "skip"] = "one",
     strata: Path | None = None,
     mix: str | None = None,
     repair: bool = False,
@@ -80,24 +78,24 @@ def compare(
         a: Submission CSV.
         b: Submission CSV.
         truth: Truth CSV or folder.
+        metric: As for score.
         groups: CSV with the columns id (or image_name) and person; default: each image by itself.
-        empty: What a pair without truth counts: one (the competition's), zero, or skip (over images with the class).
         strata: CSV with the column id (or image_name) and one more, such as pose: the gain for each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the gain at that mix.
-        repair: Mend the submissions' RLE, and say on stderr what was done to which row; without, it is an error.
+        repair: Repair the submissions' RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
     from segkit.samples import Truth
 
-    target = Truth.open(truth)
+    rule, target = metrics.parse(metric), Truth.open(truth)
     read = [submission.read(path, sizes=target.sizes, repair=repair) for path in (a, b)]
-    first, second = (metrics.Dice(empty=empty).table(masks, target) for masks in read)
+    first, second = (rule.scores(masks, target) for masks in read)
     whose, mixed = persons(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)
-    print(f"A {metrics.score(first):.4f}  B {metrics.score(second):.4f}")
+    print(f"{rule}: A {first.score():.4f}  B {second.score():.4f}")
     print(_gain(metrics.compare(first, second, whose)))
     if strata is not None:
         for name, part in _parts(first, read_column(strata)).items():
-            print(f"{name}: {_gain(metrics.compare(part, second.loc[part.index], whose))}")
+            print(f"{name}: {_gain(metrics.compare(part, second.subset(part.ids), whose))}")
     if mixed:
         print(f"at the mix {mix}: A {metrics.score(first, **mixed):.4f}  B {metrics.score(second, **mixed):.4f}")
         print(_gain(metrics.compare(first, second, whose, **mixed)))
@@ -110,10 +108,20 @@ def read_column(path: Path) -> dict[str, str]:
 
 
 def read_mix(text: str) -> dict[str, float]:
-    """The shares of a mix as it is typed.
+    """Read the shares of a mix as it is typed.
 
-    >>> read_mix("tilted=.58,upright=.42")
-    {'tilted': 0.58, 'upright': 0.42}
+    Args:
+        text: NAME=SHARE,NAME=SHARE.
+
+    Returns:
+        {name: share}.
+
+    Raises:
+        ValueError: If the text is anything else.
+
+    Example:
+        >>> read_mix("tilted=.58,upright=.42")
+        {'tilted': 0.58, 'upright': 0.42}
     """
     shares: dict[str, float] = {}
     for part in text.split(","):
@@ -123,7 +131,7 @@ def read_mix(text: str) -> dict[str, float]:
                 raise ValueError
             shares[name.strip()] = float(share)
         except ValueError:
-            raise ValueError(f"--mix {text}: NAME=SHARE,NAME=SHARE is wanted, got {part!r}") from None
+            raise ValueError(f"--mix {text}: expected NAME=SHARE,NAME=SHARE, got {part!r}") from None
     return shares
 
 
@@ -136,12 +144,35 @@ def _mixed(strata: Path | None, mix: str | None) -> dict[str, Any]:
     return {"strata": read_column(strata), "mix": read_mix(mix)}
 
 
-def _parts(table: pd.DataFrame, strata: Mapping[str, str]) -> dict[str, pd.DataFrame]:
-    """The rows of each stratum."""
-    if missing := [image for image in table.index if image not in strata]:
+def _parts(scores: Scores, strata: Mapping[str, str]) -> dict[str, Scores]:
+    """The scores of each stratum."""
+    if missing := [image for image in scores.ids if image not in strata]:
         raise ValueError(f"{len(missing)} images have no stratum: {', '.join(missing[:3])} ...")
-    names = sorted({strata[image] for image in table.index})
-    return {name: table[[strata[image] == name for image in table.index]] for name in names}
+    names = sorted({strata[image] for image in scores.ids})
+    return {name: scores.subset([image for image in scores.ids if strata[image] == name]) for name in names}
+
+
+def _print_classes(scores: Scores, counts: Counts) -> None:
+    """The score of each class, also over the images that have it, and which is predicted nowhere."""
+    there = counts.target > 0
+    present = scores.per_class(there.T.astype(float)).diagonal()
+    width = max(map(len, ("class", *scores.classes)))
+    print(f"{'class':{width}}  score  where present (images)")
+    for k, (cls, value) in enumerate(zip(scores.classes, scores.per_class())):
+        have = int(there[:, k].sum())
+        print(f"{cls:{width}} {value:.4f}         {f'{present[k]:.4f}' if have else '     -'} ({have})")
+    for k, cls in enumerate(scores.classes):
+        if there[:, k].any() and not counts.predicted[:, k].any():
+            print(f"WARNING: {cls} is predicted nowhere, though {there[:, k].sum()} of {len(there)} images have it")
+
+
+def _baselines(metric: Metric, truth: MaskSet) -> str:
+    """What empty and full submissions score."""
+    from segkit import metrics
+
+    full = metrics.full_score(metric, truth) if metric.has_counts else float("nan")  # distances would take minutes
+    everything = "" if full != full else f", everything {full:.4f}"
+    return f"for comparison: nothing predicted {metrics.empty_score(metric, truth):.4f}{everything}"
 
 
 def _gain(found: Comparison) -> str:

@@ -4,16 +4,20 @@ A metric is a value such as `Dice()` or `FBeta(beta=0.5, average="pooled")`: `me
 `metric.table` the scores of single images, `metric.scores` what `bootstrap` and `compare` take.
 """
 
-from segkit.metrics.base import Average, CountMetric, Empty, Metric
+from segkit.metrics.base import Average, CountMetric, Empty, MaskMetric, Metric
+from segkit.metrics.baselines import empty_score, full_score
 from segkit.metrics.combined import Combined
 from segkit.metrics.counts import Counts, count
 from segkit.metrics.groups import MIN_GROUPS, Comparison, Interval, bootstrap, compare, score
+from segkit.metrics.instances import AveragePrecision, ObjectMasks
 from segkit.metrics.overlap import Dice, FBeta, IoU, MeanIoU
-from segkit.metrics.pairs import MasksLike
+from segkit.metrics.pairs import MasksLike, Pair
 from segkit.metrics.scores import Scores
 from segkit.metrics.spec import METRICS, parse
+from segkit.metrics.surface import Hausdorff, SurfaceDice
 
 __all__ = [
-    "METRICS", "MIN_GROUPS", "Average", "Combined", "Comparison", "CountMetric", "Counts", "Dice", "Empty", "FBeta",
-    "Interval", "IoU", "MasksLike", "MeanIoU", "Metric", "Scores", "bootstrap", "compare", "count", "parse", "score",
+    "METRICS", "MIN_GROUPS", "Average", "AveragePrecision", "Combined", "Comparison", "CountMetric", "Counts", "Dice",
+    "Empty", "FBeta", "Hausdorff", "Interval", "IoU", "MaskMetric", "MasksLike", "MeanIoU", "Metric", "ObjectMasks",
+    "Pair", "Scores", "SurfaceDice", "bootstrap", "compare", "count", "empty_score", "full_score", "parse", "score",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from segkit.masks import as_masks
 from segkit.metrics.counts import Counts, count
-from segkit.metrics.pairs import MasksLike
+from segkit.metrics.pairs import MasksLike, Pair, pairs
 from segkit.metrics.scores import Parts, Scores, mean_finish, mean_of_known, mean_parts
 
 if TYPE_CHECKING:
@@ -187,6 +187,42 @@ class CountMetric(Metric):
     def finish(self, parts: Sequence[np.ndarray]) -> np.ndarray:
         """See `Metric.finish`."""
         return self.values(*parts) if self.average == "pooled" else mean_finish(parts)
+
+
+class MaskMetric(Metric):
+    """A metric of the masks themselves, image by image: `value` of two masks that are not empty is all that it adds.
+
+    What counts where the truth is empty says `empty`. "one": the best value for an empty prediction, the worst for any
+    other. "zero": the worst. "skip": nothing.
+    """
+
+    empty: Empty = "one"
+
+    @abstractmethod
+    def value(self, pair: Pair) -> float:
+        """Score one image and class, neither of whose masks is empty."""
+
+    def best(self, pair: Pair) -> float:
+        """The best value that an image can have."""
+        return 1.0
+
+    def worst(self, pair: Pair) -> float:
+        """The worst value that an image can have."""
+        return 0.0
+
+    def scores(self, pred: MasksLike, truth: MasksLike) -> Scores:
+        """See `Metric.scores`."""
+        pred, truth = as_masks(pred), as_masks(truth)
+        cells = np.array([self._cell(pair) for pair in pairs(pred, truth)])
+        cells = cells.reshape(len(truth.ids), len(truth.classes))
+        return Scores.from_cells(cells, truth.ids, truth.classes, higher_is_better=self.higher_is_better)
+
+    def _cell(self, pair: Pair) -> float:
+        if pair.truth:
+            return self.value(pair) if pair.pred else self.worst(pair)
+        if self.empty == "skip":
+            return np.nan
+        return self.best(pair) if self.empty == "one" and not pair.pred else self.worst(pair)
 
 
 def check_choice(metric: Metric, setting: str, choices: Sequence[str]) -> None:

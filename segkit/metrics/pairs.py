@@ -23,6 +23,7 @@ class Pair(NamedTuple):
         pred: Predicted mask without ignored pixels.
         truth: True mask without ignored pixels.
         ignore: The ignored pixels of the image; None where there are none.
+        masks: All predicted and all true masks.
     """
 
     image: str
@@ -30,11 +31,26 @@ class Pair(NamedTuple):
     pred: Runs
     truth: Runs
     ignore: Runs | None
+    masks: tuple[MaskSet, MaskSet]
 
     @property
-    def shape(self) -> tuple[int, int] | None:
-        """(height, width) where one of the two masks knows it."""
-        return self.truth.shape or self.pred.shape
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image. ValueError where neither the masks nor the truth know them."""
+        shape = self.truth.shape or self.pred.shape or self.masks[1].sizes.get(self.image)
+        if shape is None:
+            raise ValueError(f"image {self.image}, class {self.cls}: expected masks that know their image's size")
+        return shape
+
+    def objects(self) -> tuple[list[Runs], list[Runs]]:
+        """Predicted and true objects: what `objects(id, cls)` of the masks gives, else 8-connected parts."""
+        return self._objects(self.masks[0], self.pred), self._objects(self.masks[1], self.truth)
+
+    def _objects(self, masks: MaskSet, mask: Runs) -> list[Runs]:
+        own = getattr(masks, "objects", None)
+        if own is None:
+            return mask.with_shape(self.shape).components()
+        found = [each - self.ignore if self.ignore else each for each in own(self.image, self.cls)]
+        return [each for each in found if each]
 
 
 def pairs(pred: MasksLike, truth: MasksLike) -> Iterator[Pair]:
@@ -42,7 +58,7 @@ def pairs(pred: MasksLike, truth: MasksLike) -> Iterator[Pair]:
 
     Args:
         pred: Predicted masks.
-        truth: True masks. Where it has a method `ignore(id)` that returns Runs, those pixels are taken out of both.
+        truth: True masks. Pixels of `truth.ignore(id)` are taken out of both.
 
     Yields:
         One Pair for each image and class.
@@ -51,9 +67,8 @@ def pairs(pred: MasksLike, truth: MasksLike) -> Iterator[Pair]:
         ValueError: If one of the two lacks an image or class, or if their masks differ in size. It names both.
     """
     pred, truth = as_masks(pred), as_masks(truth)
-    ignored = getattr(truth, "ignore", None)
     for image in truth.ids:
-        ignore = ignored(image) if ignored else None
+        ignore = truth.ignore(image)
         for cls in truth.classes:
             target = true_runs(truth, image, cls)
             try:
@@ -67,4 +82,4 @@ def pairs(pred: MasksLike, truth: MasksLike) -> Iterator[Pair]:
                     mask.intersection(target)  # says what is wrong
             except ValueError as error:
                 raise ValueError(f"image {image}, class {cls}: {error}") from error
-            yield Pair(image, cls, mask, target, ignore)
+            yield Pair(image, cls, mask, target, ignore, (pred, truth))

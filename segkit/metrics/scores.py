@@ -76,9 +76,24 @@ class Scores:
         Returns:
             The scores.
         """
-        values = table.to_numpy(np.float64)
-        ids, classes = tuple(table.index), tuple(table.columns)
-        return cls(ids, classes, mean_parts(values), mean_finish, values, None, higher_is_better)
+        return cls.from_cells(table.to_numpy(np.float64), table.index, table.columns, higher_is_better=higher_is_better)
+
+    @classmethod
+    def from_cells(
+        cls, cells: np.ndarray, ids: Iterable[str], classes: Iterable[str], *, higher_is_better: bool = True
+    ) -> Scores:
+        """Make the scores of `from_table` from an array.
+
+        Args:
+            cells: Score of each image and class, float, shape (images, classes); NaN counts nothing.
+            ids: Image ids.
+            classes: Class names.
+            higher_is_better: Whether a higher score is a better one.
+
+        Returns:
+            The scores.
+        """
+        return cls(tuple(ids), tuple(classes), mean_parts(cells), mean_finish, cells, None, higher_is_better)
 
     @classmethod
     def from_counts(cls, counts: Counts, metric: FromCounts, ids: Iterable[str], classes: Iterable[str]) -> Scores:

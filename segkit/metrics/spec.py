@@ -8,9 +8,12 @@ from dataclasses import fields
 from segkit.files import nearest
 from segkit.metrics.base import Metric
 from segkit.metrics.combined import Combined
+from segkit.metrics.instances import AveragePrecision
 from segkit.metrics.overlap import Dice, FBeta, IoU, MeanIoU
+from segkit.metrics.surface import Hausdorff, SurfaceDice
 
-METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in (Dice, IoU, FBeta, MeanIoU)}
+KNOWN = (Dice, IoU, FBeta, MeanIoU, AveragePrecision, SurfaceDice, Hausdorff)
+METRICS: dict[str, type[Metric]] = {metric.name: metric for metric in KNOWN}
 """{name: metric}: what a spec can name."""
 
 

@@ -46,11 +46,10 @@ def curves(
     ids = images_of_both(store, truth)
     if lacking := [c for c in store.classes if c not in truth.classes]:
         raise ValueError(f"the truth has no class {', '.join(lacking)}")
-    ignored = getattr(truth, "ignore", lambda image: None)
 
     def one(image: str) -> tuple[np.ndarray, np.ndarray, list[int], int]:
         levels, size = store.levels(image), store.sizes[image]
-        ignore = ignored(image) or None
+        ignore = truth.ignore(image) or None
         targets = [true_runs(truth, image, cls, size, of=store.path) for cls in store.classes]
         if ignore is not None:
             ignore = ignore.with_shape(size)

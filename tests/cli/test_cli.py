@@ -35,29 +35,41 @@ def call(capsys, *arguments):
 def test_score_prints_the_mean_the_interval_and_the_classes(files, capsys):
     code, out, _ = call(capsys, "score", files["good"], files["truth"], "--groups", files["groups"])
     assert code == 0
-    assert "mean Dice 1.0000 over 2 images x 2 classes" in out
-    assert "95 % interval 1.0000 to 1.0000, 2 groups" in out
-    assert "1.0000 (1)" in out.splitlines()[-1]  # y is in one image
+    assert "dice: 1.0000 over 2 images x 2 classes" in out
+    assert "1.0000 (95 % interval 1.0000 to 1.0000, 2 groups, 2 images)" in out
+    assert "y     1.0000         1.0000 (1)\n" in out  # y is in one image
+    assert "nothing predicted 0.2500" in out  # of four masks one is empty
+    assert "WARNING" not in out
 
 
 def test_score_over_images_that_have_the_class(files, capsys):
-    _, out, _ = call(capsys, "score", files["poor"], files["truth"], "--empty", "skip")
-    assert "mean Dice 0.7000" in out  # x: (2 * 5 / 15 + 2 * 1 / 15) / 2, y: 1 in its only image
+    _, out, _ = call(capsys, "score", files["poor"], files["truth"], "--metric", "dice(empty='skip')")
+    assert "dice(empty='skip'): 0.7000" in out  # x: (2 * 5 / 15 + 2 * 1 / 15) / 2, y: 1 in its only image
+
+
+def test_score_by_another_metric_says_what_is_predicted_nowhere(files, capsys):
+    nowhere = submission.write(files["folder"] / "no.csv", [(i, c, "") for i in ("a.png", "b.png") for c in "xy"])
+    _, out, _ = call(capsys, "score", nowhere, files["truth"], "--metric", "iou(average='pooled')")
+    assert out.startswith("iou(average='pooled'): 0.0000 over 2 images x 2 classes\n")
+    assert "WARNING: x is predicted nowhere, though 2 of 2 images have it\n" in out
+    assert "WARNING: y is predicted nowhere, though 1 of 2 images have it\n" in out
+    code, _, err = call(capsys, "score", nowhere, files["truth"], "--metric", "dise")
+    assert (code, "no metric 'dise'; did you mean dice" in err) == (2, True)
 
 
 def test_compare_says_which_is_better(files, capsys):
     _, out, _ = call(capsys, "compare", files["poor"], files["good"], files["truth"], "--groups", files["groups"])
     assert "gain +0.3000" in out
-    assert "no difference that is sure (B is better by the interval, but the groups are too few" in out  # two persons
+    assert "no significant difference (fewer than 6 groups can show none)" in out
     six = [(f"{n}.png", "x", "1 10") for n in range(6)]
     six_truth = submission.write(files["folder"] / "six.csv", six)
     six_poor = submission.write(files["folder"] / "six-poor.csv", [(i, c, "1 5") for i, c, _ in six])
     _, out, _ = call(capsys, "compare", six_poor, six_truth, six_truth)
-    assert "p = 0.031: B is better\n" in out  # 2 of 64 patterns
+    assert "p = 0.031, 6 groups, 6 images): B is better\n" in out  # 2 of 64 patterns
     _, out, _ = call(capsys, "compare", six_truth, six_poor, six_truth)
-    assert "p = 0.031: A is better\n" in out
+    assert "p = 0.031, 6 groups, 6 images): A is better\n" in out
     _, out, _ = call(capsys, "compare", files["good"], files["good"], files["truth"])
-    assert "no difference that is sure" in out
+    assert "no significant difference" in out
 
 
 def test_score_and_compare_at_another_mix(files, capsys):
@@ -65,12 +77,12 @@ def test_score_and_compare_at_another_mix(files, capsys):
     poses.write_text("id,pose\na.png,tilted\nb.png,upright\n")
     asked = ("--strata", poses, "--mix", "tilted=.58,upright=.42")
     _, out, _ = call(capsys, "score", files["poor"], files["truth"], *asked, "--groups", files["groups"])
-    assert "tilted: mean Dice 0.8333 over 1 images\nupright: mean Dice 0.5667 over 1 images" in out
-    assert "at the mix tilted=.58,upright=.42: mean Dice 0.7213" in out  # .58 * .8333 + .42 * .5667
-    assert "no interval: a single group stands for a stratum (2 groups (tilted 1, upright 1))" in out
+    assert "tilted: 0.8333 over 1 images\nupright: 0.5667 over 1 images" in out
+    assert "at the mix tilted=.58,upright=.42: 0.7213" in out  # .58 * .8333 + .42 * .5667
+    assert "no interval: a single group stands for a stratum, 2 groups (tilted 1, upright 1), 2 images" in out
     _, out, _ = call(capsys, "compare", files["poor"], files["good"], files["truth"], *asked)
-    assert "at the mix tilted=.58,upright=.42: A 0.7213  B 1.0000\ngain +0.2787, no interval" in out
-    assert out.count("gain +0.3000, 95 % interval +0.1667 to +0.4333 over 2 groups, 2 images; paired test p = 0.5") == 1
+    assert "at the mix tilted=.58,upright=.42: A 0.7213  B 1.0000\ngain +0.2787 (no interval" in out
+    assert out.count("gain +0.3000 (95 % interval +0.1667 to +0.4333, p = 0.5, 2 groups, 2 images)") == 1
     assert "tilted: gain +0.1667" in out
 
 
@@ -79,7 +91,7 @@ def test_score_and_compare_at_another_mix(files, capsys):
     [
         ("id,pose\na.png,tilted\n", None, "1 images have no stratum: b.png"),
         ("id,pose\na.png,t\nb.png,u\n", "t=.5,v=.5", "no share of 'u'"),
-        ("id,pose\na.png,t\nb.png,u\n", "t:.5,u=.5", "--mix t:.5,u=.5: NAME=SHARE,NAME=SHARE is wanted, got 't:.5'"),
+        ("id,pose\na.png,t\nb.png,u\n", "t:.5,u=.5", "--mix t:.5,u=.5: expected NAME=SHARE,NAME=SHARE, got 't:.5'"),
         ("id,pose\na.png,t\nb.png,u\n", "t=.5,t=.5", "got 't=.5'"),
         ("id,pose,hand\na.png,t,l\n", None, "one more are wanted, got ['id', 'pose', 'hand']"),
         (None, "t=1", "--mix needs --strata"),
