@@ -2,9 +2,10 @@
 
 from segkit.images.labels import read_labels
 from segkit.images.pixels import SUFFIXES, image_size, orientation, read_pixels
-from segkit.images.reading import convert, read_image
+from segkit.images.reading import combine, convert, is_grey, read_image
 from segkit.images.spec import ImageSpec
 
 __all__ = [
-    "SUFFIXES", "ImageSpec", "convert", "image_size", "orientation", "read_image", "read_labels", "read_pixels",
+    "SUFFIXES", "ImageSpec", "combine", "convert", "image_size", "is_grey", "orientation", "read_image", "read_labels",
+    "read_pixels",
 ]  # fmt: skip

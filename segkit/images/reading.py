@@ -27,18 +27,34 @@ def read_image(path: str | Path | Sequence[str | Path], spec: ImageSpec | None =
             `spec`; names the file.
     """
     spec = ImageSpec() if spec is None else spec
-    if isinstance(path, (str, Path)):
-        return convert(read_pixels(path), spec, str(path))
-    parts = [read_pixels(part) for part in path]
+    paths = (path,) if isinstance(path, (str, Path)) else tuple(path)
+    return combine([read_pixels(part) for part in paths], spec, [str(part) for part in paths])
+
+
+def combine(parts: Sequence[np.ndarray], spec: ImageSpec, names: Sequence[str]) -> np.ndarray:
+    """The pixels of the files of one image as `spec` says: what read_image does with what read_pixels gives.
+
+    Args:
+        parts: Arrays (H, W) or (H, W, C), one a file; several are stacked as channels.
+        spec: Channels and depth.
+        names: What errors call them.
+
+    Returns:
+        Array (H, W, C) of spec.dtype.
+
+    Raises:
+        ValueError: As read_image.
+    """
     if len(parts) == 1:
-        return convert(parts[0], spec, str(path[0]))
-    sizes = {str(part): pixels.shape[:2] for part, pixels in zip(path, parts)}
-    if len(set(sizes.values())) != 1:
+        return convert(parts[0], spec, names[0])
+    if len({part.shape[:2] for part in parts}) != 1:
+        sizes = {name: part.shape[:2] for name, part in zip(names, parts)}
         raise ValueError(f"expected files of one size for one image, got {sizes}")
-    names = ", ".join(map(str, path))
-    total = sum(pixels.shape[2] for pixels in parts)
+    total = sum(part.shape[2] for part in parts)
     if total != spec.num_channels:
-        raise ValueError(f"{names}: expected {spec.num_channels} channels, got {total}; see ImageSpec.channels")
+        raise ValueError(
+            f"{', '.join(names)}: expected {spec.num_channels} channels, got {total}; see ImageSpec.channels"
+        )  # fmt: skip
     ranges = spec.ranges() if len(spec.ranges()) == total else spec.ranges() * total
     ends = np.cumsum([part.shape[2] for part in parts])
     scaled = [_to_255(part, ranges[end - part.shape[2] : end], apart=True) for part, end in zip(parts, ends.tolist())]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from segkit import files
 from segkit.geometry import Polygons
-from segkit.images import ImageSpec, convert, image_size, read_image
+from segkit.images import ImageSpec, combine
 from segkit.masks import MaskSet
 from segkit.rle import Runs
 from segkit.samples.cache import Cache
-from segkit.samples.lazy import Overridden, Sizes, bytes_of, token_of
+from segkit.samples.digests import fingerprint_of
+from segkit.samples.lazy import GivenMasks, ImageFiles, Overridden, Sizes, bytes_of
 from segkit.samples.source import Annotation, ClassRegion, Problem, Sample, Size, Source
 
 
@@ -31,7 +31,8 @@ class BaseSamples:
                              f"{len(self._samples)} ids")  # fmt: skip
         if len(set(source.classes)) != len(source.classes):
             raise ValueError(f"{source.name}: expected every class once, got {', '.join(source.classes)}")
-        self._cache, self._known_sizes = Cache(), dict[str, Size]()
+        self._groups = {sample.id: sample.group for sample in source.samples}
+        self._cache, self._images = Cache(), ImageFiles(source)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ class BaseSamples:
     @property
     def groups(self) -> dict[str, str]:
         """{id: group}; a group must stay on one side of a split."""
-        return {sample.id: sample.group for sample in self}
+        return dict(self._groups)
 
     @property
     def strata(self) -> dict[str, dict[str, str]]:
@@ -72,15 +73,14 @@ class BaseSamples:
     @property
     def sizes(self) -> Mapping[str, Size]:
         """{id: (height, width)}, read from the files' headers when asked for."""
-        return Sizes(self.ids, self._size)
+        return Sizes(self.ids, self._images.size)
 
     @property
     def truth(self) -> MaskSet:
         """The masks of the labelled images at their own size, drawn when asked for."""
         ids = self.labelled
-        return MaskSet(
-            ids, self.classes, self._runs, sizes=Sizes(ids, self._size), name=self._source.name, ignore=self.ignore
-        )  # fmt: skip
+        sizes = Sizes(ids, self._images.size)
+        return MaskSet(ids, self.classes, self._runs, sizes=sizes, name=self._source.name, ignore=self.ignore)
 
     def subset(self, ids: Iterable[str]) -> Self:
         """Some of the samples.
@@ -114,13 +114,42 @@ class BaseSamples:
             self[image]
         given = Overridden(self._source.annotate, self._source.token, dict(annotations))
         labelled = self._source.labelled | set(annotations)
-        out = self._like(replace(self._source, annotate=given, token=given.token, labelled=labelled))
-        out._cache = Cache()
+        return self._like(replace(self._source, annotate=given, token=given.token, labelled=labelled), fresh=True)
+
+    def with_truth(self, truth: MaskSet) -> Self:
+        """Masks as the annotations of the images that they have.
+
+        Args:
+            truth: Masks of images and classes of these samples.
+
+        Returns:
+            New samples, labelled where the truth has masks.
+
+        Raises:
+            ValueError: For a class that these samples have not, or where no image is in common.
+        """
+        masks = GivenMasks(truth, self.classes, self.ids)
+        source = replace(self._source, annotate=masks, token=None, labelled=masks.ids, annotation_files={})
+        return self._like(source, fresh=True)
+
+    def with_image_spec(self, image: ImageSpec) -> Self:
+        """The same samples, their images read otherwise.
+
+        Args:
+            image: Channels, depth and normalisation.
+
+        Returns:
+            New samples that share what was read of annotations.
+        """
+        out = self._like(self._source)
+        out._spec = image
         return out
 
-    def _like(self, source: Source) -> Self:
+    def _like(self, source: Source, *, fresh: bool = False) -> Self:
+        """Other samples of the same files; fresh: their annotations are others."""
         out = type(self)(source, self._spec)
-        out._cache, out._known_sizes = self._cache, self._known_sizes
+        out._images = self._images
+        out._cache = Cache() if fresh else self._cache
         return out
 
     def annotation(self, image: str) -> Annotation:
@@ -156,8 +185,8 @@ class BaseSamples:
         for label in found.regions:
             if label not in self.classes:
                 raise ValueError(f"image {image}: label {label!r} is not a class; {files.nearest(label, self.classes)}")
-        if found.size_binds and found.size not in (None, self._size(image)):
-            raise ValueError(f"image {image} is {self._size(image)}, its annotation is of an image {found.size} "
+        if found.size_binds and found.size not in (None, self._images.size(image)):
+            raise ValueError(f"image {image} is {self._images.size(image)}, its annotation is of an image {found.size} "
                              "(height, width)")  # fmt: skip
         return {cls: found.regions.get(cls, Polygons()) for cls in self.classes}
 
@@ -177,7 +206,7 @@ class BaseSamples:
         if image not in self._source.labelled:
             return None
         runs = self.annotation(image).ignore
-        return None if runs is None or not runs else runs.with_shape(self._size(image))
+        return None if runs is None or not runs else runs.with_shape(self._images.size(image))
 
     def read_image(self, image: str) -> np.ndarray:
         """One image as `image_spec` says.
@@ -191,10 +220,23 @@ class BaseSamples:
         Raises:
             ValueError: If it cannot be read or must not be used; names the file.
         """
+        names = [str(path) for path in self[image].files] or [f"image {image}"]
+        return combine(self.stored_pixels(image), self._spec, names)
+
+    def stored_pixels(self, image: str) -> list[np.ndarray]:
+        """The pixels of one image as its files hold them.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            Arrays (H, W, C), one a file.
+
+        Raises:
+            ValueError: If one cannot be read or the image must not be used.
+        """
         self._refuse(image)
-        if self._source.pixels is not None:
-            return convert(self._source.pixels(image), self._spec, f"image {image}")
-        return read_image(self[image].image, self._spec)
+        return self._images.stored(image)
 
     def fingerprint(self) -> str:
         """A digest of everything that training sees: it stays when the data is moved or copied.
@@ -203,40 +245,15 @@ class BaseSamples:
             Hexadecimal digits; of ids, groups, strata, classes, `exclusive`, the image spec, the images' file names
             and sizes in bytes, and the annotations.
         """
-        rows = [
-            [s.id, s.group, dict(s.strata), [[files.nfc(p.name), _file_size(p)] for p in s.files], self._token(s.id)]
-            for s in self
-        ]
-        return files.digest([rows, self.classes, self.exclusive, self._spec.to_dict()])
-
-    def _token(self, image: str) -> str:
-        """Text that changes with the annotation of an image."""
-        if image not in self._source.labelled:
-            return "unlabelled"
-        try:
-            return self._source.token(image) if self._source.token else token_of(self.annotation(image))
-        except ValueError:
-            return "broken"
+        return fingerprint_of(self._source, self._spec, self.annotation)
 
     def _refuse(self, image: str) -> None:
         self[image]
         if image in self._source.refused:
             raise ValueError(self._source.refused[image])
 
-    def _size(self, image: str) -> Size:
-        if image not in self._known_sizes:
-            self._known_sizes[image] = self._read_size(image)
-        return self._known_sizes[image]
-
-    def _read_size(self, image: str) -> Size:
-        paths = self[image].files
-        if self._source.pixels is not None or not paths:
-            height, width = self.read_image(image).shape[:2]
-            return height, width
-        return image_size(paths[0])
-
     def _runs(self, image: str, cls: str) -> Runs:
-        region, size = self.regions(image)[cls], self._size(image)
+        region, size = self.regions(image)[cls], self._images.size(image)
         if isinstance(region, Polygons):
             return self._cache.get((image, cls), lambda: region.runs(size), lambda runs: runs.array.nbytes)
         try:
@@ -248,6 +265,23 @@ class BaseSamples:
     def problems(self) -> tuple[Problem, ...]:
         """What was found while the files were listed, for the audit."""
         return self._source.problems
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """{id: why} of images that must not be used: two files share their name."""
+        return self._source.refused
+
+    def annotation_file(self, image: str) -> str:
+        """The file that the annotation of an image is read from, for messages.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            Its path, or that of the image, or "".
+        """
+        paths = (self._source.annotation_files.get(image), *self[image].files)
+        return next((str(path) for path in paths if path is not None), "")
 
     def __getitem__(self, image: str) -> Sample:
         if image not in self._samples:
@@ -267,10 +301,3 @@ class BaseSamples:
     def __repr__(self) -> str:
         labelled = f"{len(self.labelled)} labelled, {len(self.classes)} classes"
         return f"{type(self).__name__}({len(self)} images of {len(set(self.groups.values()))} groups, {labelled})"
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return int(path.stat().st_size)
-    except OSError:
-        return -1

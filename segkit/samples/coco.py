@@ -56,7 +56,8 @@ def open_coco(
             rows[image].append(row)
     reader = CocoReader(str(json), rows, categories, found, sizes, crowd)
     samples = make_samples(found, group, strata)
-    return Source(samples, known, frozenset(found), reader, problems=tuple(problems), name=str(json))
+    return Source(samples, known, frozenset(found), reader, problems=tuple(problems), name=str(json),
+                  annotation_files=dict.fromkeys(found, Path(json)))  # fmt: skip
 
 
 PARTS = ("images", "annotations", "categories")

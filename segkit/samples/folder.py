@@ -44,8 +44,10 @@ def open_folder(root: str | Path, split: str, classes: Sequence[str] | None, gro
     if classes is None:
         classes = find_classes(Path(root), found, read)
     samples = make_samples(images, group, strata, own)
-    return Source(samples, tuple(classes), frozenset(found), read, problems=tuple(problems), refused=refused,
-                  name=str(folder))  # fmt: skip
+    return Source(
+        samples, tuple(classes), frozenset(found), read, problems=tuple(problems), refused=refused,
+        annotation_files=found, name=str(folder),
+    )  # fmt: skip
 
 
 def split_folder(root: str | Path, split: str) -> Path:

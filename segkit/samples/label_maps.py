@@ -47,7 +47,7 @@ def open_label_maps(
     problems = [*listing.problems, *shared(matched), *passed_over(other, "belongs to no image")]
     return Source(
         make_samples(listing.images, group, strata), tuple(values), frozenset(files), reader, exclusive=True,
-        problems=tuple(problems), refused=listing.refused, token=reader.token, name=str(maps),
+        problems=tuple(problems), refused=listing.refused, annotation_files=files, token=reader.token, name=str(maps),
     )  # fmt: skip
 
 

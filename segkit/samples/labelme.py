@@ -39,7 +39,7 @@ def open_labelme(
     known = labels_of(files, reader) if classes is None else as_classes(classes)
     return Source(
         make_samples(listing.images, group, strata), known, frozenset(files), reader,
-        problems=(*listing.problems, *orphans), refused=listing.refused, name=str(folder),
+        problems=(*listing.problems, *orphans), refused=listing.refused, annotation_files=files, name=str(folder),
     )  # fmt: skip
 
 

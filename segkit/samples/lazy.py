@@ -1,15 +1,17 @@
-"""What is read when asked for: sizes, replaced annotations, digests of regions."""
+"""What is read when asked for: sizes, replaced annotations."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from segkit.files import nearest
+from segkit.images import image_size, read_pixels
+from segkit.masks import MaskSet
 from segkit.rle import Runs
-from segkit.samples.source import Annotation, ClassRegion, Size
+from segkit.samples.digests import token_of
+from segkit.samples.source import Annotation, ClassRegion, Size, Source
 
 
 class Sizes(Mapping[str, Size]):
@@ -33,6 +35,32 @@ class Sizes(Mapping[str, Size]):
         return len(self._ids)
 
 
+class ImageFiles:
+    """The pixels of images and their sizes, which subsets share."""
+
+    def __init__(self, source: Source) -> None:
+        self._files = {sample.id: sample.files for sample in source.samples}
+        self._pixels = source.pixels
+        self._sizes: dict[str, Size] = {}
+
+    def stored(self, image: str) -> list[np.ndarray]:
+        """Arrays (H, W, C), one a file."""
+        if self._pixels is None:
+            return [read_pixels(path) for path in self._files[image]]
+        pixels = self._pixels(image)
+        return [pixels if pixels.ndim == 3 else pixels[..., None]]
+
+    def size(self, image: str) -> Size:
+        """(height, width), read once."""
+        if image not in self._sizes:
+            if self._pixels is None:
+                self._sizes[image] = image_size(self._files[image][0])
+            else:
+                height, width = self.stored(image)[0].shape[:2]
+                self._sizes[image] = height, width
+        return self._sizes[image]
+
+
 class Overridden:
     """A source's annotations, some replaced."""
 
@@ -52,27 +80,25 @@ class Overridden:
         return token_of(self(image)) if image in self._given or self._token is None else self._token(image)
 
 
-def token_of(annotation: Annotation) -> str:
-    """A digest of the regions, and of what is ignored."""
-    total = hashlib.sha256()
-    for cls in sorted(annotation.regions):
-        region = annotation.regions[cls]
-        if region:
-            total.update(repr((cls, type(region).__name__)).encode())
-            _add(total, region)
-    if annotation.ignore:
-        total.update(b"ignore")
-        _add(total, annotation.ignore)
-    return total.hexdigest()[:16]
+class GivenMasks:
+    """id -> Annotation of masks that are there already. ValueError for other classes, or images all of which are."""
 
+    def __init__(self, masks: MaskSet, classes: Sequence[str], ids: Sequence[str]) -> None:
+        name = masks.name or "truth"
+        if other := [cls for cls in masks.classes if cls not in classes]:
+            raise ValueError(f"{name}: class {other[0]!r} is none of the samples'; {nearest(other[0], classes)}")
+        self._masks, self.ids = masks, frozenset(masks.ids) & frozenset(ids)
+        if not self.ids:
+            raise ValueError(f"{name}: none of its images is a sample; it has {masks.ids[:1]}, the samples {ids[:1]}")
 
-def _add(total: Any, region: ClassRegion) -> None:
-    if isinstance(region, Runs):
-        total.update(np.ascontiguousarray(region.array, "<i8").tobytes())
-        return
-    for polygon in region:
-        for points in polygon:
-            total.update(f"{len(polygon)},{len(points)};".encode() + np.ascontiguousarray(points, "<f8").tobytes())
+    def __call__(self, image: str) -> Annotation:
+        found: dict[str, ClassRegion] = {}
+        for cls in self._masks.classes:
+            try:
+                found[cls] = self._masks[image][cls]
+            except KeyError:  # no row of this class
+                continue
+        return Annotation(found, self._masks.ignore(image))
 
 
 def bytes_of(annotation: Annotation) -> int:

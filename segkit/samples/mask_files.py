@@ -53,8 +53,10 @@ def open_masks(
     labelled = labelled_ids(files, listing, missing)
     problems = [*listing.problems, *shared(matched), *passed_over(other, "belongs to no image")]
     samples = make_samples(listing.images, group, strata)
-    return Source(samples, known, labelled, reader, problems=tuple(problems), refused=listing.refused,
-                  token=reader.token, name=str(masks))  # fmt: skip
+    return Source(
+        samples, known, labelled, reader, problems=tuple(problems), refused=listing.refused,
+        annotation_files={image: row[0][1] for image, row in files.items()}, token=reader.token, name=str(masks),
+    )  # fmt: skip
 
 
 def labelled_ids(annotated: Mapping[str, object], listing: Listing, missing: str) -> frozenset[str]:

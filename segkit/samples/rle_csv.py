@@ -47,7 +47,7 @@ def open_rle_csv(
     return Source(
         make_samples(listing.images, group, strata), known or masks.classes,
         labelled_ids(dict.fromkeys(found), listing, missing), reader, problems=(*listing.problems, *problems),
-        refused=listing.refused, name=str(csv),
+        refused=listing.refused, annotation_files=dict.fromkeys(found, Path(csv)), name=str(csv),
     )  # fmt: skip
 
 

@@ -40,6 +40,13 @@ class Sample:
         return (self.image,) if isinstance(self.image, Path) else self.image
 
 
+NOTES = (
+    "colour", "depth", "alpha", "filename", "metadata", "missing-class", "missing-label", "negative", "no-region",
+    "note", "passed-over", "shared-group", "touching", "unlabelled",
+)  # fmt: skip
+"""Kinds of findings that are common and harmless."""
+
+
 class Problem(NamedTuple):
     """One finding of an audit.
 
@@ -49,6 +56,7 @@ class Problem(NamedTuple):
         cls: The class, "" where none is meant.
         kind: What is wrong, in a word of `segkit.audit`.
         message: The details.
+        severity: "note" for a kind that is common and harmless, else "problem".
     """
 
     file: str
@@ -56,6 +64,11 @@ class Problem(NamedTuple):
     cls: str
     kind: str
     message: str
+
+    @property
+    def severity(self) -> str:
+        """Whether it is a "note" or a "problem"."""
+        return "note" if self.kind in NOTES else "problem"
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,7 @@ class Source:
         pixels: id -> array (H, W) or (H, W, C), where a function reads the images; None reads their files.
         problems: What was found while the files were listed, for the audit.
         refused: {id: why} of images that must not be used, such as those whose name two files share.
+        annotation_files: {id: the file that its annotation is read from}, for the audit.
         token: id -> text that changes with the annotation, where that is cheaper than reading it; else None.
         name: What errors call the data.
     """
@@ -107,5 +121,6 @@ class Source:
     pixels: Callable[[str], np.ndarray] | None = None
     problems: tuple[Problem, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    annotation_files: Mapping[str, Path] = field(default_factory=dict)
     token: Callable[[str], str] | None = None
     name: str = ""

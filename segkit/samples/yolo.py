@@ -38,7 +38,7 @@ def open_yolo(
     problems = [*listing.problems, *shared(matched), *passed_over(other, "belongs to no image")]
     return Source(
         make_samples(listing.images, group, strata), names, labelled_ids(files, listing, missing), reader,
-        problems=tuple(problems), refused=listing.refused, name=str(labels),
+        problems=tuple(problems), refused=listing.refused, annotation_files=files, name=str(labels),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from segkit.geometry import Polygons
 from segkit.images import ImageSpec
+from segkit.masks import MaskSet
 from segkit.rle import Runs
 from segkit.samples import Annotation, Samples
 
@@ -192,3 +193,28 @@ def test_samples_go_to_worker_processes(root):
     assert again.truth["later.png"]["one"].area == 64
     truth = pickle.loads(pickle.dumps(samples.truth))
     assert truth["b.png"]["one"] == samples.truth["b.png"]["one"]
+
+
+def test_truth_of_masks_that_are_there_already(root):
+    samples = Samples.from_folder(root)
+    mask = Runs([[3, 7]])
+    given = MaskSet.from_dict({"later.png": {"two": mask}, "other.png": {"one": mask}}, name="truth.csv")
+    known = samples.with_truth(given)
+    assert known.labelled == ("later.png",)
+    assert known.truth["later.png"]["two"] == mask
+    assert known.truth["later.png"]["one"].area == 0
+    assert samples.labelled == ("b.png", "c.png", "a.png")
+    assert known.fingerprint() != samples.fingerprint()
+    with pytest.raises(ValueError, match=r"truth\.csv: class 'tow' is none of the samples'; did you mean two"):
+        samples.with_truth(MaskSet.from_dict({"a.png": {"tow": mask}}, name="truth.csv"))
+    with pytest.raises(ValueError, match="none of its images is a sample"):
+        samples.with_truth(MaskSet.from_dict({"q.png": {"two": mask}}))
+
+
+def test_images_are_read_otherwise(root):
+    samples = Samples.from_folder(root)
+    rgb = samples.with_image_spec(ImageSpec("rgb"))
+    assert (rgb.image_spec, samples.image_spec) == (ImageSpec("rgb"), ImageSpec())
+    assert rgb.read_image("a.png").shape == (40, 30, 3)
+    assert rgb.fingerprint() != samples.fingerprint()
+    assert [pixels.shape for pixels in rgb.stored_pixels("a.png")] == [(40, 30, 1)]
