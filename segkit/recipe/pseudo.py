@@ -14,7 +14,7 @@ from segkit import pseudo
 from segkit.ensemble import BlendSpace
 from segkit.files import digest, read_json, write_json
 from segkit.predictions import PredictionStore
-from segkit.pseudo import Labels, Selection, Taught
+from segkit.pseudo import Labels, Selection, TeacherOutput
 from segkit.recipe import predict, train, variant
 from segkit.recipe.config import Config, read_numbers
 from segkit.recipe.line import Line
@@ -76,7 +76,7 @@ def run(line: Line) -> None:
 
     said: list[dict[str, Any]] = []
 
-    def teach(sources: Sources, number: int) -> Taught | None:
+    def teach(sources: Sources, number: int) -> TeacherOutput | None:
         given = {fold: sources(fold) for fold in line.folds}
         chosen = {fold: _selected(line, fold, source) for fold, source in given.items()}
         if number > 1 and not all(selection.ids for selection in chosen.values()):
@@ -88,9 +88,9 @@ def run(line: Line) -> None:
         store = predict.filled(student, "oof")[0]
         said.append({"folder": str(student.folder.path), "labels": str(labels), "selected": selected,
                      "thresholds": given[line.folds[0]].thresholds})  # fmt: skip
-        return Taught(_of_student(student, given), _table(line, [store], ids))
+        return TeacherOutput(_of_student(student, given), _table(line, [store], ids))
 
-    ahead = Taught(of_teachers, _table(line, [teacher.oof(ids) for teacher in teachers], ids))
+    ahead = TeacherOutput(of_teachers, _table(line, [teacher.oof(ids) for teacher in teachers], ids))
     found = pseudo.rounds(teach, ahead, _table(line, [plain], ids), line.persons, most=config.pseudo_rounds)
     rounds = [
         {**one, "lead": done.lead._asdict(), "gain": done.gain._asdict(), "kept": done.kept}
@@ -173,7 +173,7 @@ def _labels(line: Line, given: Mapping[int, Source], chosen: Mapping[int, Select
         if not (place / f"fold{fold}" / "labels.json").is_file():
             selection.write(
                 place / f"fold{fold}", kind=config.pseudo_kind, ignore=config.pseudo_ignore,
-                learnt_from=given[fold].learnt_from, persons=persons,
+                learnt_from=given[fold].learnt_from, groups=persons,
             )  # fmt: skip
     return place
 

@@ -204,7 +204,7 @@ def test_a_teacher_who_learnt_from_held_out_persons_is_refused_with_names(world,
     seen = sorted({person_of[i] for i in fold_of if fold_of[i] == 0 and astray[i] != 0})
     assert pseudo(root, teacher=("astray",)) == 2
     said = capsys.readouterr().err
-    assert f"held-out persons taught the teacher: {', '.join(seen)};" in said
+    assert f"the teacher was trained on held-out groups: {', '.join(seen)};" in said
     assert "--seed, --n-folds" in said
 
 
@@ -214,7 +214,7 @@ def test_labels_of_other_folds_cannot_be_trained_with(world, taught, tmp_path, c
     labels = taught["rounds"][0]["labels"]
     flags = ["audit", "train", "--data", str(data), "--out", str(tmp_path / "run"), "--seed", "3", "--pseudo", labels]
     assert main(RECIPE, flags) == 2
-    assert "held-out persons taught the teacher" in capsys.readouterr().err
+    assert "the teacher was trained on held-out groups" in capsys.readouterr().err
     assert main(RECIPE, [*flags[:-1], str(tmp_path)]) == 2
     assert "holds no pseudo-labels" in capsys.readouterr().err
 

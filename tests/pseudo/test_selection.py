@@ -1,4 +1,4 @@
-"""Pseudo-labels: measures counted by hand, what is left out and why, who may not learn from whom, rounds that stop."""
+"""Selection of pseudo-labels: measures counted by hand, what is left out and why, labels on disk."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import pytest
 from segkit import pseudo
 from segkit.geometry import resize
 from segkit.predictions import PredictionStore
-from segkit.pseudo import Labels, Taught
+from segkit.pseudo import Labels
 
 CLASSES = ("a", "b")
 
@@ -33,7 +33,7 @@ def test_confidence_is_the_dice_that_the_probabilities_expect(tmp_path):
     logits = np.stack([plane(1.0, -2.0), plane(-1.0, -1.0)])
     table = pseudo.select(store(tmp_path / "s.zarr", {"i": logits})).table
     inside, outside, empty = (float(resize.sigmoid(v)) for v in (1.0, -2.0, -1.0))
-    assert table["cells"].tolist() == [8, 0]
+    assert table["pixels"].tolist() == [8, 0]
     assert table["confidence"][0] == pytest.approx(2 * 8 * inside / (8 + 8 * inside + 8 * outside), abs=1e-6)
     assert table["confidence"][1] == pytest.approx(1 - empty, abs=1e-6)
     assert table["agreement"].isna().all()
@@ -48,7 +48,7 @@ def test_the_ends_of_the_stores_range_are_as_sure_as_it_can_say(tmp_path):
     assert weight.all()
 
 
-def test_agreement_is_the_dice_between_each_two_and_their_quarrels_weigh_nothing(tmp_path):
+def test_agreement_is_the_dice_between_each_two_and_where_they_differ_weighs_nothing(tmp_path):
     one, other = np.stack([plane(3.5), plane(-3.97)]), np.stack([plane(3.5), plane(-3.97)])
     other[0, 2] = 3.5  # three rows instead of two
     third = np.stack([plane(3.5), plane(-3.97)])
@@ -61,7 +61,7 @@ def test_agreement_is_the_dice_between_each_two_and_their_quarrels_weigh_nothing
     assert pseudo.select(stores).table["why"].tolist() == ["disagreement", "kept"]  # .867 is below .9
 
 
-def test_cells_near_the_threshold_are_ignored_and_a_class_that_is_not_kept_weighs_nothing(tmp_path):
+def test_pixels_near_the_threshold_are_ignored_and_a_class_that_is_not_kept_weighs_nothing(tmp_path):
     a = plane(3.5)
     a[1] = 0.5  # p = .62
     found = pseudo.select(store(tmp_path / "s.zarr", {"i": np.stack([a, plane(0.1, -0.1)])}), confidence=0.8)
@@ -80,7 +80,7 @@ def test_thresholds_and_confidence_of_a_class(tmp_path):
     found = pseudo.select(
         store(tmp_path / "s.zarr", logits), thresholds={"a": 0.8, "*": 0.5}, confidence={"b": 0.9, "*": 0.2}
     )
-    assert found.table["cells"].tolist() == [0, 8]  # .73 is below .8
+    assert found.table["pixels"].tolist() == [0, 8]  # .73 is below .8
     assert found.table["why"].tolist() == ["kept", "unsure"]
 
 
@@ -129,7 +129,7 @@ def test_labels_come_back_from_disk(tmp_path):
     logits = {f"i{n}.png": np.stack([plane(3.0) + rng.normal(0, 0.3, (4, 4)), plane(3.5)]) for n in range(3)}
     found = pseudo.select(store(tmp_path / "s.zarr", logits), confidence=0.5)
     written = found.write(
-        tmp_path / "labels", ignore=0.1, learnt_from=["p2", "p1", "p2"], persons={i: f"t{i[1]}" for i in logits}
+        tmp_path / "labels", ignore=0.1, learnt_from=["p2", "p1", "p2"], groups={i: f"t{i[1]}" for i in logits}
     )
     again = Labels(tmp_path / "labels")
     assert again.ids == written.ids == found.ids
@@ -142,10 +142,63 @@ def test_labels_come_back_from_disk(tmp_path):
         assert weight.tolist() == counts.tolist()
     table = pd.read_csv(tmp_path / "labels" / "selection.csv")
     assert table["why"].tolist() == found.table["why"].tolist()
-    with pytest.raises(ValueError, match="holds pseudo-labels"):
+    with pytest.raises(ValueError, match="holds pseudo-labels already"):
         found.write(tmp_path / "labels")
     with pytest.raises(KeyError, match="no label of image 'x'"):
         again["x"]
+
+
+def exclusive(path, logits):
+    """A store of classes of which each pixel has one."""
+    made = store(path, logits, classes=("a", "b", "c"))
+    made.exclusive = True
+    return made
+
+
+def test_exclusive_classes_are_read_by_softmax_and_argmax(tmp_path):
+    """Four pixels: a is most probable, b, b by little, c; thresholds have no say."""
+    values = np.array([[[3.0, 0], [0, 0]], [[0, 3.0], [0.5, 0]], [[0, 0], [0, 3.0]]])
+    made = exclusive(tmp_path / "s.zarr", {"i": values})
+    logits = made["i"]
+    probs = np.exp(logits) / np.exp(logits).sum(0)
+    found = pseudo.select(made, confidence=0.0, thresholds=0.99)
+    assert found.table["pixels"].tolist() == [1, 2, 1]
+    inside = [probs[0, 0, 0], probs[1, 0, 1] + probs[1, 1, 0], probs[2, 1, 1]]
+    expected = [2 * i / (n + p.sum()) for i, n, p in zip(inside, (1, 2, 1), probs)]
+    assert found.table["confidence"].tolist() == pytest.approx(expected, abs=1e-6)
+    target, weight = found.label("i", ignore=0.2)
+    np.testing.assert_allclose(target, probs, atol=1e-6)
+    assert weight.tolist() == [[[1, 1], [0, 1]]] * 3  # the second b: .45 against .27
+    hard = found.label("i", kind="hard", ignore=0.05)
+    assert hard[0].argmax(0).tolist() == [[0, 1], [1, 2]]
+    assert hard[1].all()
+
+
+def test_exclusive_pixels_of_a_class_that_is_not_kept_or_where_stores_differ_weigh_nothing(tmp_path):
+    values = np.array([[[3.0, 0], [3, 0]], [[0, 3.0], [0, 3.0]], [[0, 0], [0, 0]]])
+    other = values.copy()
+    other[:, 1, 1] = [0, 0, 3.5]  # b in one store, c in the other
+    stores = [exclusive(tmp_path / f"{n}.zarr", {"i": logits}) for n, logits in enumerate((values, other))]
+    weight = pseudo.select(stores, confidence=0.0, agreement=0.0).label("i", ignore=0)[1]
+    assert weight.tolist() == [[[1, 1], [1, 0]]] * 3
+    found = pseudo.select(stores[0], confidence={"a": 0.99, "*": 0.5})
+    assert found.table["why"].tolist() == ["unsure", "kept", "kept"]
+    assert found.label("i", ignore=0)[1].tolist() == [[[0, 1], [0, 1]]] * 3
+    plain = store(tmp_path / "plain.zarr", {"i": values}, classes=("a", "b", "c"))
+    with pytest.raises(ValueError, match="exclusive classes and others do not"):
+        pseudo.select([stores[0], plain])
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b.png", "..", "x\\y", "batch_1/i.png"])
+def test_an_id_names_no_file_outside_the_folder(name, tmp_path):
+    logits = {name: np.stack([plane(3.5)] * 2), "i": np.stack([plane(3.5)] * 2)}
+    made = store(tmp_path / "stores" / "s.zarr", logits)
+    before = {path for path in tmp_path.rglob("*") if "stores" not in path.parts}
+    labels = pseudo.select(made).write(tmp_path / "deep" / "labels")
+    after = {path for path in tmp_path.rglob("*") if "stores" not in path.parts} - before
+    assert all(path == tmp_path / "deep" or (tmp_path / "deep" / "labels") in (path, path.parent) for path in after)
+    assert sorted(labels.ids) == sorted(logits)
+    assert labels[name][0].shape == (2, 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +207,9 @@ def test_labels_come_back_from_disk(tmp_path):
         ({"confidence": 1.5}, "confidence=1.5 for class a"),
         ({"confidence": {"a": 0.5}}, "no setting for"),
         ({"agreement": 0.9}, "agrees with nobody"),
-        ({"cap": {"a": 0, "*": None}}, "cap of a: 0"),
-        ({"cap": "x"}, "cap of a: 'x'; at least 1 image"),
-        ({"cap": 1.5}, "cap of a: 1.5"),
+        ({"cap": {"a": 0, "*": None}}, "cap of a: .*, got 0"),
+        ({"cap": "x"}, "cap of a: expected at least 1 image, .*got 'x'"),
+        ({"cap": 1.5}, "cap of a: .* got 1.5"),
         ({"confidence": "high"}, "confidence='high' for class a"),
         ({"thresholds": {"x": 0.5, "*": 0.5}}, "no such class"),
     ],
@@ -175,78 +228,9 @@ def test_bad_use_is_named(tmp_path):
     with pytest.raises(ValueError, match="no class of any image"):
         pseudo.select(made).write(tmp_path / "labels")
     sure = pseudo.select(made, confidence=0.0)
-    with pytest.raises(ValueError, match="kind='firm'"):
+    with pytest.raises(ValueError, match="got 'firm'"):
         sure.label("i", kind="firm")
-    with pytest.raises(ValueError, match=r"ignore=0\.5"):
+    with pytest.raises(ValueError, match=r"got 0\.5"):
         sure.label("i", ignore=0.5)
     with pytest.raises(ValueError, match="holds no pseudo-labels"):
         Labels(tmp_path)
-
-
-def test_the_guard_names_who_may_not_have_helped():
-    pseudo.guard(["a"], labelled=["t"], learnt_from=["b"])
-    with pytest.raises(ValueError, match="held-out persons have pseudo-labels: a;"):
-        pseudo.guard(["a", "c"], labelled=["a", "t"], learnt_from=["b"])
-    with pytest.raises(ValueError, match="p0, p1, p2, p3, p4 and 2 more"):
-        pseudo.guard([f"p{n}" for n in range(7)], labelled=[], learnt_from=[f"p{n}" for n in range(9)])
-
-
-IDS = [f"i{n}" for n in range(8)]
-PERSONS = {i: i for i in IDS}
-
-
-def dice(level):
-    """Held-out Dice around a level, persons apart."""
-    return pd.DataFrame(np.linspace(-0.05, 0.05, 8)[:, None] + [[level, level]], index=IDS, columns=list(CLASSES))
-
-
-def teaching(*levels):
-    """A fit_fn whose round n ends at levels[n - 1], and what it was taught by."""
-    seen = []
-
-    def fit_fn(predictions, number):
-        seen.append(predictions)
-        return Taught(f"student {number}", dice(levels[number - 1]))
-
-    return fit_fn, seen
-
-
-def test_a_teacher_that_is_not_better_is_refused_with_the_numbers_before_anything_is_trained():
-    fit_fn, seen = teaching(0.9)
-    uneven = dice(0.6)
-    uneven.iloc[:4] += 0.2
-    uneven.iloc[4:] -= 0.19
-    for teacher in (dice(0.6), dice(0.5), uneven):
-        with pytest.raises(ValueError, match=r"not significantly better.*95 % interval.*8 groups, 8 images"):
-            pseudo.rounds(fit_fn, Taught("teacher", teacher), dice(0.6), PERSONS)
-    assert seen == []
-
-
-def test_each_round_is_taught_by_the_last_kept_and_ends_where_nobody_gains():
-    fit_fn, seen = teaching(0.65, 0.68, 0.66, 0.9)
-    found = pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)), dice(0.6), PERSONS, most=4)
-    assert seen == ["teacher", "student 1", "student 2"]
-    assert [r.kept for r in found.rounds] == [True, True, False]
-    assert [r.gain.gain for r in found.rounds] == pytest.approx([0.05, 0.03, -0.02])
-    assert [r.lead.gain for r in found.rounds] == pytest.approx([0.1, 0.05, 0.08])
-    assert found.best.predictions == "student 2"
-
-
-def test_a_student_that_is_sure_of_nothing_teaches_nobody_and_what_was_kept_stays():
-    def fit_fn(predictions, number):
-        return Taught("student", dice(0.65)) if number == 1 else None
-
-    found = pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)), dice(0.6), PERSONS, most=3)
-    assert [r.kept for r in found.rounds] == [True]
-    assert found.best.predictions == "student"
-
-
-def test_labels_that_gain_nothing_leave_the_plain_student():
-    fit_fn, _ = teaching(0.6)
-    found = pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)), dice(0.6), PERSONS, most=3)
-    assert found.best is None
-    assert [r.kept for r in found.rounds] == [False]
-    with pytest.raises(ValueError, match="most=0"):
-        pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)), dice(0.6), PERSONS, most=0)
-    with pytest.raises(ValueError, match="5 held-out persons"):
-        pseudo.rounds(fit_fn, Taught("teacher", dice(0.7)[:5]), dice(0.6)[:5], PERSONS)
