@@ -13,7 +13,8 @@ from segkit.masks import MaskSet, as_masks, true_runs
 from segkit.metrics import Metric
 from segkit.predictions import LEVELS, PredictionStore
 from segkit.rle import Runs
-from segkit.thresholds.score_curves import ScoreCurves, check_separable
+from segkit.thresholds.score_curves import ScoreCurves
+from segkit.thresholds.settings import check_separable
 
 CODES = 2 * LEVELS + 2
 """A pixel's code is how many of the 255 thresholds it lies above."""

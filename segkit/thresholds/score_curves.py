@@ -14,7 +14,7 @@ from segkit.metrics import Counts, Dice, Metric, Scores
 from segkit.metrics.scores import mean_of_known
 from segkit.thresholds import storage
 from segkit.thresholds.plot import plot
-from segkit.thresholds.settings import PerClass, probabilities
+from segkit.thresholds.settings import PerClass, check_separable, probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,8 +179,12 @@ class ScoreCurves:
         return {c: float(self.thresholds[k]) for c, k in zip(self.classes, moved)}
 
     def at_edge(self) -> tuple[str, ...]:
-        """Name the classes whose best threshold is the lowest or highest counted: a better one may lie beyond."""
-        edges = {float(self.thresholds[0]), float(self.thresholds[-1])}
+        """Name the classes whose best threshold is the lowest or one of the two highest counted.
+
+        A better one may lie beyond. Strictly above the very highest lies no logit that a store holds: there nothing is
+        predicted, and the second highest parts the clipped logits from all others.
+        """
+        edges = set(self.thresholds[[0, -2, -1]].tolist())
         return tuple(cls for cls, threshold in self.best().items() if threshold in edges)
 
     def plateau(self, within: float = 0.0005) -> dict[str, tuple[float, float]]:
@@ -281,17 +285,6 @@ class ScoreCurves:
             The Axes. A dot is the optimum, the thick bar where the score is within .0005 of it, the thin one .005.
         """
         return plot(self, ax)
-
-
-def check_separable(metric: Metric) -> Metric:
-    """Return the metric; ValueError where the best thresholds cannot be read off class by class."""
-    if metric.has_counts and metric.separable:
-        return metric
-    why = "does not separate by class" if metric.has_counts else "does not follow from pixel counts"
-    raise ValueError(
-        f"{metric} {why}, so its best thresholds cannot be read off curves: search them with a study "
-        "(segkit.studies), or choose thresholds by a metric that does, such as Dice()"
-    )
 
 
 def _compact(counts: Sequence[Any] | np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Settings of all classes or of each: thresholds, and whatever else a class can have of its own."""
+"""Settings of all classes or of each: thresholds, and whatever else a class can have of its own; which metric fits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from segkit.metrics import Metric
 
 PerClass = float | Mapping[str, float]
 """A number for all classes, or {class: number} with "*" for the others."""
@@ -57,3 +59,14 @@ def probabilities(thresholds: Any, classes: Sequence[str]) -> dict[str, float]:
         if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not 0 <= threshold <= 1:
             raise ValueError(f"class {cls}: expected a threshold that is a probability in [0, 1], got {threshold!r}")
     return found
+
+
+def check_separable(metric: Metric) -> Metric:
+    """Return the metric; ValueError where the best thresholds cannot be read off class by class."""
+    if metric.has_counts and metric.separable:
+        return metric
+    why = "does not separate by class" if metric.has_counts else "does not follow from pixel counts"
+    raise ValueError(
+        f"{metric} {why}, so its best thresholds cannot be read off curves: search them with a study "
+        "(segkit.studies), or choose thresholds by a metric that does, such as Dice()"
+    )

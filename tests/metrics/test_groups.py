@@ -1,4 +1,4 @@
-"""Few persons, other mixes, paired tests: counted by hand, and against slow twins."""
+"""Few groups, other mixes, paired tests: counted by hand, and against slow twins."""
 
 from itertools import product
 
@@ -74,11 +74,11 @@ def test_the_interval_at_a_mix_is_the_textbooks_of_a_stratified_mean():
     assert found.strata == {"tilted": 12, "upright": 48}
     assert (found.groups, found.images) == (60, 60)
     narrow = metrics.bootstrap(values, alone(values))
-    assert found.high - found.low > narrow.high - narrow.low  # 12 persons count as 58 %
+    assert found.high - found.low > narrow.high - narrow.low  # 12 groups count as 58 %
     assert narrow.strata == {}
 
 
-def test_a_stratum_of_one_person_has_no_interval_and_of_two_a_wide_one():
+def test_a_stratum_of_one_group_has_no_interval_and_of_two_a_wide_one():
     values = table([0.5, 0.7, 0.9, 0.9, 0.91, 0.92])
     one = metrics.bootstrap(values, alone(values), strata=poses(values, 1), mix=MIX)
     assert np.isnan([one.low, one.high]).all()
@@ -94,19 +94,19 @@ def test_a_stratum_of_one_person_has_no_interval_and_of_two_a_wide_one():
     assert gain.gain == pytest.approx(0.01)
 
 
-def test_a_person_in_two_strata_is_one_person():
+def test_a_group_in_two_strata_is_one_group():
     values = table([0.5, 0.9, 0.6, 0.8, 0.9, 0.7, 0.95, 0.85])
-    persons = {i: f"p{int(i[1:]) // 2}" for i in values.index}
+    groups = {i: f"p{int(i[1:]) // 2}" for i in values.index}
     strata = {i: "tilted" if i in ("i0", "i2", "i4") else "upright" for i in values.index}
-    found = metrics.bootstrap(values, persons, strata=strata, mix=MIX)
+    found = metrics.bootstrap(values, groups, strata=strata, mix=MIX)
     assert found.strata == {"tilted": 3, "upright": 4}
     assert found.groups == 4
     assert found.mean == pytest.approx(0.58 * 2 / 3 + 0.42 * np.mean([0.9, 0.8, 0.7, 0.95, 0.85]))
-    assert np.isnan(found.low)  # one person is upright alone
+    assert np.isnan(found.low)  # one group is upright alone
     more = table([*values["x"], 0.9, 0.93])
-    persons |= {"i8": "p4", "i9": "p4"}
+    groups |= {"i8": "p4", "i9": "p4"}
     strata |= {"i8": "upright", "i9": "upright"}
-    assert np.isfinite(metrics.bootstrap(more, persons, strata=strata, mix=MIX).low)
+    assert np.isfinite(metrics.bootstrap(more, groups, strata=strata, mix=MIX).low)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_mix_that_does_not_fit(strata, mix, message):
             function(strata=strata, mix=mix)
 
 
-def test_one_person_says_nothing_about_others():
+def test_one_group_says_nothing_about_others():
     values = table([0.5, 0.6])
     found = metrics.bootstrap(values, dict.fromkeys(values.index, "p"))
     assert (found.mean, found.groups, found.images) == (pytest.approx(0.55), 1, 2)
@@ -146,7 +146,7 @@ def test_one_person_says_nothing_about_others():
     assert gain.p == 1  # both signs are as far from 0
 
 
-def test_two_persons_reach_from_one_to_the_other():
+def test_two_groups_reach_from_one_to_the_other():
     a, b = table([0.5, 0.5]), table([0.51, 0.53])
     gain = metrics.compare(a, b, alone(a))
     assert (gain.low, gain.high) == pytest.approx((0.01, 0.03))
@@ -167,7 +167,7 @@ def test_sign_flips_counted_by_hand():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.booleans(), st.booleans())
-def test_sign_flips_are_exchanges_of_whole_persons(seed, mixed, absent):
+def test_sign_flips_are_exchanges_of_whole_groups(seed, mixed, absent):
     """The slow twin swaps the rows of A and B and asks for the score again."""
     rng = np.random.default_rng(seed)
     a, b = table(rng.normal(0.8, 0.1, (8, 3))), table(rng.normal(0.82, 0.1, (8, 3)))
@@ -176,7 +176,7 @@ def test_sign_flips_are_exchanges_of_whole_persons(seed, mixed, absent):
         a, b = a.mask(hole), b.mask(hole)
         if a.isna().all(axis=None):
             return
-    persons = {i: f"p{int(i[1:]) // 2}" for i in a.index}
+    groups = {i: f"p{int(i[1:]) // 2}" for i in a.index}
     more = {"strata": poses(a, 3), "mix": MIX} if mixed else {}
     seen = metrics.score(b, **more) - metrics.score(a, **more)
     hits = 0
@@ -184,7 +184,7 @@ def test_sign_flips_are_exchanges_of_whole_persons(seed, mixed, absent):
         swap = np.repeat(flips, 2)[:, None] & np.ones(3, bool)
         first, second = a.where(~swap, b), b.where(~swap, a)
         hits += abs(metrics.score(second, **more) - metrics.score(first, **more)) >= abs(seen) - 1e-9
-    found = metrics.compare(a, b, persons, **more)
+    found = metrics.compare(a, b, groups, **more)
     assert found.p == hits / 16
     assert found.gain == pytest.approx(seen)
 
@@ -244,3 +244,205 @@ def test_what_cannot_be_asked():
             metrics.bootstrap(values, alone(values), **more)
     nothing = metrics.bootstrap(values * np.nan, alone(values))
     assert np.isnan([nothing.mean, nothing.low, nothing.high]).all()
+
+
+def noisy(count, seed=0, spread=0.1):
+    rng = np.random.default_rng(seed)
+    return table(rng.normal(0.8, spread, (count, 3)))
+
+
+def test_an_interval_holds_the_score_and_shrinks_with_groups():
+    small, large = noisy(20), noisy(320)
+    a = metrics.bootstrap(small, {i: i for i in small.index})
+    b = metrics.bootstrap(large, {i: i for i in large.index})
+    assert a.low < a.mean < a.high
+    assert a.mean == pytest.approx(metrics.score(small))
+    assert (a.groups, a.images) == (20, 20)
+    assert (b.high - b.low) == pytest.approx((a.high - a.low) / 4, rel=0.4)
+    # the textbook's interval of a mean
+    sd = small.mean(axis=1).std(ddof=1) / np.sqrt(20)
+    assert (a.high - a.low) == pytest.approx(2 * 1.96 * sd, rel=0.15)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    hits = 0
+    for seed in range(100):
+        values = noisy(40, seed)
+        found = metrics.bootstrap(values, {i: i for i in values.index}, draws=300)
+        hits += found.low <= 0.8 <= found.high
+    assert 86 <= hits <= 100
+
+
+def test_two_images_of_one_group_are_not_two_draws():
+    values = noisy(30)
+    twice = pd.concat([values, values.rename(index=lambda i: i + "-again")])
+    groups = {i: i.split("-")[0] for i in twice.index}
+    clustered = metrics.bootstrap(twice, groups)
+    naive = metrics.bootstrap(twice, {i: i for i in twice.index})
+    alone = metrics.bootstrap(values, {i: i for i in values.index})
+    assert (clustered.low, clustered.high) == pytest.approx((alone.low, alone.high))
+    assert clustered.high - clustered.low > 1.25 * (naive.high - naive.low)
+    assert (clustered.groups, clustered.images) == (30, 60)
+
+
+def test_cells_that_count_nothing_leave_every_draw_alone():
+    values = noisy(12)
+    values.loc[values.index[1:], "z"] = np.nan  # one image has the class: some draws lack it
+    found = metrics.bootstrap(values, {i: i for i in values.index})
+    assert np.isfinite([found.mean, found.low, found.high]).all()
+    without = values.drop(columns="z").assign(z=np.nan)
+    assert metrics.bootstrap(without, {i: i for i in values.index}).mean == pytest.approx(
+        values[["x", "y"]].mean().mean()
+    )
+
+
+def test_level_draws_and_seed():
+    values = noisy(25)
+    groups = {i: i for i in values.index}
+    assert metrics.bootstrap(values, groups) == metrics.bootstrap(values, groups)
+    assert metrics.bootstrap(values, groups, seed=1) != metrics.bootstrap(values, groups)
+    narrow, wide = (metrics.bootstrap(values, groups, level=level) for level in (0.5, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_a_comparison_is_paired_and_has_a_sign():
+    a = noisy(30, spread=0.2)
+    groups = {i: i for i in a.index}
+    rng = np.random.default_rng(1)
+    b = (a + 0.01 + rng.normal(0, 0.002, a.shape)).sample(frac=1, random_state=0)[["z", "x", "y"]]  # another order
+    found = metrics.compare(a, b, groups)
+    assert found.gain == pytest.approx(0.01, abs=0.002)
+    assert 0 < found.low < found.gain < found.high
+    assert found.min_detectable_effect == pytest.approx((found.high - found.low) / 2 * 2.8 / 1.96, rel=0.1)
+    assert found.p == 1 / 2001  # none of the patterns drawn is as extreme
+    assert found.min_detectable_effect < 0.005 < metrics.bootstrap(a, groups).high - metrics.bootstrap(a, groups).low
+    back = metrics.compare(b, a, groups)
+    assert (back.gain, back.low, back.high) == pytest.approx((-found.gain, -found.high, -found.low), abs=5e-4)
+    same = metrics.compare(a, a, groups)
+    assert (same.gain, same.low, same.high, same.min_detectable_effect, same.p) == (0, 0, 0, 0, 1)
+    assert (same.groups, same.images) == (30, 30)
+
+
+def test_tables_of_other_images_or_classes_cannot_be_compared():
+    a = noisy(4)
+    groups = {i: i for i in a.index}
+    with pytest.raises(ValueError, match=r"1 images or classes: \['i3'\]"):
+        metrics.compare(a, a.iloc[:3], groups)
+    with pytest.raises(ValueError, match=r"1 images or classes: \['z'\]"):
+        metrics.compare(a[["x", "y"]], a, groups)
+
+
+def test_an_image_without_a_group_is_named():
+    a = noisy(5)
+    for function in (lambda g: metrics.bootstrap(a, g), lambda g: metrics.compare(a, a, g)):
+        with pytest.raises(ValueError, match="4 images have no group: i1, i2, i3"):
+            function({"i0": "p"})
+
+
+def test_the_mean_is_over_images_then_classes():
+    values = table([[1, 0], [np.nan, 0.5], [np.nan, 0.4]])
+    assert metrics.score(values) == pytest.approx((1 + 0.3) / 2)  # not the mean of all cells
+    assert metrics.score(table([[0.6, np.nan], [0.8, np.nan]])) == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("gains", "significant"),
+    [
+        ([0.01] * 5, False),  # 2 / 32 = .0625: five groups cannot show it
+        ([0.01] * 6, True),  # 2 / 64 = .031
+        ([0.01, 0.02, 0.03, 0.02, 0.01, -0.001], False),  # 4 / 64 = .0625, though the interval lies above 0
+        ([1e-9] * 8, False),  # rounding
+        ([-0.01] * 8, False),
+        ([0.02] * 7 + [-0.15], False),
+    ],
+)
+def test_the_one_rule_of_significance(gains, significant):
+    a = table(np.full(len(gains), 0.5))
+    found = metrics.compare(a, a + table(gains), alone(a))
+    assert found.is_significant() is significant
+    assert ("B is better" in str(found)) is significant
+    if found.low > metrics.groups.ROUNDING:
+        assert significant == (found.p <= 0.05 and found.groups >= metrics.MIN_GROUPS)
+
+
+def test_six_is_the_fewest_that_the_test_can_show():
+    assert 2 / 2**metrics.MIN_GROUPS <= 0.05 < 2 / 2 ** (metrics.MIN_GROUPS - 1)
+
+
+def test_a_stricter_level_is_a_stricter_rule():
+    a = table(np.full(6, 0.5))
+    assert metrics.compare(a, a + 0.01, alone(a)).is_significant()
+    strict = metrics.compare(a, a + 0.01, alone(a), level=0.99)
+    assert (strict.p, strict.level) == (2 / 64, 0.99)
+    assert not strict.is_significant()
+
+
+def test_a_comparison_and_an_interval_are_one_line_each():
+    a = table(np.full(6, 0.5))
+    gain = metrics.compare(a, a + 0.01, alone(a))
+    said = "gain +0.0100 (95 % interval +0.0100 to +0.0100, p = 0.031, 6 groups, 6 images): B is better"
+    assert str(gain) == said
+    assert str(gain.reversed()) == said.replace("+", "-").replace("B is", "A is")
+    few = metrics.compare(a[:3], a[:3] + 0.01, alone(a))
+    assert str(few).endswith(": no significant difference (fewer than 6 groups can show none)")
+    assert str(metrics.bootstrap(a, alone(a))) == "0.5000 (95 % interval 0.5000 to 0.5000, 6 groups, 6 images)"
+    one = metrics.bootstrap(a, dict.fromkeys(a.index, "p"), level=0.9)
+    assert str(one) == "0.5000 (no interval: a single group stands for all, 1 groups, 6 images)"
+
+
+def counted(seed, images=8):
+    rng = np.random.default_rng(seed)
+    target = rng.integers(1, 50, (images, 2))
+    tp = rng.integers(0, target + 1)
+    return metrics.Counts(tp, tp + rng.integers(0, 20, tp.shape), target)
+
+
+def scored(counts, metric):
+    return metrics.Scores.from_counts(counts, metric, [f"i{n}" for n in range(len(counts.tp))], "xy")
+
+
+@pytest.mark.parametrize("metric", [metrics.Dice(average="pooled"), metrics.MeanIoU(), metrics.Dice()], ids=str)
+def test_a_pooled_score_is_resampled_by_the_counts_of_its_groups(metric):
+    """A slow twin: every resample is made by repeating images, and scored anew."""
+    counts = counted(0)
+    groups = {f"i{n}": f"g{n // 2}" for n in range(8)}
+    found = metrics.bootstrap(scored(counts, metric), groups, draws=300, seed=1)
+    drawn = metrics.resample.draw_groups((0, 0, 0, 0), 300, 1)
+    slow = [
+        metric.from_counts(counts.subset(np.repeat(np.arange(8), np.repeat(times, 2).astype(int)))) for times in drawn
+    ]
+    assert (found.low, found.high) == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=1e-6)
+    assert found.mean == pytest.approx(metric.from_counts(counts))
+
+
+@pytest.mark.parametrize("metric", [metrics.Dice(average="pooled"), metrics.IoU(average="pooled")], ids=str)
+def test_sign_flips_of_a_pooled_score_exchange_the_counts_of_groups(metric):
+    a, b = counted(1, 6), counted(2, 6)
+    b = metrics.Counts(np.minimum(b.tp, a.target), np.minimum(b.tp, a.target) + 3, a.target)
+    found = metrics.compare(scored(a, metric), scored(b, metric), {f"i{n}": n for n in range(6)})
+    seen = metric.from_counts(b) - metric.from_counts(a)
+    hits = 0
+    for pattern in product([False, True], repeat=6):
+        swap = np.array(pattern)[:, None]
+        parts = [
+            metrics.Counts(np.where(swap, p.tp, q.tp), np.where(swap, p.predicted, q.predicted), a.target)
+            for p, q in ((b, a), (a, b))
+        ]
+        hits += abs(metric.from_counts(parts[1]) - metric.from_counts(parts[0])) >= abs(seen) - 1e-12
+    assert found.gain == pytest.approx(seen)
+    assert found.p == pytest.approx(hits / 64)
+
+
+def test_a_pooled_score_at_another_mix_weighs_the_counts():
+    counts, metric = counted(3, 4), metrics.Dice(average="pooled")
+    strata = {"i0": "u", "i1": "u", "i2": "u", "i3": "t"}
+    found = metrics.score(scored(counts, metric), strata=strata, mix={"u": 0.5, "t": 0.5})
+    weights = np.array([2, 2, 2, 6]) / 3
+    assert found == pytest.approx(scored(counts, metric).score(weights))
+    assert found == pytest.approx(metric.from_counts(counts.subset([0, 1, 2, 3, 3, 3])), abs=1e-6)
+
+
+def test_scores_of_different_truths_are_not_compared():
+    a, b = counted(1), counted(2)
+    with pytest.raises(ValueError, match="were scored against different truths, for instance image i0"):
+        metrics.compare(scored(a, metrics.Dice()), scored(b, metrics.Dice()), {f"i{n}": n for n in range(8)})
