@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from segkit.cli.convert import RLEFormat, import_, rle
+from segkit.cli.convert import import_, rle
 from segkit.cli.data import audit, eda
 from segkit.cli.ensembles import blend, vote
 from segkit.cli.networks import models
@@ -22,7 +22,7 @@ from segkit.cli.study import study
 from segkit.cli.submissions import diff, flags, submit, validate
 
 __all__ = [
-    "RLEFormat", "audit", "blend", "compare", "diff", "eda", "flags", "import_", "main", "models", "rle", "score",
+    "audit", "blend", "compare", "diff", "eda", "flags", "import_", "main", "models", "rle", "score",
     "study", "submit", "validate", "vote",
 ]  # fmt: skip
 

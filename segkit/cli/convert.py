@@ -1,10 +1,8 @@
-"""From one format to another: others' predictions, others' run-length encodings."""
+"""From one format to another: others' predictions, others' masks."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,13 +11,11 @@ import tyro
 from segkit import predictions
 from segkit.cli.shared import class_names, shape_of, sizes_of
 
-RLEFormat = Literal["kaggle-rows-1", "kaggle-rows-0", "kaggle-columns-1", "kaggle-columns-0", "coco", "coco-list"]
-
 
 def import_(
     source: tyro.conf.Positional[Path],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
-    kind: Literal["auto", "arrays", "nnunet", "planes", "csv"] = "auto",
+    kind: Literal["auto", "arrays", "nnunet", "class-maps"] = "auto",
     classes: str | None = None,
     images: Path | None = None,
     size: tuple[int, int] | None = None,
@@ -29,15 +25,12 @@ def import_(
     key: str | None = None,
     background: bool = True,
     missing: Literal["error", "empty"] | None = None,
-    columns: tuple[str, str, str] | None = None,
-    order: Literal["C", "F"] | None = None,
-    start: Literal[0, 1] | None = None,
 ) -> int:
-    """Others' predictions into a store, or another competition's CSV into a submission.
+    """Others' predictions into a store.
 
     Args:
-        source: Folder of .npy, .npz or .png files, or a CSV.
-        out: The store (.zarr) or CSV to write; a store that was begun goes on where it stopped.
+        source: Folder of .npy, .npz or .png files.
+        out: The store (.zarr) to write; one that was begun goes on where it stopped.
         kind: What SOURCE is; auto looks at its files.
         classes: In channel order: a file with one a line, or names with commas; default: SOURCE/classes.txt, or
             for nnunet SOURCE/dataset.json.
@@ -48,14 +41,10 @@ def import_(
         layout: Of arrays: channels first (chw, the default) or last.
         key: Of arrays: the one to read where a .npz holds several.
         background: Of nnunet: the first channel is the background.
-        missing: Of planes: what a class is that has no file; default: an error.
-        columns: Of csv: of image, class and RLE; default: image_name class rle.
-        order: Of csv: row-major (C, the default) or column-major (F) RLE.
-        start: Of csv: the number of the first pixel; default: 1.
+        missing: Of class maps: what a class is that has no file; default: an error.
     """
-
     if images is not None and size is not None:
-        raise ValueError("--images and --size both say how large the images are; give one")
+        raise ValueError("expected either --images or --size to say how large the images are, got both")
     kind = kind if kind != "auto" else predictions.kind_of(source)  # type: ignore[assignment]
     given = {
         "classes": None if classes is None else class_names(source, classes),
@@ -66,17 +55,14 @@ def import_(
         "key": key,
         "background": None if background else False,
         "missing": missing,
-        "columns": columns,
-        "order": order,
-        "start": start,
     }
     options = {name: value for name, value in given.items() if value is not None}
-    door = predictions.KINDS[kind]
-    unused = [name for name in options if name not in inspect.signature(door).parameters]
+    importer = predictions.KINDS[kind]
+    unused = [name for name in options if name not in inspect.signature(importer).parameters]
     if unused:
         raise ValueError(f"{', '.join(unused)} mean nothing for {source}, which is of kind {kind}")
-    made = door(source, out, **options)
-    print(made if kind == "csv" else f"{made.path}: {shape_of(made)}")
+    store = importer(source, out, **options)
+    print(f"{store.path}: {shape_of(store)}")
     return 0
 
 
@@ -84,38 +70,29 @@ def rle(
     action: tyro.conf.Positional[Literal["convert"]],
     path: tyro.conf.Positional[Path],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
-    source: Annotated[RLEFormat, tyro.conf.arg(name="from")],
-    target: Annotated[RLEFormat, tyro.conf.arg(name="to")] = "kaggle-rows-1",
+    source: Annotated[str, tyro.conf.arg(name="from")],
+    target: Annotated[str, tyro.conf.arg(name="to")] = "kaggle-rows-1",
+    images: Path | None = None,
     size: tuple[int, int] | None = None,
     sizes: Path | None = None,
-    columns: tuple[str, ...] = ("image_name", "class", "rle"),
     repair: bool = False,
 ) -> int:
-    """Run-length encodings from one format to another: a CSV's, or a COCO data set's (JSON).
+    """Masks from one format to another: CSVs with RLE, label strings, mask files, COCO.
 
     Args:
         action: convert.
-        path: CSV with an RLE column, or COCO JSON.
-        out: The file to write.
-        source: Format of PATH: flattened by rows or columns, the first pixel 1 or 0; coco and coco-list are one.
-        target: Format of OUT; coco is compressed, coco-list is not.
-        size: Height and width of every image; text in rows to text in rows needs none.
+        path: A CSV, a COCO JSON, or a folder of mask files.
+        out: The file or folder to write.
+        source: Format of PATH: a competition's name such as severstal, kaggle-rows-1, kaggle-columns-0, coco, labels,
+            files, settings such as "columns=id,rle_mask order=F", or a sample submission and settings.
+        target: Format of OUT: the same; settings that are not named stay as they are, default is image_name,class,rle.
+        images: Folder of the images, for their names and sizes.
+        size: Height and width of every image instead; text in rows to text in rows needs none.
         sizes: CSV with the columns image_name (or id), height and width instead.
-        columns: The CSV's, of image, class and RLE, or of image and RLE alone.
-        repair: Mend RLE that is not whole, and say on stderr what was done to which row; without, it is an error.
+        repair: Repair broken RLE, and say on stderr what was done to which row; without, it is an error.
     """
-    from segkit.rle import files
+    from segkit.submission import convert
 
-    print(
-        files.convert_file(
-            path,
-            out,
-            source=source,
-            target=target,
-            sizes=sizes_of(size, sizes),
-            columns=columns,
-            repair=repair,
-            note=partial(print, file=sys.stderr),
-        )
-    )
+    known = sizes_of(size, sizes)
+    print(convert(path, out, source, target, sizes=known, images=images, repair=repair))
     return 0

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from segkit.cli.shared import shape_of
+from segkit.cli.shared import format_of, shape_of, sizes_of
 
 
 def vote(
@@ -18,23 +18,36 @@ def vote(
     class_weights: Path | None = None,
     missing: Literal["error", "empty"] = "error",
     repair: bool = False,
+    format: str | None = None,
+    like: Path | None = None,
+    size: tuple[int, int] | None = None,
+    sizes: Path | None = None,
 ) -> int:
     """Hard vote of submissions, in the first one's order.
 
     Args:
-        submissions: CSVs, matched by (image_name, class).
-        out: The CSV to write.
+        submissions: Files of one format, matched by image and class.
+        out: The file to write, in that format.
         need: Weight that a pixel needs; default: more than half.
         weights: One for each submission; default 1 each.
         class_weights: JSON file {"CLASS": [one for each submission], "*": [...]}, in place of weights.
         missing: What a row is that a submission lacks: an error, or an empty mask.
-        repair: Mend RLE that is not whole, and say on stderr what was done to which row; without, it is an error.
+        repair: Repair broken RLE, and say on stderr what was done to which row; without, it is an error.
+        format: A competition's name, settings such as "columns=id,rle_mask", or a sample submission; default: that of
+            --like, or image_name,class,rle.
+        like: A sample submission that says the format.
+        size: Height and width of every image; only formats of one row an object need them.
+        sizes: CSV with the columns image_name (or id), height and width instead.
     """
-    from segkit import submission
     from segkit.ensemble import vote as count
+    from segkit.submission import SubmissionFormat
 
-    rows = count(submissions, need, _share(weights, class_weights), missing=missing, repair=repair)
-    print(submission.write(out, rows))
+    form, known = format_of(format, like), sizes_of(size, sizes)
+    if isinstance(form, SubmissionFormat) and known is None and not form.objects:
+        form = form.without_order()  # votes are the same along the text
+    share = _share(weights, class_weights)
+    rows = count(submissions, need, share, missing=missing, repair=repair, format=form, sizes=known)
+    print(form.write(out, rows))
     return 0
 
 

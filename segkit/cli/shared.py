@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segkit.rle.files import read_sizes
-from segkit.rle.tables import by_image
+from segkit.rle.tables import by_image, read_sizes
 
 if TYPE_CHECKING:
     from segkit.predictions import PredictionStore
+    from segkit.submission import Format
 
 
 def class_names(data: Path, names: str | None) -> list[str] | None:
@@ -32,7 +32,32 @@ def persons(path: Path) -> dict[str, str]:
 
 
 def sizes_of(size: tuple[int, int] | None, sizes: Path | None) -> Any:
-    """What --size or --sizes says: one (H, W) for all, {image: (H, W)}, or None."""
+    """What --size or --sizes says.
+
+    Args:
+        size: One (height, width) for all, or None.
+        sizes: CSV of them, or None.
+
+    Returns:
+        (height, width), {image: (height, width)}, or None.
+    """
     if size is not None and sizes is not None:
-        raise ValueError("either --size or --sizes says how large the images are, not both")
+        raise ValueError("expected either --size or --sizes to say how large the images are, got both")
     return read_sizes(sizes) if sizes else size
+
+
+def format_of(text: str | None, like: Path | None = None) -> Format:
+    """The submission format that --format, or a sample, says.
+
+    Args:
+        text: What parse() reads, or None.
+        like: A sample submission, or None.
+
+    Returns:
+        The format; the default where neither says it.
+    """
+    from segkit.submission import SubmissionFormat, parse
+
+    if text is not None:
+        return parse(text)
+    return SubmissionFormat() if like is None or like.is_dir() else SubmissionFormat.from_sample(like)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from segkit.cli.shared import sizes_of
+from segkit.cli.shared import format_of, sizes_of
 
 if TYPE_CHECKING:
     from segkit.masks import MaskSet
@@ -23,23 +24,28 @@ def submit(
     stores: tyro.conf.Positional[tuple[Path, ...]],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     settings: Path | None = None,
+    format: str | None = None,
+    like: Path | None = None,
 ) -> int:
     """Stored predictions to a submission at full resolution, under the very settings that a study scored.
 
     Args:
         stores: A PredictionStore (.zarr), or those of a blend in the study's order.
-        out: The CSV to write: images in the first store's order, classes in channel order.
+        out: The file to write: images in the first store's order, classes in channel order.
         settings: JSON that `segkit study` or a recipe wrote (post.json); default: threshold .5, no steps, and of
             several stores equal weights.
+        format: Of OUT: a competition's name, settings such as "columns=id,rle_mask order=F", or a sample submission
+            and settings; default: image_name,class,rle.
+        like: A sample submission that says the format where --format does not, and that OUT is checked against.
     """
-    from segkit import submission
     from segkit.postprocess import render
     from segkit.predictions import PredictionStore
 
     opened = [PredictionStore.open(path) for path in stores]
-    masks = render(opened, _pipeline(opened, settings))
-    submission.write(out, ((image, cls, masks[image][cls]) for image, cls in masks.rows))
-    found = submission.validate(out, ids=masks.ids, classes=masks.classes, sizes=masks.sizes)
+    masks, form = render(opened, _pipeline(opened, settings)), format_of(format, like)
+    form.write(out, masks, like=like)
+    asked = {"ids": masks.ids, "classes": masks.classes} if like is None else {"like": like}
+    found = form.validate(out, **asked)
     print(f"{out}: {', '.join(f'{value} {name}' for name, value in found.items())}")
     return 0
 
@@ -86,20 +92,27 @@ def _same_order(stores: Sequence[PredictionStore], wanted: Sequence[Path], setti
 def validate(
     submission: tyro.conf.Positional[Path],
     like: Path | None = None,
+    format: str | None = None,
+    images: Path | None = None,
     size: tuple[int, int] | None = None,
     sizes: Path | None = None,
 ) -> int:
     """Is a submission whole? Columns, rows, order, duplicates, RLE; with sizes also that no run ends past its image.
 
     Args:
-        submission: CSV: image_name,class,rle.
-        like: A sample submission whose rows and columns are wanted.
-        size: Height and width of every image.
+        submission: The file (.csv, .csv.gz, .zip), or a folder of mask files.
+        like: A sample submission that has the rows and columns to expect, and says the format.
+        format: A competition's name, settings such as "columns=id,rle_mask order=F", or a sample submission and
+            settings; default: that of --like, or image_name,class,rle.
+        images: Folder of the images: each must have a row, each row an image, and no run may end past it.
+        size: Height and width of every image instead.
         sizes: CSV with the columns image_name (or id), height and width instead.
     """
-    from segkit.submission import validate as check
-
-    found = check(submission, like=like, sizes=sizes_of(size, sizes))
+    form, known = format_of(format, like), sizes_of(size, sizes)
+    asked = {"images": images, **({} if known is None else {"sizes": known})}
+    if known is not None and "sizes" not in inspect.signature(form.validate).parameters:
+        raise ValueError(f"--size and --sizes mean nothing for the format {form}; --images does")
+    found = form.validate(submission, like, **asked)
     print(", ".join(f"{value} {name}" for name, value in found.items()))
     return 0
 
@@ -159,19 +172,24 @@ def _test_sizes(data: Path) -> dict[str, tuple[int, int]]:
     return {item.id: image_size(item.image) for item in index(data, "test")} if there else {}
 
 
-def diff(a: tyro.conf.Positional[Path], b: tyro.conf.Positional[Path], top: int = 20) -> int:
+def diff(a: tyro.conf.Positional[Path], b: tyro.conf.Positional[Path], format: str | None = None, top: int = 20) -> int:
     """Where two submissions differ: masks, classes and images, the least alike first.
 
     Args:
-        a: Submission CSV.
-        b: Submission CSV.
+        a: A submission.
+        b: Another, in the same format.
+        format: A competition's name, settings such as "columns=id,rle_mask", or a sample submission; default:
+            image_name,class,rle.
         top: How many masks, and how many images, to print; every class that differs is printed.
     """
     from segkit import submission
 
     if top < 0:
-        raise ValueError(f"--top {top}: 0 or more is wanted")
-    first, second = submission.read(a), submission.read(b)
+        raise ValueError(f"expected --top 0 or more, got {top}")
+    form = format_of(format)
+    if isinstance(form, submission.SubmissionFormat):
+        form = form.without_order()  # Dice and pixels are the same along the text
+    first, second = form.read(a), form.read(b)
     found = submission.diff(first, second)
     rows = list(first.rows)
     if not found:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from segkit.masks import MaskSet
 from segkit.rle import Runs, at_least
-from segkit.submission import read
+from segkit.submission import DEFAULT, Format
+from segkit.submission.rows import SizesLike
 from segkit.thresholds import per_class
 
 EMPTY = Runs(np.zeros((0, 2), np.int64))
@@ -22,33 +24,46 @@ def vote(
     *,
     missing: str = "error",
     repair: bool = False,
+    format: Format = DEFAULT,
+    sizes: SizesLike = None,
 ) -> Iterator[tuple[str, str, Runs]]:
-    """Rows (image, class, Runs) of a hard vote, in the first submission's order; give them to submission.write.
+    """A hard vote; one row of each file is in memory at a time, so that neither their number nor their size matters.
 
-    One row of each file is in memory at a time, so that neither their number nor their size matters.
+    Args:
+        submissions: Files, or masks; rows are matched by (image, class).
+        need: The weight a pixel needs, at most the total; default more than half of it.
+        weights: One for each submission, default 1, or {class: one for each} with "*" for the others; half is of the
+            class's own total then.
+        missing: What a row is that one submission has and another lacks: "error", a ValueError before the first row
+            that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay out).
+        repair: Repair broken RLE of the files, as SubmissionFormat.read does.
+        format: Of the files.
+        sizes: Of the images, for formats that need them.
 
-    need: the weight a pixel needs, at most the total; default more than half of it. weights: one for each submission,
-    default 1, or {class: one for each} with "*" for the others; half is of the class's own total then. Rows are matched
-    by (image, class). missing: what a row is that one submission has and another lacks: "error", a ValueError before
-    the first row that names submission, image and class, or "empty", an empty mask (rows that the first lacks stay
-    out).
-    repair: mend RLE of the files that is not whole, as submission.read does.
+    Yields:
+        (image, class, Runs) in the first submission's order; give them to the format's write.
 
-    >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
-    >>> masks = [MaskSet(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
-    >>> [(i, c, r.text()) for i, c, r in vote(masks)]
-    [('a', 'x', '2 1')]
+    Raises:
+        ValueError: For no submission, weights or a need that do not fit, and rows that are missing.
+
+    Example:
+        >>> one, two = ({"a": {"x": Runs([r])}} for r in ([0, 2], [1, 3]))
+        >>> masks = [MaskSet(["a"], ["x"], lambda i, c, s=s: s[i][c]) for s in (one, two)]
+        >>> [(i, c, r.text()) for i, c, r in vote(masks)]
+        [('a', 'x', '2 1')]
     """
-    masks = [m if isinstance(m, MaskSet) else read(m, repair=repair) for m in submissions]
+    options: dict[str, Any] = {"repair": True} if repair else {}
+    masks = [m if isinstance(m, MaskSet) else format.read(m, sizes, **options) for m in submissions]
     if not masks:
         raise ValueError("a vote needs at least one submission")
     if missing not in ("error", "empty"):
-        raise ValueError(f"missing={missing!r}: error or empty is wanted")
+        raise ValueError(f"expected missing 'error' or 'empty', got {missing!r}")
     given = weights if isinstance(weights, Mapping) else {"*": weights}
     shares = {cls: _shares(w, len(masks), cls) for cls, w in per_class(given, masks[0].classes).items()}
     for cls, share in shares.items():
         if need is not None and not 0 < need <= sum(share) * (1 + 1e-9):
-            raise ValueError(f"need={need}: more than 0 and at most {sum(share):g}, the weight of all, for class {cls}")
+            most = f"at most {sum(share):g}, the weight of all, for class {cls}"
+            raise ValueError(f"expected a need of more than 0 and {most}, got need={need}")
     half = {cls: np.nextafter(sum(w) / 2, np.inf) + 1e-6 * sum(w) for cls, w in shares.items()}
     if missing == "error":
         names = [m.name or f"number {n}" for n, m in enumerate(masks, 1)]
@@ -86,5 +101,5 @@ def _shares(weights: Sequence[float] | None, count: int, cls: str) -> list[float
     except (TypeError, ValueError):
         share = []
     if len(share) != count or not min(share) >= 0 or not 0 < sum(share) < np.inf:
-        raise ValueError(f"{count} submissions want as many weights >= 0, not all 0; got {weights} for class {cls}")
+        raise ValueError(f"expected {count} weights >= 0, one a submission, not all 0, got {weights} for class {cls}")
     return share

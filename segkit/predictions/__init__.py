@@ -1,8 +1,14 @@
 """Predictions on disk: the PredictionStore, and importers of what other tools wrote."""
 
-from segkit.predictions.importers import KINDS, import_arrays, import_csv, import_nnunet, import_planes, kind_of
+from segkit.predictions.importers import KINDS, import_arrays, import_class_maps, import_nnunet, kind_of
 from segkit.predictions.store import LEVELS, PredictionStore
 
 __all__ = [
-    "KINDS", "LEVELS", "PredictionStore", "import_arrays", "import_csv", "import_nnunet", "import_planes", "kind_of",
+    "KINDS",
+    "LEVELS",
+    "PredictionStore",
+    "import_arrays",
+    "import_class_maps",
+    "import_nnunet",
+    "kind_of",
 ]  # fmt: skip

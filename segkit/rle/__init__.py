@@ -3,30 +3,47 @@
 Nobody needs to decode to ask a question: area, overlap, Dice, union, votes, components and holes are answered on the
 runs themselves, in microseconds where a full-resolution array costs milliseconds. rlemasklib stays behind this module.
 
->>> convert("2 3", (2, 3), source="kaggle-rows-1", target="coco")
-{'size': [2, 3], 'counts': '121O0'}
+Example:
+    >>> convert("2 3", (2, 3), source="kaggle-rows-1", target="coco")
+    {'size': [2, 3], 'counts': '121O0'}
 """
 
+from segkit.rle._algebra import EPSILON
+from segkit.rle._text import RepairWarning
 from segkit.rle.coco import from_coco, to_coco
-from segkit.rle.files import convert_file
-from segkit.rle.formats import FORMATS, Mended, convert, decode, encode, mend, mend_coco
-from segkit.rle.runs import EPSILON, Runs, at_least, joined
-from segkit.rle.text import RepairWarning
+from segkit.rle.combine import at_least, joined
+from segkit.rle.formats import (
+    FORMATS,
+    TEXTS,
+    RepairResult,
+    TextLayout,
+    convert,
+    decode,
+    encode,
+    read_text,
+    repair,
+    repair_coco,
+    write_text,
+)
+from segkit.rle.runs import Runs
 
 __all__ = [
     "EPSILON",
     "FORMATS",
-    "Mended",
+    "TEXTS",
+    "RepairResult",
     "RepairWarning",
     "Runs",
+    "TextLayout",
     "at_least",
     "convert",
-    "convert_file",
     "decode",
     "encode",
     "from_coco",
     "joined",
-    "mend",
-    "mend_coco",
+    "read_text",
+    "repair",
+    "repair_coco",
     "to_coco",
+    "write_text",
 ]

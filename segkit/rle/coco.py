@@ -11,25 +11,35 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segkit.rle.arrays import from_counts, join_touching
-from segkit.rle.runs import Runs, _as_shape
+from segkit.rle._arrays import bounds, from_counts, join_touching
+from segkit.rle._checks import as_shape, known_shape
+from segkit.rle.runs import Runs
 
 Counts = Literal["text", "bytes", "list"]
 
 
 def to_coco(runs: Runs, *, counts: Counts = "text") -> dict[str, Any]:
-    """{"size": [height, width], "counts": ...} of runs with a shape.
+    """COCO's run lengths of a mask.
 
-    counts: "text" (compressed, goes into JSON), "bytes" (compressed, as pycocotools.mask gives it) or "list"
-    (uncompressed). ValueError for runs without a shape, or another kind of counts.
+    Args:
+        runs: The mask, with a shape.
+        counts: "text" (compressed, goes into JSON), "bytes" (compressed, as pycocotools.mask gives it) or "list"
+            (uncompressed).
 
-    >>> to_coco(Runs([[1, 4]], (2, 3)), counts="list")
-    {'size': [2, 3], 'counts': [1, 2, 1, 1, 1]}
+    Returns:
+        {"size": [height, width], "counts": ...}.
+
+    Raises:
+        ValueError: For runs without a shape, or another kind of counts.
+
+    Example:
+        >>> to_coco(Runs([[1, 4]], (2, 3)), counts="list")
+        {'size': [2, 3], 'counts': [1, 2, 1, 1, 1]}
     """
     if runs.shape is None:
         raise ValueError("COCO's run lengths need the image's shape: pass runs.with_shape((height, width))")
     if counts not in ("text", "bytes", "list"):
-        raise ValueError(f"counts={counts!r}: 'text', 'bytes' or 'list' is wanted")
+        raise ValueError(f"expected counts 'text', 'bytes' or 'list', got counts={counts!r}")
     height, width = runs.shape
     columns = runs.transpose().array
     edges = np.r_[0, columns.ravel(), height * width]
@@ -43,19 +53,34 @@ def to_coco(runs: Runs, *, counts: Counts = "text") -> dict[str, Any]:
 
 
 def from_coco(value: Mapping[str, Any]) -> Runs:
-    """Runs of {"size": [height, width], "counts": text, bytes or a list}.
+    """Runs of COCO's run lengths.
 
-    ValueError where a key is missing, for polygons, counts that are negative or no integers, compressed counts that
-    are cut off or hold another character, and counts that do not add up to the image's pixels.
+    Args:
+        value: {"size": [height, width], "counts": text, bytes or a list}.
 
-    >>> from_coco({"size": [2, 3], "counts": "121O0"}).text()
-    '2 3'
+    Returns:
+        The mask, with its shape.
+
+    Raises:
+        ValueError: Where a key is missing, for polygons, counts that are negative or no integers, compressed counts
+            that are cut off or hold another character, and counts that do not add up to the image's pixels.
+
+    Example:
+        >>> from_coco({"size": [2, 3], "counts": "121O0"}).text()
+        '2 3'
     """
     return _runs(value, None)
 
 
-def mended(value: Mapping[str, Any]) -> tuple[Runs, list[str]]:
-    """Runs and notes of formats.mend_coco."""
+def repaired_counts(value: Mapping[str, Any]) -> tuple[Runs, list[str]]:
+    """What formats.repair_coco gives.
+
+    Args:
+        value: {"size": [height, width], "counts": text, bytes or a list}.
+
+    Returns:
+        The runs, and a note for each change.
+    """
     notes: list[str] = []
     return _runs(value, notes), notes
 
@@ -66,7 +91,7 @@ def _runs(value: Mapping[str, Any], notes: list[str] | None) -> Runs:
         got = f"the keys {sorted(map(str, value))}" if isinstance(value, Mapping) else type(value).__name__
         polygons = "; these are polygons: see segkit.geometry.polygons.rasterize" if isinstance(value, list) else ""
         raise ValueError(f"COCO run lengths have the keys 'size' and 'counts', got {got}{polygons}")
-    height, width = _as_shape(value["size"])
+    height, width = as_shape(value["size"])
     counts = value["counts"]
     if isinstance(counts, (str, bytes)):
         numbers = _unpack(counts.encode() if isinstance(counts, str) else counts, notes)
@@ -86,17 +111,23 @@ def _runs(value: Mapping[str, Any], notes: list[str] | None) -> Runs:
         if total < pixels:
             notes.append(f"took {pixels - total} pixels that no count covers, the last of {pixels}, as background")
         else:
-            notes.append(f"cut counts that add up to {total} at the image's {pixels} pixels")
+            notes.append(f"cropped counts that add up to {total} at the image's {pixels} pixels")
     columns = np.minimum(from_counts(np.minimum(numbers, pixels)), pixels)
     columns = join_touching(columns[columns[:, 1] > columns[:, 0]])
     return Runs._trusted(np.ascontiguousarray(columns), (width, height)).transpose()
 
 
 def box(runs: Runs) -> list[int]:
-    """COCO's [x, y, width, height] of runs with a shape that set a pixel at least."""
-    assert runs.shape is not None
-    top, left, high, wide = runs._rlemask(runs.shape).bbox()  # its axes are those of the transposed image
-    return [int(left), int(top), int(wide), int(high)]
+    """COCO's bounding box.
+
+    Args:
+        runs: A mask with a shape and a pixel at least.
+
+    Returns:
+        [x, y, width, height].
+    """
+    top, left, bottom, right = bounds(runs.array, known_shape(runs.shape, "a box")[1])
+    return [left, top, right - left, bottom - top]
 
 
 def _pack(numbers: np.ndarray) -> bytes:
@@ -118,7 +149,7 @@ def _unpack(packed: bytes, notes: list[str] | None) -> np.ndarray:
     codes = np.frombuffer(packed, np.uint8).astype(np.int64) - 48
     if ((codes < 0) | (codes > 63)).any():
         at = int(np.argmax((codes < 0) | (codes > 63)))
-        raise ValueError(f"character {at + 1} of COCO's counts is {packed[at : at + 1]!r}: '0' to 'o' are wanted")
+        raise ValueError(f"character {at + 1} of COCO's counts is {packed[at : at + 1]!r}, expected '0' to 'o'")
     ends = np.flatnonzero(codes < 32)
     if not len(ends) or ends[-1] != len(codes) - 1:
         if notes is None:

@@ -1,104 +1,204 @@
-"""Is a written submission whole?"""
+"""Is a written submission whole? Columns, keys, rows and their order, and every cell of RLE."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from segkit.rle import Runs
-from segkit.rle.tables import COLUMNS, Row, Table, plain_text
+from segkit.rle import TextLayout, read_text, write_text
+from segkit.rle.tables import Table, plain_text
+from segkit.submission.names import FolderSizes, Names, Size
+from segkit.submission.problems import Problems, compare_rows, told
+from segkit.submission.rows import SizesLike, size_of
 
-MOST_PROBLEMS = 20
+if TYPE_CHECKING:
+    from segkit.submission.table import SubmissionFormat
+
+BLANKS = (
+    (re.compile(r"[\r\n]"), "a line break"),
+    (re.compile(r"\t"), "a tab"),
+    (re.compile(r"  "), "two blanks in a row"),
+    (re.compile(r"^\s|\s$"), "a blank at its start or end"),
+    (re.compile(r"[^\S ]"), "a blank that is not the space"),
+)
 
 
-def validate(
-    path: str | Path,
-    *,
-    ids: Sequence[str] | None = None,
-    classes: Sequence[str] | None = None,
-    sizes: tuple[int, int] | Mapping[str, tuple[int, int]] | None = None,
-    like: str | Path | None = None,
-) -> dict[str, int]:
-    """Check a written submission, row by row; -> {"rows", "images", "classes", "empty"}.
+class CellCheck:
+    """What a cell of RLE may hold: the text that an encoder writes, or what an empty mask is written as.
 
-    ids and classes: what is wanted, in order (rows are image by image, the classes of each in order); like: a sample
-    submission that gives the wanted rows and columns instead; without either, every image must have every class.
-    sizes: (H, W) of every image or {id: (H, W)}, runs must end inside.
-    ValueError lists every problem (the first 20) with line, image and class.
+    Args:
+        layout: How texts number pixels.
+        empty: What an empty mask is written as.
     """
-    if (ids is None) != (classes is None) or (like is not None and ids is not None):
-        raise ValueError("either ids and classes together, or like, say which rows are wanted")
-    wanted, columns = None, list(COLUMNS)
-    if like is not None:
-        sample = Table(like)
-        wanted, columns = [_key(sample, row) for row in sample.rows()], sample.header
-    elif ids is not None and classes is not None:
-        wanted = [(image, cls) for image in ids for cls in classes]
-    table = Table(path)
-    problems = _columns(table.header, columns)
-    seen: dict[tuple[str, str], int] = {}
-    empty = 0
-    for row in table.rows():
-        image, cls = key = _key(table, row)
-        text = plain_text(row.cells[table.at[2]])
-        where = f"line {row.line}, image {image}, class {cls}"
-        if key in seen:
-            problems.append(f"{where}: was on line {seen[key]} already")
-        seen.setdefault(key, row.line)
-        empty += not text
-        size = sizes.get(image) if isinstance(sizes, Mapping) else sizes
-        if sizes is not None and size is None:
-            problems.append(f"{where}: no size (height, width) is known for this image")
+
+    def __init__(self, layout: TextLayout, empty: str) -> None:
+        self._empty, self._is_transposed = empty, layout.order == "F"
+        self._flat = TextLayout("C", layout.start, layout.relative)  # text to text needs no image's order
+
+    def problem(self, cell: str, size: Size | None = None) -> tuple[bool, str | None]:
+        """Look at a cell.
+
+        Args:
+            cell: As the file holds it.
+            size: (height, width), where known: runs must end inside.
+
+        Returns:
+            Whether the mask is empty, and what is wrong, None where nothing is.
+        """
+        text = plain_text(cell)
+        if text in ("", self._empty):
+            is_whole = cell == self._empty or (not self._empty and cell.lower() == "nan")
+            return True, None if is_whole else f"expected {self._empty!r} for an empty mask, got {cell!r}"
+        odd = next((what for pattern, what in BLANKS if pattern.search(cell)), None)
+        if odd:
+            return False, f"the RLE text has {odd}; scorers split it at single spaces"
         try:
-            again = Runs.from_text(text, size).text()
+            again = self._again(text, size)
         except ValueError as error:
-            problems.append(f"{where}: {error}")
+            return False, str(error)
+        if again == text:
+            return False, None
+        odd = next((token for token in text.split() if token != str(int(token))), None)
+        what = "touching runs" if odd is None else f"numbers like {odd!r}"
+        return False, f"{what} (they decode, but no encoder writes them)"
+
+    def is_mask(self, text: str) -> bool:
+        """Whether a text stands for a mask with pixels.
+
+        Args:
+            text: Any text.
+        """
+        try:
+            return bool(self._again(text, None))
+        except ValueError:
+            return False
+
+    def _again(self, text: str, size: Size | None) -> str:
+        """The text, read and written."""
+        shape = size if size is None or not self._is_transposed else size[::-1]
+        return write_text(read_text(text, shape, self._flat), self._flat)
+
+
+def check(
+    table: Table,
+    form: SubmissionFormat,
+    sample: Table | None,
+    *,
+    ids: Sequence[str] | None,
+    classes: Sequence[str] | None,
+    sizes: SizesLike,
+    images: str | Path | None,
+) -> dict[str, int]:
+    """What SubmissionFormat.validate does.
+
+    Args:
+        table: The file.
+        form: Its format.
+        sample: The rows and columns to expect, or None.
+        ids: The images to expect, or None.
+        classes: The classes to expect, or None.
+        sizes: Of the images, where known.
+        images: Folder of the images, or None.
+
+    Returns:
+        {"rows", "images", "classes", "empty"}.
+
+    Raises:
+        ValueError: Lists the first problems and counts the others.
+    """
+    if sample is not None and (ids is not None or classes is not None):
+        raise ValueError("expected either like, or ids and classes, to say which rows there should be")
+    if images is not None and sizes is not None:
+        raise ValueError("expected either images or sizes to say how large the images are")
+    found = Problems(table.path)
+    _check_columns(found, table.header, list(form.columns) if sample is None else sample.header)
+    folder = None if images is None else FolderSizes(images)
+    known = folder if folder is not None else sizes
+    names = Names(known if isinstance(known, Mapping) else ids)
+    seen: dict[tuple[str, ...], int] = {}
+    there: tuple[dict[str, None], dict[str, None]] = {}, {}
+    empty: set[tuple[str, ...]] = set()
+    for line, _, cells in table.rows():
+        key = tuple(cells[place] for place in table.at[:-1])
+        where = f"line {line}, {told(key)}"
+        try:
+            image, cls = form.keys.names(key, classes)
+        except ValueError as error:
+            found.add(f"line {line}: {error}")
             continue
-        if again != " ".join(text.split()):
-            odd = next((token for token in text.split() if token != str(int(token))), None)
-            what = "touching runs" if odd is None else f"numbers like {odd!r}"
-            problems.append(f"{where}: {what} (they decode, but no encoder writes them)")
-    if not seen and not wanted:
-        problems.append("it has no row")
-    if wanted is not None:
-        problems += _compare_rows(list(seen), wanted)
+        there[0].setdefault(image)
+        there[1].setdefault(cls)
+        image = names.find(image) or image
+        is_listed = not isinstance(known, Mapping) or image in known
+        size = size_of(known, image) if is_listed else None
+        if not is_listed:
+            lack = f"{images} has no such image" if images else "no size (height, width) is known for this image"
+            found.add(f"{where}: {lack}")
+        is_empty, problem = form.cell_check.problem(cells[table.at[-1]], size)
+        if key in seen:
+            if not form.objects:
+                found.add(f"{where}: was on line {seen[key]} already")
+            elif is_empty or key in empty:
+                found.add(f"{where}: an empty row beside other rows of it, line {seen[key]} for one")
+        seen.setdefault(key, line)
+        if is_empty:
+            empty.add(key)
+        if problem:
+            found.add(f"{where}: {problem}")
+    expected = _expected(form, sample, ids, classes, there)
+    if not seen and expected != []:
+        found.add("it has no row")
+    elif expected is not None:
+        compare_rows(found, seen, expected)
     else:
-        images, names = {i: None for i, _ in seen}, {c: None for _, c in seen}
-        problems += [f"image {i}, class {c}: row is missing" for i in images for c in names if (i, c) not in seen]
-    if problems:
-        more = f"\n... and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
-        raise ValueError(f"{path}: {len(problems)} problems\n" + "\n".join(problems[:MOST_PROBLEMS]) + more)
-    return {
-        "rows": len(seen),
-        "images": len({i for i, _ in seen}),
-        "classes": len({c for _, c in seen}),
-        "empty": empty,
-    }
+        _compare_product(found, form, seen, there)
+    if folder is not None and sample is None and ids is None:
+        listed = {names.find(image) for image in there[0]}
+        missing = [image for image in folder if image not in listed]
+        found.add_many(len(missing), (f"image {image} of {images}: row is missing" for image in missing))
+    found.raise_any()
+    return {"rows": len(seen), "images": len(there[0]), "classes": len(there[1]), "empty": len(empty)}
 
 
-def _key(table: Table, row: Row) -> tuple[str, str]:
-    return row.cells[table.at[0]], row.cells[table.at[1]]
-
-
-def _columns(header: list[str], wanted: list[str]) -> list[str]:
-    if header == wanted:
-        return []
+def _check_columns(found: Problems, header: list[str], expected: list[str]) -> None:
+    """Note other columns."""
+    if header == expected:
+        return
     index = any(not name or name.startswith("Unnamed: ") for name in header)
     hint = "; a column without a name is pandas' index: write with to_csv(..., index=False)" if index else ""
-    return [f"the columns are {header}, {wanted} are wanted{hint}"]
+    found.add(f"expected the columns {expected}, got {header}{hint}")
 
 
-def _compare_rows(rows: list[tuple[str, str]], wanted: list[tuple[str, str]]) -> list[str]:
-    have, want = set(rows), set(wanted)
-    images, asked_images = ({image for image, _ in pairs} for pairs in (have, want))
-    if not images & asked_images and {Path(i).stem for i in images} == {Path(i).stem for i in asked_images}:
-        return [f"images are named as {rows[0][0]!r}, {wanted[0][0]!r} is wanted: the endings differ"]
-    problems = [f"image {i}, class {c}: row is missing" for i, c in wanted if (i, c) not in have]
-    problems += [f"image {i}, class {c}: row is not wanted" for i, c in rows if (i, c) not in want]
-    if problems or rows == wanted:
-        return problems
-    place = next(k for k, (got, asked) in enumerate(zip(rows, wanted)) if got != asked)
-    classes, asked_classes = (list(dict.fromkeys(c for _, c in pairs)) for pairs in (rows, wanted))
-    same = classes == asked_classes
-    what = "the rows are re-sorted" if same else f"the classes come as {classes}, not {asked_classes}"
-    return [f"row {place + 1} is {rows[place]}, {wanted[place]} is wanted there: {what}"]
+def _expected(
+    form: SubmissionFormat,
+    sample: Table | None,
+    ids: Sequence[str] | None,
+    classes: Sequence[str] | None,
+    there: tuple[dict[str, None], dict[str, None]],
+) -> list[tuple[str, ...]] | None:
+    """The rows to expect; None where neither a sample with rows nor ids or classes say it."""
+    if sample is not None:
+        return [tuple(row.cells[place] for place in sample.at[:-1]) for row in sample.rows()] or None
+    if ids is None and classes is None:
+        return None
+    pairs = product(there[0] if ids is None else ids, there[1] if classes is None else classes)
+    return [form.keys.cells(image, cls) for image, cls in pairs]
+
+
+def _compare_product(
+    found: Problems,
+    form: SubmissionFormat,
+    seen: dict[tuple[str, ...], int],
+    there: tuple[dict[str, None], dict[str, None]],
+) -> None:
+    """Note the classes that images lack, where other images have them."""
+
+    def missing() -> Iterator[str]:
+        for image, cls in product(*there):
+            if form.keys.cells(image, cls) not in seen:
+                yield f"image {image}, class {cls}: row is missing"
+
+    found.add_many(len(there[0]) * len(there[1]) - len(seen), missing())

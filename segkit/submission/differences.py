@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from segkit.masks import MaskSet
-from segkit.submission.table import read
+from segkit.submission.table import DEFAULT, SubmissionFormat
 
 
 class Difference(NamedTuple):
-    """Where two submissions differ: the Dice between them, and the pixels of each."""
+    """Where two submissions differ.
+
+    Attributes:
+        image: The image's id.
+        cls: The class.
+        dice: Between the two masks.
+        area_a: Pixels of the first.
+        area_b: Pixels of the second.
+    """
 
     image: str
     cls: str
@@ -22,10 +30,17 @@ class Difference(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The differences of one class or image. dice: the mean over all its masks, those that are alike too (1.0).
+    """The differences of one class or image.
 
-    masks: how many there are; differ: how many of them differ; only_a, only_b: empty in the other submission;
-    area_a, area_b: the pixels of those that differ.
+    Attributes:
+        name: Of the class or image.
+        dice: Mean over all its masks, those that are alike too (1.0).
+        masks: How many there are.
+        differ: How many of them differ.
+        only_a: Of these, empty in the second submission.
+        only_b: Empty in the first.
+        area_a: Pixels of those that differ, in the first.
+        area_b: In the second.
     """
 
     name: str
@@ -38,12 +53,22 @@ class Summary(NamedTuple):
     area_b: int
 
 
-def diff(a: str | Path | MaskSet, b: str | Path | MaskSet) -> list[Difference]:
-    """Where two submissions (CSVs, or MaskSet) differ, the least alike first; one mask of each is in memory at a time.
+def diff(a: str | Path | MaskSet, b: str | Path | MaskSet, format: SubmissionFormat = DEFAULT) -> list[Difference]:
+    """Where two submissions differ; one mask of each is in memory at a time.
 
-    ValueError where one lacks rows of the other.
+    Args:
+        a: A file, or masks.
+        b: Another.
+        format: Of the files. Sizes are not needed: Dice and pixels are the same along the texts.
+
+    Returns:
+        The masks that differ, the least alike first.
+
+    Raises:
+        ValueError: Where one lacks rows of the other.
     """
-    first, second = (given if isinstance(given, MaskSet) else read(given) for given in (a, b))
+    form = format.without_order()
+    first, second = (given if isinstance(given, MaskSet) else form.read(given) for given in (a, b))
     names = [masks.name or f"the {place} submission" for masks, place in ((first, "first"), (second, "second"))]
     rows = (set(first.rows), set(second.rows))
     for name, other, lacking in ((names[0], names[1], rows[1] - rows[0]), (names[1], names[0], rows[0] - rows[1])):
@@ -62,15 +87,25 @@ def diff(a: str | Path | MaskSet, b: str | Path | MaskSet) -> list[Difference]:
 def summarise(
     found: Sequence[Difference], rows: Iterable[tuple[str, str]], by: Literal["image", "class"]
 ) -> list[Summary]:
-    """The differences in sum, for each class or image that differs, the least alike first.
+    """The differences in sum.
 
-    rows: all (image, class) of the submissions, as MaskSet.rows gives them. ValueError for another `by`.
+    Args:
+        found: What diff() gave.
+        rows: All (image, class) of the submissions, as MaskSet.rows gives them.
+        by: Sum up by image or class.
 
-    >>> summarise([Difference("a", "x", 0.5, 10, 30)], [("a", "x"), ("b", "x")], "class")
-    [Summary(name='x', dice=0.75, masks=2, differ=1, only_a=0, only_b=0, area_a=10, area_b=30)]
+    Returns:
+        One summary for each that differs, the least alike first.
+
+    Raises:
+        ValueError: For another `by`.
+
+    Example:
+        >>> summarise([Difference("a", "x", 0.5, 10, 30)], [("a", "x"), ("b", "x")], "class")
+        [Summary(name='x', dice=0.75, masks=2, differ=1, only_a=0, only_b=0, area_a=10, area_b=30)]
     """
     if by not in ("image", "class"):
-        raise ValueError(f"by={by!r}: image or class is wanted")
+        raise ValueError(f"expected by 'image' or 'class', got {by!r}")
     counts = Counter(image if by == "image" else cls for image, cls in rows)
     groups: dict[str, list[Difference]] = {}
     for d in found:

@@ -137,7 +137,7 @@ def test_validate_looks_past_the_end_where_sizes_are_known(tmp_path, capsys):
     code, _, err = call(capsys, "validate", path, "--sizes", tmp_path / "sizes.csv")
     assert (code, "image b.png, class x: no size (height, width) is known" in err) == (2, True)
     code, _, err = call(capsys, "validate", path, "--sizes", tmp_path / "sizes.csv", "--size", "2", "4")
-    assert (code, "not both" in err) == (2, True)
+    assert (code, "got both" in err) == (2, True)
 
 
 def test_flags_prints_and_writes_what_is_unexpected(tmp_path, capsys):

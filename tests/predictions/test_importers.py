@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segkit import predictions, rle, submission
+from segkit import predictions, rle
 from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.predictions.importers import filling
@@ -145,9 +145,9 @@ def test_what_was_begun_goes_on_and_nothing_else_does(
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_a_file_that_was_mended_goes_in_where_the_import_stopped(arrays: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_repaired_goes_in_where_the_import_stopped(arrays: Path, tmp_path: Path) -> None:
     np.savez(arrays / "two.npz", whatever=probs(2) * 2)
-    with pytest.raises(ValueError, match=r"two\.npz, class a: probabilities in"):
+    with pytest.raises(ValueError, match=r"two\.npz, class a: expected probabilities in"):
         predictions.import_arrays(arrays, tmp_path / "s.zarr", classes=CLASSES)
     np.savez(arrays / "two.npz", whatever=probs(2))
     arrays.rename(tmp_path / "moved")
@@ -163,23 +163,23 @@ def test_a_store_of_somebody_else_is_not_written_to(arrays: Path, tmp_path: Path
 
 
 BAD = {
-    "beyond": (probs(1) * 3, {}, r"x\.npy, class a: probabilities in \[0, 1\] are wanted, got .*logits, perhaps"),
+    "beyond": (probs(1) * 3, {}, r"x\.npy, class a: expected probabilities in \[0, 1\], got .*logits, perhaps"),
     "probs as logits": (probs(1), {"domain": "logits"}, r"x\.npy: all values lie in \[0, 1\]"),
-    "turned": (np.moveaxis(probs(1), 0, 2), {}, r"x\.npy: 3 channels .*\(20, 24, 3\); layout='hwc', perhaps"),
+    "turned": (np.moveaxis(probs(1), 0, 2), {}, r"x\.npy: expected 3 channels .*\(20, 24, 3\); layout='hwc', perhaps"),
     "turned too": (probs(1), {"layout": "hwc"}, r"\(3, 20, 24\); layout='chw', perhaps"),
-    "classes": (probs(1)[:2], {}, r"x\.npy: 3 channels in layout chw are wanted, got shape \(2, 20, 24\)"),
-    "flat": (probs(1)[0], {}, r"x\.npy: 3 channels"),
-    "no pixels": (np.zeros((3, 0, 4)), {}, r"x\.npy: 3 channels"),
-    "bytes": ((probs(1) * 255).astype(np.uint8), {}, r"x\.npy: float .* got uint8"),
+    "classes": (probs(1)[:2], {}, r"x\.npy: expected 3 channels in layout chw, got shape \(2, 20, 24\)"),
+    "flat": (probs(1)[0], {}, r"x\.npy: expected 3 channels"),
+    "no pixels": (np.zeros((3, 0, 4)), {}, r"x\.npy: expected 3 channels"),
+    "bytes": ((probs(1) * 255).astype(np.uint8), {}, r"x\.npy: expected float .* got uint8"),
     "objects": (np.array([{}]), {}, r"x\.npy cannot be read"),
-    "domain": (probs(1), {"domain": "prob"}, "domain='prob': probs or logits"),
-    "layout": (probs(1), {"layout": "HWC"}, "layout='HWC': chw or hwc"),
+    "domain": (probs(1), {"domain": "prob"}, "expected domain probs or logits, got domain='prob'"),
+    "layout": (probs(1), {"layout": "HWC"}, "expected layout chw or hwc, got layout='HWC'"),
     "twice": (probs(1), {"classes": ["a", "a", "c"]}, "each once"),
     "text": (probs(1), {"classes": "abc"}, "classes='abc'"),
     "no classes": (probs(1), {"classes": None}, r"classes\.txt is not there"),
     "image": (probs(1), {"images": {"xx.png": (1, 1)}}, r"x\.npy: 0 images go by the name 'x'"),
     "images": (probs(1), {"images": {"x.png": (1, 1), "x.jpg": (1, 1)}}, r"2 images go by the name 'x'"),
-    "no images": (probs(1), {"images": "nowhere"}, "nowhere holds no images"),
+    "no images": (probs(1), {"images": "nowhere"}, "nowhere is not a folder"),
 }
 
 
@@ -207,7 +207,7 @@ def test_nan_a_broken_file_and_a_missing_key_are_named(tmp_path: Path) -> None:
     (tmp_path / "in" / "x.mat").touch()
     with pytest.raises(ValueError, match=r"holds no \.npy or \.npz files, but \.mat"):
         predictions.import_arrays(tmp_path / "in", tmp_path / "t.zarr", classes=CLASSES)
-    with pytest.raises(ValueError, match="is not a folder"):
+    with pytest.raises(ValueError, match="expected a folder"):
         predictions.import_arrays(tmp_path / "none", tmp_path / "t.zarr", classes=CLASSES)
 
 
@@ -251,7 +251,9 @@ def test_nnunet_with_regions_has_no_background(tmp_path: Path) -> None:
     labels = {"background": 0, "whole": [1, 2], "core": [2]}
     (tmp_path / "in" / "dataset.json").write_text(json.dumps({"labels": labels}))
     np.savez(tmp_path / "in" / "x.npz", probabilities=probs(1, (2, 6, 6)))
-    with pytest.raises(ValueError, match=r"3 channels .* got shape \(2, 6, 6\); background=True takes the first"):
+    with pytest.raises(
+        ValueError, match=r"expected 3 channels .* got shape \(2, 6, 6\); background=True takes the first"
+    ):
         predictions.import_nnunet(tmp_path / "in", tmp_path / "s.zarr")
     store = predictions.import_nnunet(tmp_path / "in", tmp_path / "s.zarr", background=False)
     assert store.classes == ("whole", "core")
@@ -259,7 +261,7 @@ def test_nnunet_with_regions_has_no_background(tmp_path: Path) -> None:
 
 
 # -- PNG ---------------------------------------------------------------------------------------------------------------
-def save_planes(folder: Path, pattern: str, values: dict[str, np.ndarray]) -> None:
+def save_maps(folder: Path, pattern: str, values: dict[str, np.ndarray]) -> None:
     for image, planes in values.items():
         for cls, plane in zip(CLASSES, planes):
             path = folder / pattern.format(image, cls)
@@ -268,45 +270,45 @@ def save_planes(folder: Path, pattern: str, values: dict[str, np.ndarray]) -> No
 
 
 @pytest.mark.parametrize("pattern", ["{}/{}.png", "{}_{}.png", "p/{}/{}.png"])
-def test_planes_are_255ths(pattern: str, tmp_path: Path) -> None:
+def test_class_maps_are_255ths(pattern: str, tmp_path: Path) -> None:
     values = {name: np.rint(probs(n, (3, 9, 7)) * 255).astype(np.uint8) for n, name in enumerate(("i", "k_d"))}
-    save_planes(tmp_path / "in", pattern, values)
-    store = predictions.import_planes(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES)
+    save_maps(tmp_path / "in", pattern, values)
+    store = predictions.import_class_maps(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES)
     assert store.ids == ("i", "k_d")
     for image, planes in values.items():
         assert np.abs(store[image] - logits(planes / 255)).max() <= STEP + 1e-5
 
 
-def test_a_missing_plane_is_an_error_or_empty(tmp_path: Path) -> None:
-    save_planes(tmp_path / "in", "{}_{}.png", {"i": np.full((3, 4, 4), 200, np.uint8)})
+def test_a_missing_class_map_is_an_error_or_empty(tmp_path: Path) -> None:
+    save_maps(tmp_path / "in", "{}_{}.png", {"i": np.full((3, 4, 4), 200, np.uint8)})
     (tmp_path / "in" / "i_b_c.png").unlink()
-    with pytest.raises(ValueError, match="image i has no plane of b_c"):
-        predictions.import_planes(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES)
-    store = predictions.import_planes(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES, missing="empty")
+    with pytest.raises(ValueError, match="image i has no class map of b_c"):
+        predictions.import_class_maps(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES)
+    store = predictions.import_class_maps(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES, missing="empty")
     assert (store.plane("i", "b_c") == -store.saturation).all()
     assert (store.plane("i", "c") > 1).all()
 
 
-def test_bad_planes_are_named(tmp_path: Path) -> None:
+def test_bad_class_maps_are_named(tmp_path: Path) -> None:
     def fails(message: str, **options: object) -> None:
         with pytest.raises(ValueError, match=message):
-            predictions.import_planes(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES, **options)
+            predictions.import_class_maps(tmp_path / "in", tmp_path / "s.zarr", classes=CLASSES, **options)
         if (tmp_path / "s.zarr").exists():
             assert not PredictionStore.open(tmp_path / "s.zarr").done
             (tmp_path / "s.zarr").rename(tmp_path / f"old{len(list(tmp_path.iterdir()))}")
 
     good = np.full((3, 4, 4), 200, np.uint8)
-    save_planes(tmp_path / "in", "{}_{}.png", {"i": good // 200})
-    fails("image i: its planes hold 0 and 1 only")
-    save_planes(tmp_path / "in", "{}_{}.png", {"i": good})
-    fails("missing='skip'", missing="skip")
+    save_maps(tmp_path / "in", "{}_{}.png", {"i": good // 200})
+    fails("image i: its class maps hold 0 and 1 only")
+    save_maps(tmp_path / "in", "{}_{}.png", {"i": good})
+    fails("expected missing error or empty, got missing='skip'", missing="skip")
     cv2.imwrite(str(tmp_path / "in" / "i_a.png"), np.zeros((4, 4, 3), np.uint8))
-    fails(r"i_a\.png: an 8-bit grey PNG is wanted, got uint8 \(4, 4, 3\)")
+    fails(r"i_a\.png: expected an 8-bit grey PNG, got uint8 \(4, 4, 3\)")
     cv2.imwrite(str(tmp_path / "in" / "i_a.png"), np.zeros((4, 4), np.uint16))
-    fails(r"i_a\.png: an 8-bit grey PNG is wanted, got uint16")
+    fails(r"i_a\.png: expected an 8-bit grey PNG, got uint16")
     cv2.imwrite(str(tmp_path / "in" / "i_a.png"), np.zeros((4, 5), np.uint8))
-    fails(r"image i: planes of one size are wanted, got .*i_a\.png \(4, 5\)")
-    save_planes(tmp_path / "in", "{}/{}.png", {"i": good})
+    fails(r"image i: expected class maps of one size, got .*i_a\.png \(4, 5\)")
+    save_maps(tmp_path / "in", "{}/{}.png", {"i": good})
     fails("image i, class a: both")
     cv2.imwrite(str(tmp_path / "in" / "b_i.png"), good[0])
     fails(r"b_i\.png is neither IMAGE/CLASS\.png nor IMAGE_CLASS\.png")
@@ -314,58 +316,39 @@ def test_bad_planes_are_named(tmp_path: Path) -> None:
     fails(r"in.a\.png is neither IMAGE/CLASS\.png nor IMAGE_CLASS\.png")
 
 
-# -- CSV ---------------------------------------------------------------------------------------------------------------
-@settings(max_examples=40, deadline=None)
-@given(mask=hnp.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))), order=st.sampled_from("CF"))
-@pytest.mark.parametrize("start", [0, 1])
-def test_a_csv_of_any_convention_comes_out_as_ours(
-    tmp_path_factory: pytest.TempPathFactory, mask: np.ndarray, order: str, start: int
-) -> None:
-    folder = tmp_path_factory.mktemp("csv")
-    text = rle.encode(mask, order=order, start=start) or "-1"
-    (folder / "in.csv").write_text(f"EncodedPixels,ImageId,extra,Label\n{text},x,1,k\nNaN,x,1,m\n")
-    columns = ("ImageId", "Label", "EncodedPixels")
-    out = predictions.import_csv(
-        folder / "in.csv", folder / "out.csv", columns=columns, order=order, start=start, images={"x.png": mask.shape}
-    )
-    read = submission.read(out, sizes={"x.png": mask.shape})
-    assert np.array_equal(read["x.png"]["k"].mask(), mask)
-    assert not read["x.png"]["m"]
-    assert submission.validate(out)["rows"] == 2
-
-
-def test_a_bad_csv_is_named_and_leaves_nothing(tmp_path: Path) -> None:
-    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
-
-    def fails(rows: str, message: str, **options: object) -> None:
-        source.write_text("image_name,class,rle\n" + rows)
-        with pytest.raises(ValueError, match=message):
-            predictions.import_csv(source, out, **options)
-        assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
-
-    fails("x,k,1 2\nx,k,1 2\n", r"in\.csv, line 3, image x, class k: was there already")
-    fails("x,k,1 2 3\n", r"in\.csv, line 2, image x, class k: .*3 tokens")
-    fails("x,k,3 2\n", "line 2, image x, class k: .*past the 3 pixels", images=(1, 3))
-    fails("x,k\n", "line 2: 2 cells, 3 are wanted")
-    fails("x,k,1 2,3\n", "line 2: 4 cells, 3 are wanted")
-    fails("x,k,1 2\n", "start='2': 0 or 1 is wanted", start=2)
-    fails("x,k,1 2\n", "order='F' counts down the columns; pass images=", order="F")
-    fails("x,k,1 2\n", "rles missing in .*'rle'", columns=("image_name", "class", "rles"))
-    fails("x,k,1 2\n", "0 images go by the name 'x'", images={"y.png": (2, 2)})
-
-
 def test_the_kind_of_a_source(arrays: Path, nnunet: Path, images: Path, tmp_path: Path) -> None:
-    (tmp_path / "x.csv").touch()
-    kinds = {arrays: "arrays", nnunet: "nnunet", images: "planes", tmp_path / "x.csv": "csv"}
+    kinds = {arrays: "arrays", nnunet: "nnunet", images: "class-maps"}
     assert {path: predictions.kind_of(path) for path in kinds} == kinds
     assert set(kinds.values()) == set(predictions.KINDS)
-    for bad in (tmp_path / "none", tmp_path / "empty"):
-        with pytest.raises(ValueError, match="neither a CSV nor a folder with files"):
-            predictions.kind_of(bad)
+    (tmp_path / "x.csv").touch()
     (tmp_path / "empty").mkdir()
+    for bad, message in (
+        (tmp_path / "none", "is not a folder"),
+        (tmp_path / "empty", "got nothing"),
+        (tmp_path / "x.csv", "masks in a CSV: segkit rle convert"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            predictions.kind_of(bad)
     (tmp_path / "empty" / "x.mat").touch()
-    with pytest.raises(ValueError, match=r"holds \.mat"):
+    with pytest.raises(ValueError, match=r"got \.mat"):
         predictions.kind_of(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    "hidden", [".ipynb_checkpoints/one-checkpoint.npy", "__MACOSX/one.npy", "._one.npy", ".git/x.npy"]
+)
+def test_hidden_files_are_no_predictions(arrays: Path, tmp_path: Path, hidden: str) -> None:
+    (arrays / hidden).parent.mkdir(exist_ok=True)
+    np.save(arrays / hidden, probs(5))
+    assert predictions.kind_of(arrays) == "arrays"
+    assert predictions.import_arrays(arrays, tmp_path / "s.zarr", classes=CLASSES).ids == ("one", "two")
+
+
+def test_hidden_files_are_no_images(arrays: Path, images: Path, tmp_path: Path) -> None:
+    (images / "p" / ".ipynb_checkpoints").mkdir()
+    cv2.imwrite(str(images / "p" / ".ipynb_checkpoints" / "one.png"), np.zeros((9, 9), np.uint8))
+    store = predictions.import_arrays(arrays, tmp_path / "s.zarr", classes=CLASSES, images=images)
+    assert store.sizes["one.png"] == (40, 48)
 
 
 def test_a_mistaken_import_that_wrote_nothing_does_not_bar_the_right_one(arrays: Path, tmp_path: Path) -> None:

@@ -123,7 +123,12 @@ def test_a_need_near_zero_still_keeps_uncovered_pixels_out():
 
 @pytest.mark.parametrize(
     ("need", "weights", "message"),
-    [(0, None, "more than 0"), (float("nan"), None, "more than 0"), (1, [1], "2 masks"), (1, [1, -1], "none below 0")],
+    [
+        (0, None, "need above 0"),
+        (float("nan"), None, "need above 0"),
+        (1, [1], "expected 2 weights"),
+        (1, [1, -1], "of 0 or more"),
+    ],
 )
 def test_a_vote_that_cannot_be_counted(need, weights, message):
     with pytest.raises(ValueError, match=message):
@@ -160,13 +165,13 @@ def uncompressed(text: str, size: int) -> list[int]:
     [
         ("1", "1 tokens.*'1'"),
         ("1 2 3", "3 tokens.*'3'"),
-        ("1 a", "token 2 of the RLE text is 'a'"),
-        ("1.0 2", r"token 1 of the RLE text is '1\.0'"),
-        ("1 1e1", "token 2 of the RLE text is '1e1'"),
-        ("1_0 2", "token 1 of the RLE text is '1_0'"),
-        ("1 ２", "token 2 of the RLE text is '２'"),
-        ("nan nan", "token 1 of the RLE text is 'nan'"),
-        ("1 " + "9" * 30, "token 2 of the RLE text is '9{30}'"),
+        ("1 a", "token 2 of the RLE text: expected an integer of up to 18 digits, got 'a'"),
+        ("1.0 2", r"token 1 of the RLE text: expected an integer of up to 18 digits, got '1\.0'"),
+        ("1 1e1", "token 2 of the RLE text: expected an integer of up to 18 digits, got '1e1'"),
+        ("1_0 2", "token 1 of the RLE text: expected an integer of up to 18 digits, got '1_0'"),
+        ("1 ２", "token 2 of the RLE text: expected an integer of up to 18 digits, got '２'"),
+        ("nan nan", "token 1 of the RLE text: expected an integer of up to 18 digits, got 'nan'"),
+        ("1 " + "9" * 30, "token 2 of the RLE text: expected an integer of up to 18 digits, got '9{30}'"),
         ("9223372036854775807 9223372036854775807", "token 1 .* up to 18 digits"),
         ("0 1", "token 1 of the RLE text: start 0 is below 1"),
         ("-3 1", "token 1 of the RLE text: start -3 is below 1"),
@@ -344,5 +349,5 @@ def test_parts_and_holes_joined_are_the_mask_without_holes(mask):
 
 @pytest.mark.parametrize("shape", [None, 5, (2,), (2, 3, 1), ("2", "3"), (2.5, 3), (-1, 3), (float("nan"), 3)])
 def test_a_shape_that_is_none(shape):
-    with pytest.raises(ValueError, match=r"a shape \(height, width\) of integers is wanted, got "):
+    with pytest.raises(ValueError, match=r"expected a shape \(height, width\) of integers, got "):
         Runs([], (0, 0)).with_shape(shape)

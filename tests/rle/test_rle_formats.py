@@ -14,7 +14,7 @@ from pycocotools import mask as coco
 from skimage.measure import label
 
 from segkit import rle
-from segkit.rle import RepairWarning, Runs, convert, from_coco, mend, to_coco
+from segkit.rle import RepairWarning, Runs, convert, from_coco, repair, to_coco
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9)) | st.tuples(st.integers(1, 3), st.integers(1, 60))
 masks = SHAPES.flatmap(lambda shape: npst.arrays(bool, shape))
@@ -116,6 +116,7 @@ def test_every_format_to_every_other(mask):
     for order, start in product("CF", (0, 1)):
         name = f"kaggle-{'rows' if order == 'C' else 'columns'}-{start}"
         assert written[name] == rle.encode(mask, order=order, start=start)
+        assert written[f"{name}-relative"] == rle.encode(mask, order=order, start=start, relative=True)
 
 
 def test_a_shape_that_is_missing_or_another():
@@ -132,14 +133,14 @@ def test_a_shape_that_is_missing_or_another():
         convert({"size": [2, 2], "counts": "13"}, (1, 4), source="coco", target="kaggle-rows-1")
     with pytest.raises(ValueError, match="no format 'kaggle'; known: kaggle-rows-1"):
         convert("", (1, 1), source="kaggle", target="coco")
-    with pytest.raises(ValueError, match="Runs are wanted"):
+    with pytest.raises(ValueError, match="expected Runs"):
         convert("1 2", source="runs", target="kaggle-rows-1")
-    with pytest.raises(ValueError, match="mends Kaggle text and COCO counts, not mask"):
+    with pytest.raises(ValueError, match="repairs Kaggle text and COCO counts, not mask"):
         convert(np.ones((2, 2), bool), source="mask", target="runs", repair=True)
 
 
 # -- repair ----------------------------------------------------------------------------------------------------------
-def slow_mend(text, shape, order, start):
+def slow_repair(text, shape, order, start):
     """Pixel by pixel: whatever of the pairs is an integer run and lies inside the image."""
     flat = np.zeros(shape[0] * shape[1], bool)
     tokens = text.split()
@@ -151,14 +152,27 @@ def slow_mend(text, shape, order, start):
     return flat.reshape(shape, order=order)
 
 
+def is_relative(text, shape):
+    """Whole as relative starts, and overlapping as absolute ones."""
+    numbers = [int(token) for token in text.split()]
+    pairs = list(zip(numbers[::2], numbers[1::2]))
+    pixels = [pixel for start, length in pairs for pixel in range(start, start + length)]
+    whole = len(numbers) % 2 == 0 and min(numbers, default=0) >= 0 and all(length > 0 for _, length in pairs)
+    return whole and len(set(pixels)) < len(pixels) and sum(numbers) <= shape[0] * shape[1]
+
+
 TOKENS = st.integers(-3, 15).map(str) | st.sampled_from(["x", "1.0", "nan", "1_0", "２"])
 
 
 @given(st.lists(TOKENS, max_size=12).map(" ".join), st.sampled_from("CF"), st.sampled_from([0, 1]))
 def test_repair_keeps_what_can_be_kept_and_says_so_only_where_it_did(text, order, start):
     shape = (3, 4)
-    runs, notes = mend(text, shape, order=order, start=start)
-    assert np.array_equal(runs.mask(), slow_mend(text, shape, order, start))
+    try:
+        runs, notes = repair(text, shape, order=order, start=start)
+    except ValueError:
+        assert is_relative(text, shape)
+        return
+    assert np.array_equal(runs.mask(), slow_repair(text, shape, order, start))
     assert (runs.array[1:, 0] > runs.array[:-1, 1]).all()
     try:
         whole = rle.decode(text, shape, order=order, start=start)
@@ -179,14 +193,14 @@ def test_repair_keeps_what_can_be_kept_and_says_so_only_where_it_did(text, order
         ("1 2 x 3 5 1.0", "1 2", "dropped pairs with a token that is no integer (token 3 'x' and 1 more)"),
         ("1 2 5 0", "1 2", "dropped runs whose length is below 1 (token 4 '0')"),
         ("1 2 13 1", "1 2", "dropped runs that lie outside the image (token 3 '13')"),
-        ("11 3", "11 2", "cut runs that reach out of the image (token 1 '11')"),
-        ("0 3", "1 2", "cut runs that reach out of the image (token 1 '0')"),
+        ("11 3", "11 2", "cropped runs that reach out of the image (token 1 '11')"),
+        ("0 3", "1 2", "cropped runs that reach out of the image (token 1 '0')"),
         ("5 2 1 2", "1 2 5 2", "sorted runs (token 3 '1')"),
         ("1 6 2 1 7 1", "1 7", "merged overlapping runs (token 3 '2')"),
     ],
 )
 def test_a_repair_says_what_it_did(text, left, note):
-    runs, notes = mend(text, (3, 4))
+    runs, notes = repair(text, (3, 4))
     assert (runs.text(), notes) == (left, (note,))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -197,20 +211,87 @@ def test_a_repair_says_what_it_did(text, left, note):
     assert [warning.filename for warning in told] == [__file__] * 3  # the line that asked for it
 
 
+# -- relative starts ---------------------------------------------------------------------------------------------------
+def siim_encode(mask):
+    """Slow, as SIIM-ACR 2019 describes it: down the columns, each start counted from the end of the run before."""
+    flat, out, at = mask.T.ravel(), [], 0
+    while at < len(flat):
+        gap = next((k for k, value in enumerate(flat[at:]) if value), None)
+        if gap is None:
+            break
+        length = next((k for k, value in enumerate(flat[at + gap :]) if not value), len(flat) - at - gap)
+        out += [gap, length]
+        at += gap + length
+    return " ".join(map(str, out))
+
+
+@given(masks)
+def test_relative_starts_are_those_of_siim(mask):
+    text = siim_encode(mask)
+    assert rle.encode(mask, order="F", start=0, relative=True) == text
+    assert np.array_equal(rle.decode(text, mask.shape, order="F", start=0, relative=True), mask)
+    assert repair(text, mask.shape, order="F", start=0, relative=True) == (Runs.from_mask(mask), ())
+
+
+def test_relative_starts_counted_by_hand():
+    mask = np.array([[1, 1, 0, 0, 1, 0, 1]], bool)
+    assert rle.encode(mask, start=0, relative=True) == "0 2 2 1 1 1"
+    assert rle.encode(mask, relative=True) == "1 2 2 1 1 1"  # only the first start knows where counting begins
+    assert rle.decode("0 2 0 1", (1, 4), start=0, relative=True).tolist() == [[True, True, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 2 -1 1", "token 3 of the RLE text: a relative start is 0 or more, got '-1 1'"),
+        ("0 2 1 0", "token 4 of the RLE text: length 0 is below 1"),
+        ("0 2 9 2", "ends past the 12 pixels"),
+        (f"{10**17} 1 " * 12, "add up to more than"),
+        ("0 2 1", "3 tokens"),
+    ],
+)
+def test_relative_texts_that_are_not_whole(text, message):
+    with pytest.raises(ValueError, match=message):
+        rle.decode(text, (3, 4), start=0, relative=True)
+
+
+def test_repair_of_relative_texts_stops_where_nobody_knows_what_follows():
+    asked = {"start": 0, "relative": True}
+    assert repair("0 2 1 2 7", (3, 4), **asked).runs.text() == "1 2 4 2"
+    assert repair("0 2 1 99", (3, 4), **asked) == (Runs([[0, 2], [3, 12]]), ("cropped runs that reach out of the "
+                                                                            "image (token 3 '1')",))  # fmt: skip
+    assert repair("0 2 1 0 1 1", (3, 4), **asked).runs.text() == "1 2 5 1"
+    for bad in ("0 2 x 1 1 1", "0 2 -1 1"):
+        with pytest.raises(ValueError, match="token 3 of the relative RLE text"):
+            repair(bad, (3, 4), **asked)
+
+
+@given(st.integers(0, 63), st.integers(0, 63), st.integers(4, 20), st.sampled_from("CF"))
+def test_repair_refuses_relative_texts_as_absolute_ones(y, x, radius, order):
+    """FAULTS A15: 15,294 px of such a text became 160."""
+    yy, xx = np.mgrid[:64, :64]
+    text = rle.encode((yy - y) ** 2 + (xx - x) ** 2 < radius**2, order=order, start=0, relative=True)
+    for size in ((64, 64), *([None] if order == "C" else [])):
+        with pytest.raises(ValueError, match=r"as relative starts they are whole; .* say relative=True"):
+            repair(text, size, order=order, start=0)
+    with pytest.raises(ValueError, match=r"runs are unsorted, .* say relative=True|overlapping"):
+        rle.decode(text, (64, 64), order=order, start=0)
+
+
 def test_whole_texts_are_repaired_in_silence():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Runs.from_text("1 2 3 2", (3, 4), repair=True).text() == "1 4"
         assert not rle.decode("", (3, 4), repair=True).any()
-    assert mend("1 2 90 9").runs.area == 11  # no shape, no end
+    assert repair("1 2 90 9").runs.area == 11  # no shape, no end
 
 
 def test_what_no_repair_can_guess():
     for bad in (None, float("nan"), 7):
         with pytest.raises(ValueError, match="empty mask is the empty string"):
-            mend(bad, (3, 4))
+            repair(bad, (3, 4))
     with pytest.raises(ValueError, match="shape"):
-        mend("1 2", order="F")
+        repair("1 2", order="F")
 
 
 @settings(max_examples=60, deadline=None)
@@ -218,7 +299,7 @@ def test_what_no_repair_can_guess():
 def test_coco_counts_that_do_not_fit_are_cut_or_followed_by_background(shape, counts):
     pixels = [bool(k % 2) for k, count in enumerate(counts) for _ in range(count)]  # down the columns
     wanted = np.array((pixels + [False] * shape[0] * shape[1])[: shape[0] * shape[1]]).reshape(shape[::-1]).T
-    runs, notes = rle.mend_coco({"size": list(shape), "counts": counts})
+    runs, notes = rle.repair_coco({"size": list(shape), "counts": counts})
     assert np.array_equal(runs.mask(), wanted)
     assert len(notes) == (sum(counts) != wanted.size)
 
@@ -228,24 +309,24 @@ def test_coco_counts_that_do_not_fit_are_cut_or_followed_by_background(shape, co
 def test_compressed_counts_that_were_cut_off_keep_what_came_before(mask, data):
     whole = to_coco(Runs.from_mask(mask))
     cut = data.draw(st.integers(0, len(whole["counts"]) - 1))
-    runs, notes = rle.mend_coco({**whole, "counts": whole["counts"][:cut]})
+    runs, notes = rle.repair_coco({**whole, "counts": whole["counts"][:cut]})
     assert notes
     kept, flat = runs.mask().T.ravel(), mask.T.ravel()
     end = np.flatnonzero(kept).max(initial=-1) + 1
     assert np.array_equal(kept[:end], flat[:end])
-    assert rle.mend_coco(whole) == (Runs.from_mask(mask), ())
+    assert rle.repair_coco(whole) == (Runs.from_mask(mask), ())
 
 
 def test_repaired_coco_counts_are_told():
     value = {"size": [1, 4], "counts": "13o"}  # one 0, three 1, and a number that goes on
-    assert rle.mend_coco(value).notes == ("dropped a last count that is cut off",)
+    assert rle.repair_coco(value).notes == ("dropped a last count that is cut off",)
     with pytest.warns(RepairWarning, match="COCO counts were repaired: dropped a last count"):
         assert convert(value, source="coco", target="kaggle-rows-1", repair=True) == "2 3"
     with pytest.raises(ValueError, match=r"\(1, 4\).*\(2, 2\)"), pytest.warns(RepairWarning):
         convert(value, (2, 2), source="coco", target="runs", repair=True)
     for counts in ([[0, 0, 1, 1]], [1, -1, 4], [1.5, 2], "1 3", "1p"):
         with pytest.raises(ValueError, match="COCO"):
-            rle.mend_coco({"size": [1, 4], "counts": counts})
+            rle.repair_coco({"size": [1, 4], "counts": counts})
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------

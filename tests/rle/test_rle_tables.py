@@ -56,7 +56,7 @@ def test_a_row_of_another_length_names_line_and_header(tmp_path):
     path.write_text("a,b\n1,2\n1,2,\n")
     rows = Table(path, ("a", "b")).rows()
     assert next(rows).cells == ["1", "2"]
-    with pytest.raises(ValueError, match=r"t\.csv, line 3: 3 cells, 2 are wanted, as in its first line \('a', 'b'\)"):
+    with pytest.raises(ValueError, match=r"t\.csv, line 3: expected 2 cells, as in its first line \('a', 'b'\), got 3"):
         next(rows)
 
 
@@ -102,10 +102,10 @@ def test_cells_of_each_image(tmp_path):
     [
         ("id,person\na,\n", r"p.csv, line 2, image a: person is blank"),
         ("id,person\na,p\n ,q\n", r"p.csv, line 3, image \(none\): id is blank"),
-        ("id,person\na,p\nb\n", r"p.csv, line 3: 1 cells, 2 are wanted"),
+        ("id,person\na,p\nb\n", r"p.csv, line 3: expected 2 cells, .* got 1"),
         ("id,person\na,p\na,q\n", r"p.csv, line 3, image a: q, but p further up"),
-        ("id,who\na,p\n", r"p.csv: columns id \(or image_name\) and person are wanted, got \['id', 'who'\]"),
-        ("", r"p.csv: columns id \(or image_name\) and person are wanted"),
+        ("id,who\na,p\n", r"p.csv: expected columns id \(or image_name\) and person, got \['id', 'who'\]"),
+        ("", r"p.csv: expected columns id \(or image_name\) and person, got"),
     ],
 )
 def test_a_file_of_persons_that_is_not_whole(tmp_path, text, message):

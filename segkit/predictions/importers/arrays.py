@@ -30,12 +30,23 @@ def import_arrays(
     key: str | None = None,
     grid: Size | None = None,
 ) -> PredictionStore:
-    """A folder of .npy or .npz, one file an image, named like the image -> the store at `out`.
+    """A folder of .npy or .npz, one file an image, named like the image. Pickled objects are never loaded.
 
-    classes: in channel order; default: SOURCE/classes.txt. images: see Images. domain: "probs", checked to lie in
-    [0, 1], or "logits". layout: "chw" or "hwc"; (h, w) is fine for one class. key: of the .npz, needed where it
-    holds several arrays. grid: (h, w) of the store; default: the first array's own, at most 1024 a side.
-    ValueError names the file, and the class where there is one. Pickled objects are never loaded.
+    Args:
+        source: The folder.
+        out: The store to write.
+        classes: In channel order; default: SOURCE/classes.txt.
+        images: Where ids and sizes come from; see Images.
+        domain: "probs", checked to lie in [0, 1], or "logits".
+        layout: "chw" or "hwc"; (h, w) is fine for one class.
+        key: Of the .npz, needed where it holds several arrays.
+        grid: (h, w) of the store; default: the first array's own, at most 1024 a side.
+
+    Returns:
+        The store.
+
+    Raises:
+        ValueError: Names the file, and the class where there is one.
     """
     classes = as_classes(source, classes)
     among("domain", domain, ("probs", "logits"))
@@ -60,13 +71,25 @@ def import_nnunet(
     background: bool = True,
     grid: Size | None = None,
 ) -> PredictionStore:
-    """nnU-Net's output with --save_probabilities -> the store at `out`.
+    """nnU-Net's output with --save_probabilities; .pkl files are never opened.
 
-    source: the folder with CASE.npz, "probabilities" (C, 1, H, W) or (C, H, W) at the image's full size; the .pkl
-    beside are never opened. classes: in channel order without the background; default: those of SOURCE/dataset.json,
-    which nnU-Net writes there. images: see Images; an image CASE_0000.png is CASE.png here. background: the first
-    channel is the background and dropped; False for training with regions, whose channels have none. Its softmax
-    gives each pixel one class: a class is above .5 only where it beats all others together. ValueError names the file.
+    Its softmax gives each pixel one class: a class is above .5 only where it beats all others together.
+
+    Args:
+        source: The folder with CASE.npz, "probabilities" (C, 1, H, W) or (C, H, W) at the image's full size.
+        out: The store to write.
+        classes: In channel order without the background; default: those of SOURCE/dataset.json, which nnU-Net writes
+            there.
+        images: Where ids and sizes come from; see Images. An image CASE_0000.png is CASE.png here.
+        background: The first channel is the background and dropped; False for training with regions, whose channels
+            have none.
+        grid: (h, w) of the store; default: the first file's own, at most 1024 a side.
+
+    Returns:
+        The store.
+
+    Raises:
+        ValueError: Names the file.
     """
     labels = Path(source) / "dataset.json"
     classes = as_classes(source, _labels(labels) if classes is None and labels.is_file() else classes)
@@ -106,7 +129,7 @@ def _read(path: Path, key: str | None, header: bool = False) -> np.ndarray:
     except UNREADABLE as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"{path}: float probabilities or logits are wanted, got {array.dtype}")
+        raise ValueError(f"{path}: expected float probabilities or logits, got {array.dtype}")
     return array
 
 
@@ -128,7 +151,7 @@ def _channels(array: np.ndarray, count: int, layout: str, path: Path, hint: str 
         other = {"chw": (2, "hwc"), "hwc": (0, "chw")}[layout]
         if len(given) == 3 and given[other[0]] == count:
             hint += f"; layout={other[1]!r}, perhaps?"
-        raise ValueError(f"{path}: {count} channels in layout {layout} are wanted, got shape {given}{hint}")
+        raise ValueError(f"{path}: expected {count} channels in layout {layout}, got shape {given}{hint}")
     return array
 
 
@@ -136,7 +159,7 @@ def _labels(path: Path) -> list[str]:
     """The classes of nnU-Net's dataset.json in the order of its channels."""
     labels = read_json(path).get("labels")
     if not isinstance(labels, dict):
-        raise ValueError(f"{path}: 'labels' of names and numbers are wanted; or pass classes=")
+        raise ValueError(f"{path}: expected 'labels' of names and numbers; or pass classes=")
     kept = {name: value for name, value in labels.items() if name not in ("background", "ignore")}
     regions = any(isinstance(value, list) for value in kept.values())
     return list(kept) if regions else sorted(kept, key=lambda name: int(kept[name]))

@@ -19,7 +19,14 @@ SLACK = 1e-4  # what rounding may push a probability past 0 or 1
 
 
 class Found(NamedTuple):
-    """One image's prediction, not yet read. load() -> (channels, h, w); domain: of its values."""
+    """One image's prediction, not yet read.
+
+    Attributes:
+        name: As its files call it.
+        files: What it is read from.
+        size: () -> (height, width).
+        load: () -> array (channels, h, w).
+    """
 
     name: str
     files: tuple[Path, ...]
@@ -38,9 +45,24 @@ def fill(
     settings: tuple[Any, ...],
     channel: str = "",
 ) -> PredictionStore:
-    """Write every prediction into the store at `out`, made where it is not there, and skip what it has.
+    """Write every prediction into a store, made where it is not there, and skip what it has.
 
-    source: the folder they lie in; settings: what else decides about the values; channel: see names.resolver.
+    Args:
+        out: The store.
+        found: The predictions.
+        classes: In channel order.
+        images: Where ids and sizes come from.
+        grid: (h, w) of the store, or None.
+        domain: Of the values: "probs", "logits" or "bytes".
+        source: The folder they lie in.
+        settings: What else decides about the values.
+        channel: See names.resolver.
+
+    Returns:
+        The store.
+
+    Raises:
+        ValueError: Names the file.
     """
     resolve = resolver(images, channel)
     named: dict[str, Found] = {}
@@ -117,7 +139,7 @@ def _logits(plane: np.ndarray, domain: str, most: float, path: Path, cls: str) -
     if domain == "logits":
         return np.clip(plane, -most, most)
     if low < -SLACK or high > 1 + SLACK:
-        raise ValueError(f"{where}: probabilities in [0, 1] are wanted, got {low:.4g} to {high:.4g}; logits, perhaps?")
+        raise ValueError(f"{where}: expected probabilities in [0, 1], got {low:.4g} to {high:.4g}; logits, perhaps?")
     edge = np.float32(geometry.sigmoid(-most))
     plane = np.clip(plane, edge, 1 - edge)
     return np.log(plane / (1 - plane))

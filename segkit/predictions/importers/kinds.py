@@ -1,4 +1,4 @@
-"""The doors by name, and which of them a file or folder fits."""
+"""The importers by name, and which of them a folder fits."""
 
 from __future__ import annotations
 
@@ -6,33 +6,40 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from segkit.files import visible_files
 from segkit.predictions.importers.arrays import import_arrays, import_nnunet
-from segkit.predictions.importers.class_maps import import_planes
-from segkit.predictions.importers.tables import import_csv
+from segkit.predictions.importers.class_maps import import_class_maps
 
 KINDS: dict[str, Callable[..., Any]] = {
     "arrays": import_arrays,
     "nnunet": import_nnunet,
-    "planes": import_planes,
-    "csv": import_csv,
+    "class-maps": import_class_maps,
 }
 """kind -> its function, called as function(source, out, ...)."""
 
 
 def kind_of(source: str | Path) -> str:
-    """The door that `source` fits: "csv" a file; a folder with .npz and nnU-Net's dataset.json or .pkl is "nnunet".
+    """The importer that a folder fits.
 
-    Any other folder of .npy or .npz is "arrays", one of .png alone "planes". ValueError where none fits.
+    Args:
+        source: A folder. With .npz and nnU-Net's dataset.json or .pkl it is "nnunet", any other of .npy or .npz
+            "arrays", one of .png alone "class-maps".
+
+    Returns:
+        A key of KINDS.
+
+    Raises:
+        ValueError: Where none fits.
     """
     source = Path(source)
-    if source.is_file() and source.suffix.lower() == ".csv":
-        return "csv"
-    endings = {path.suffix.lower() for path in source.rglob("*") if path.is_file()}
+    if source.is_file():
+        raise ValueError(f"{source} is a file, expected a folder; masks in a CSV: segkit rle convert")
+    endings = {path.suffix.lower() for path in visible_files(source)}
     if ".npz" in endings and (".pkl" in endings or (source / "dataset.json").is_file()):
         return "nnunet"
     if endings & {".npy", ".npz"}:
         return "arrays"
     if ".png" in endings:
-        return "planes"
-    held = f"holds {', '.join(sorted(endings))}" if endings else "is neither a CSV nor a folder with files"
-    raise ValueError(f"{source} {held}; .npy, .npz or .png files or a .csv are wanted")
+        return "class-maps"
+    held = ", ".join(sorted(endings)) or "nothing"
+    raise ValueError(f"{source}: expected .npy, .npz or .png files, got {held}")

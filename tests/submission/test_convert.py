@@ -8,8 +8,9 @@ import pytest
 from pycocotools.coco import COCO
 
 from segkit import rle
-from segkit.rle import convert_file
-from segkit.rle.files import read_sizes
+from segkit.rle import RepairWarning
+from segkit.rle.tables import read_sizes
+from segkit.submission import SubmissionFormat, convert
 
 SIZES = {"a.png": (5, 7), "b.png": (6, 3)}
 CLASSES = ("x", "y", "z")
@@ -40,17 +41,17 @@ def cells(path):
 
 
 def test_csv_to_csv_keeps_order_and_other_columns(table, masks, tmp_path):
-    out = convert_file(table, tmp_path / "out.csv", source="kaggle-columns-0", target="kaggle-rows-1", sizes=SIZES)
+    out = convert(table, tmp_path / "out.csv", source="kaggle-columns-0", target="kaggle-rows-1", sizes=SIZES)
     header, *rows = cells(out)
     assert header == ["image_name", "more", "class", "rle"]
     assert rows == [[i, "note, with comma", c, rle.encode(m)] for (i, c), m in masks.items()]
-    again = convert_file(out, out, source="kaggle-rows-1", target="kaggle-columns-0", sizes=SIZES)  # onto itself
+    again = convert(out, out, source="kaggle-rows-1", target="kaggle-columns-0", sizes=SIZES)  # onto itself
     assert again.read_text() == table.read_text().replace("NaN", "").replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("target", ["coco", "coco-list"])
 def test_pycocotools_reads_what_we_write(table, masks, tmp_path, target, capsys):
-    out = convert_file(table, tmp_path / "out.json", source="kaggle-columns-0", target=target, sizes=SIZES)
+    out = convert(table, tmp_path / "out.json", source="kaggle-columns-0", target=target, sizes=SIZES)
     data = COCO(str(out))
     assert [image["file_name"] for image in data.dataset["images"]] == list(SIZES)
     assert [category["name"] for category in data.dataset["categories"]] == list(CLASSES)
@@ -66,9 +67,9 @@ def test_pycocotools_reads_what_we_write(table, masks, tmp_path, target, capsys)
 
 
 def test_from_coco_every_image_gets_every_category(table, masks, tmp_path):
-    middle = convert_file(table, tmp_path / "m.json", source="kaggle-columns-0", target="coco", sizes=SIZES)
-    listed = convert_file(middle, tmp_path / "l.json", source="coco", target="coco-list")
-    out = convert_file(listed, tmp_path / "out.csv", source="coco-list", target="kaggle-rows-1")
+    middle = convert(table, tmp_path / "m.json", source="kaggle-columns-0", target="coco", sizes=SIZES)
+    listed = convert(middle, tmp_path / "l.json", source="coco", target="coco-list")
+    out = convert(listed, tmp_path / "out.csv", source="coco-list", target="kaggle-rows-1")
     header, *rows = cells(out)
     assert header == ["image_name", "class", "rle"]
     assert rows == [[i, c, rle.encode(m)] for (i, c), m in masks.items()]
@@ -77,58 +78,55 @@ def test_from_coco_every_image_gets_every_category(table, masks, tmp_path):
 def test_annotations_of_one_image_and_category_are_joined(tmp_path):
     table = tmp_path / "instances.csv"
     table.write_text("ImageId,EncodedPixels\na,1 2\na,5 2\nb,\n")
-    columns = ("ImageId", "EncodedPixels")
-    data = convert_file(
-        table, tmp_path / "x.json", source="kaggle-rows-1", target="coco", sizes=(2, 4), columns=columns
-    )
+    form = SubmissionFormat(("ImageId", "EncodedPixels"), objects=True)
+    data = convert(table, tmp_path / "x.json", form, "coco", sizes=(2, 4))
     found = json.loads(data.read_text())
     assert [a["image_id"] for a in found["annotations"]] == [1, 1]
     assert [c["name"] for c in found["categories"]] == ["mask"]
-    out = convert_file(data, tmp_path / "out.csv", source="coco", target="kaggle-rows-1", columns=columns)
+    out = convert(data, tmp_path / "out.csv", "coco", "columns=ImageId,EncodedPixels")
     assert cells(out) == [["ImageId", "EncodedPixels"], ["a", "1 2 5 2"], ["b", ""]]
 
 
 def test_errors_name_line_image_class_and_token(tmp_path):
     table, out = tmp_path / "in.csv", tmp_path / "out.csv"
     table.write_text("image_name,class,rle\na,x,1 2\na,y,5 2 x 1\n")
-    with pytest.raises(ValueError, match=r"in\.csv, line 3, image a, class y: token 3 of the RLE text is 'x'"):
-        convert_file(table, out, source="kaggle-rows-1", target="kaggle-rows-0")
-    with pytest.raises(ValueError, match=r"line 2, image a, class x: kaggle-columns-1 needs .* shape"):
-        convert_file(table, out, source="kaggle-columns-1", target="kaggle-rows-0")
+    with pytest.raises(
+        ValueError, match=r"in\.csv, line 3, image a, class y: token 3 of the RLE text: expected .* got 'x'"
+    ):
+        convert(table, out, source="kaggle-rows-1", target="kaggle-rows-0")
+    with pytest.raises(ValueError, match=r"line 2, image a, class x: column-major text needs the image's shape"):
+        convert(table, out, source="kaggle-columns-1", target="kaggle-rows-0")
     with pytest.raises(ValueError, match=r"line 2, image a, class x: .* no shape"):
-        convert_file(table, out, source="kaggle-rows-1", target="kaggle-columns-1")
+        convert(table, out, source="kaggle-rows-1", target="kaggle-columns-1")
     with pytest.raises(ValueError, match=r"line 2, image a, class x: no size"):
-        convert_file(table, out, source="kaggle-rows-1", target="kaggle-rows-0", sizes={"b": (2, 2)})
+        convert(table, out, source="kaggle-rows-1", target="kaggle-rows-0", sizes={"b": (2, 2)})
     with pytest.raises(ValueError, match=r"line 2, image a, class x: .* past the 1 pixels"):
-        convert_file(table, out, source="kaggle-rows-1", target="coco", sizes=(1, 1))
+        convert(table, out, source="kaggle-rows-1", target="coco", sizes=(1, 1))
     with pytest.raises(ValueError, match="pass sizes"):
-        convert_file(table, out, source="kaggle-rows-1", target="coco")
-    with pytest.raises(ValueError, match="id missing in"):
-        convert_file(table, out, source="kaggle-rows-1", target="coco", columns=("id", "rle"))
-    for columns in (("rle",), ("class", "class", "rle")):
-        with pytest.raises(ValueError, match="columns of image"):
-            convert_file(table, out, source="kaggle-rows-1", target="coco", columns=columns)
-    with pytest.raises(ValueError, match="no format 'mask' of a file"):
-        convert_file(table, out, source="kaggle-rows-1", target="mask")
+        convert(table, out, source="kaggle-rows-1", target="coco")
+    with pytest.raises(ValueError, match="expected columns id, rle, got image_name, class, rle"):
+        convert(table, out, source="columns=id,rle", target="coco")
+    with pytest.raises(ValueError, match="expected either images or sizes"):
+        convert(table, out, source="coco", sizes=(2, 2), images=tmp_path)
+    with pytest.raises(ValueError, match="no format 'mask'"):
+        convert(table, out, source="kaggle-rows-1", target="mask")
     table.write_text("image_name,class,rle\na,x\n")
-    with pytest.raises(ValueError, match=r"line 2: 2 cells, 3"):
-        convert_file(table, out, source="kaggle-rows-1", target="kaggle-rows-0")
+    with pytest.raises(ValueError, match=r"line 2: expected 3 cells"):
+        convert(table, out, source="kaggle-rows-1", target="kaggle-rows-0")
     assert not out.exists()
 
 
 def test_repair_notes_each_row_that_it_changed(tmp_path):
     table = tmp_path / "in.csv"
     table.write_text("image_name,class,rle\na,x,1 2\na,y,5 2 1 2 9\nb,y,8 9\n")
-    told = []
-    out = convert_file(
-        table, tmp_path / "out.csv", source="kaggle-rows-1", target="kaggle-rows-1",
-        sizes=(2, 4), repair=True, note=told.append,
-    )  # fmt: skip
+    with pytest.warns(RepairWarning) as told:
+        out = convert(table, tmp_path / "out.csv", "kaggle-rows-1", "kaggle-rows-1", sizes=(2, 4), repair=True)
     assert [row[-1] for row in cells(out)[1:]] == ["1 2", "1 2 5 2", "8 1"]
-    assert told == [
-        f"{table}, line 3, image a, class y: dropped a last token without a partner (token 5 '9'); "
-        "sorted runs (token 3 '1')",
-        f"{table}, line 4, image b, class y: cut runs that reach out of the image (token 1 '8')",
+    assert [str(warning.message) for warning in told] == [
+        f"{table}, line 3, image a, class y: the RLE text was repaired: dropped a last token without a "
+        "partner (token 5 '9'); sorted runs (token 3 '1')",
+        f"{table}, line 4, image b, class y: the RLE text was repaired: cropped runs that reach out of the "
+        "image (token 1 '8')",
     ]
 
 
@@ -147,64 +145,74 @@ def coco(**changes):
         (coco(segmentation=[[0, 0, 1, 1, 0, 1]]), "annotation 7, image a, class x: .* polygons"),
         (coco(segmentation={"size": [2, 2], "counts": [1]}), "annotation 7, image a, class x: .* add up to 1"),
         (coco(segmentation={"size": [1, 4], "counts": "13"}), r"annotation 7, image a, class x: .*\(1, 4\).*\(2, 2\)"),
-        (coco(segmentation={"size": None, "counts": "13"}), r"annotation 7, image a, class x: a shape .* got None"),
-        (coco(segmentation={"size": 3, "counts": "13"}), r"annotation 7, image a, class x: a shape .* got 3"),
-        (coco(annotations=None), "no COCO data set: a list of annotations is wanted, got None"),
+        (
+            coco(segmentation={"size": None, "counts": "13"}),
+            r"annotation 7, image a, class x: expected a shape .* got None",
+        ),
+        (coco(segmentation={"size": 3, "counts": "13"}), r"annotation 7, image a, class x: expected a shape .* got 3"),
+        (coco(annotations=None), "no COCO data set: expected a list of annotations, got None"),
         (coco(annotations=[5]), "entry 0 of annotations is no object but 5"),
         (
             coco(images=[{"id": 1, "file_name": "a", "height": "abc", "width": 2}]),
-            r"image a: a shape .*got \('abc', 2\)",
+            r"image a: expected a shape .*got \('abc', 2\)",
         ),
-        (coco(images=[{"id": 1, "file_name": "a", "height": 2.5, "width": 2}]), r"image a: a shape .*got \(2.5, 2\)"),
+        (
+            coco(images=[{"id": 1, "file_name": "a", "height": 2.5, "width": 2}]),
+            r"image a: expected a shape .*got \(2.5, 2\)",
+        ),
         (coco(images=[{"id": [1], "file_name": "a", "height": 2, "width": 2}]), "no COCO data set.*unhashable"),
-        (coco(image_id=[1]), r"annotation 7: ids of an image and a category are wanted, got .*\[1\]"),
+        (coco(image_id=[1]), r"annotation 7: expected ids of an image and a category, got .*\[1\]"),
         (coco(image_id=5), "annotation 7: no 5"),
         (coco(category_id=5), "annotation 7: no 5"),
         (coco(images=[{"id": 1}]), "no COCO data set: .* 'file_name'"),
         (coco(categories=[{"id": 1, "name": "x"}, {"id": 2, "name": "x"}]), "2 entries have 1 different"),
         ([], "no COCO data set"),
-        ({"images": [], "categories": []}, "no COCO data set: a list of annotations is wanted, got None"),
+        ({"images": [], "categories": []}, "no COCO data set: expected a list of annotations, got None"),
     ],
 )
 def test_bad_coco_files(tmp_path, data, message):
     path = tmp_path / "in.json"
     path.write_text(json.dumps(data))
     with pytest.raises(ValueError, match=rf"in\.json.*{message}"):
-        convert_file(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1")
+        convert(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1")
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_coco_file_has_its_own_sizes(tmp_path):
     path = tmp_path / "in.json"
     path.write_text(json.dumps(coco(categories=[{"id": 1, "name": "x"}, {"id": 2, "name": "y"}])))
-    with pytest.raises(ValueError, match="for Kaggle text"):
-        convert_file(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1", sizes=(2, 2))
-    with pytest.raises(ValueError, match="2 categories: name a column"):
-        convert_file(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1", columns=("id", "rle"))
+    with pytest.raises(ValueError, match="has its own sizes"):
+        convert(path, tmp_path / "out.csv", source="coco", target="kaggle-rows-1", sizes=(2, 2))
+    with pytest.raises(ValueError, match="columns id, rle name no class, got masks of 'x' and 'y'"):
+        convert(path, tmp_path / "out.csv", source="coco", target="columns=id,rle")
 
 
 def test_repair_of_a_coco_file_notes_each_annotation_that_it_changed(tmp_path):
-    path, told = tmp_path / "in.json", []
+    path = tmp_path / "in.json"
     path.write_text(json.dumps(coco(segmentation={"size": [2, 2], "counts": [1, 2]})))
-    mended = {"source": "coco", "target": "kaggle-rows-1", "repair": True, "note": told.append}
-    out = convert_file(path, tmp_path / "out.csv", **mended)
+    repaired = {"source": "coco", "target": "kaggle-rows-1", "repair": True}
+    with pytest.warns(RepairWarning) as told:
+        out = convert(path, tmp_path / "out.csv", **repaired)
     assert cells(out)[1:] == [["a", "x", "2 2"]]  # down the columns 0 1 1 0
-    assert told == [
-        f"{path}, annotation 7, image a, class x: took 1 pixels that no count covers, the last of 4, as background"
+    assert [str(warning.message) for warning in told] == [
+        f"{path}, annotation 7, image a, class x: the COCO counts were repaired: took 1 pixels that no count covers, "
+        "the last of 4, as background"
     ]
     path.write_text(json.dumps(coco(segmentation={"size": [1, 4], "counts": [1]})))
     with pytest.raises(ValueError, match=r"its run lengths are of \(1, 4\), the image is \(2, 2\)"):
-        convert_file(path, tmp_path / "out.csv", **mended)
+        convert(path, tmp_path / "out.csv", **repaired)
 
 
 def test_sizes_of_a_csv(tmp_path):
     path = tmp_path / "sizes.csv"
     for key in ("id", "image_name"):
-        path.write_text(f"width,{key},height\n7,a.png,5\n3,b.png,6\n")
+        path.write_text(f"width,{key},height\n7,a.png,5.0\n3,b.png,6\n")
         assert read_sizes(path) == SIZES
 
 
-@pytest.mark.parametrize("text", ["", "id,height\na,2\n", "id,height,width\na,2,x\n", "id,height,width\na,2\n"])
+@pytest.mark.parametrize(
+    "text", ["", "id,height\na,2\n", "id,height,width\na,2,x\n", "id,height,width\na,2,3.5\n", "id,height,width\na,2\n"]
+)
 def test_sizes_that_are_none(tmp_path, text):
     path = tmp_path / "sizes.csv"
     path.write_text(text)
