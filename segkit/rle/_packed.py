@@ -72,8 +72,8 @@ def writing(path: str | Path) -> Iterator[TextIO]:
         if path.suffix.lower() == ".gz":
             with (
                 part.open("wb") as raw,
-                gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
-                io.TextIOWrapper(packed, encoding="utf-8", newline="") as handle,
+                gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped,
+                io.TextIOWrapper(zipped, encoding="utf-8", newline="") as handle,
             ):
                 yield handle
         elif path.suffix.lower() == ".zip":

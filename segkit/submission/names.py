@@ -9,7 +9,7 @@ from segkit.files import nearest, nfc, visible_files
 from segkit.images import SUFFIXES, image_size
 
 Size = tuple[int, int]
-ENDINGS = frozenset({*SUFFIXES, ".gif", ".dcm", ".webp", ".npy", ".jp2"})
+ENDINGS = frozenset({*SUFFIXES, ".npy", ".jp2"})
 
 
 def stem(name: str) -> str:
