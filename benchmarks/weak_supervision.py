@@ -157,7 +157,7 @@ def run(*, images: int = 192, steps: int = 150, seed: int = 0) -> Stages:
     train, chosen_on, test = (draw(n, seed=3 * seed + k) for k, n in enumerate((images, 24, 64)))
     scores: dict[str, float] = {}
     pictures: dict[str, Tensor] = {}
-    scores["best cut of the greys"] = dice(_greys(test, best_grey(chosen_on)), test)
+    scores["best threshold of the grey values"] = dice(_greys(test, best_grey(chosen_on)), test)
     for name, puzzle in (("", False), (", Puzzle", True)):
         model = classifier(train, steps=steps, puzzle=puzzle)
         for kind in ("CAM", "CAM, walked"):

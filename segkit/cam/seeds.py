@@ -1,4 +1,4 @@
-"""From maps to pseudo-masks: what is surely a class, what surely is not, and what is not to be learned from."""
+"""From maps to pseudo-masks: pixels of a class, pixels of none, and pixels left out of the loss."""
 
 from __future__ import annotations
 
@@ -16,20 +16,37 @@ CONFLICTS = ("ignore", "smaller", "allow")
 
 
 class Seeds(NamedTuple):
-    """target: 1 where a class is; weight: 0 where nobody knows; both float32 (N, C, H, W), as losses take them."""
+    """Targets and weights as losses take them, both float32 (N, C, H, W).
+
+    Attributes:
+        target: 1 where a class is.
+        weight: 0 where it is unknown.
+    """
 
     target: Tensor
     weight: Tensor
 
 
 def normalised(maps: Tensor, labels: Tensor) -> Tensor:
-    """ReLU, then each plane by its own maximum: shares in [0, 1] (Ahn and Kwak, CVPR 2018).
+    """Divide the positive part of each map by its maximum.
 
-    maps: (N, C, h, w); labels: (N, C), 1 where an image has the class; the planes of others become 0, and so does one
-    that is nowhere positive. ValueError for other shapes and labels other than 0 and 1.
+    Args:
+        maps: Float, shape (N, C, h, w).
+        labels: Shape (N, C), 1 where an image has the class.
 
-    >>> normalised(torch.tensor([[[[-1.0, 1.0, 4.0]]]]), torch.ones(1, 1)).flatten()
-    tensor([0.0000, 0.2500, 1.0000])
+    Returns:
+        Shares in [0, 1], shape (N, C, h, w); 0 in classes that an image does not have and in maps that are nowhere
+        positive.
+
+    Raises:
+        ValueError: For other shapes, and labels other than 0 and 1.
+
+    Example:
+        >>> normalised(torch.tensor([[[[-1.0, 1.0, 4.0]]]]), torch.ones(1, 1)).flatten()
+        tensor([0.0000, 0.2500, 1.0000])
+
+    References:
+        Ahn and Kwak, AffinityNet, CVPR 2018.
     """
     present = _labels(maps, labels)
     maps = maps.clamp(min=0)
@@ -45,27 +62,39 @@ def seeds(
     conflict: str = "ignore",
     classes: Sequence[str] | None = None,
 ) -> Seeds:
-    """Targets with weights, each class for itself, from maps in [0, 1] and from which classes an image has.
+    """Make targets with weights, each class for itself, from maps and from which classes an image has.
 
-    shares: (N, C, H, W), as `normalised` makes them; labels: (N, C). A present class is there where its share lies
-    above `foreground`, is not there where it lies at or below `background`, and counts for nothing (weight 0) in
-    between. An absent class is nowhere, surely. Both are numbers, or {class: number} with "*" and classes= in channel
-    order.
+    A class that an image has is there where its share is above `foreground`, is not there where it is at or below
+    `background`, and has weight 0 in between. A class that the image does not have is nowhere, with weight 1.
 
-    conflict: where classes cannot overlap, a pixel above the foreground of one alone is background of all others, and
-    one that several claim is, with "ignore", unknown to those, or with "smaller" the class's with the fewest such
-    pixels in the image (Kolesnikov and Lampert, ECCV 2016; of equals the first). "allow": classes may overlap.
+    Args:
+        shares: Shape (N, C, H, W), as `normalised` makes them.
+        labels: Shape (N, C), 1 where an image has the class.
+        foreground: Threshold of the foreground, a number or {class: number} with "*".
+        background: Threshold of the background, likewise.
+        conflict: "allow": classes may overlap. Else a pixel above the foreground of one class alone is background of
+            all others, and one above that of several has weight 0 in those ("ignore"), or belongs to the class with the
+            fewest such pixels in the image, of equals the first ("smaller").
+        classes: Names in channel order, where thresholds are given by class.
 
-    Raises ValueError for shapes that do not fit, shares outside [0, 1], a background above its foreground.
+    Returns:
+        Targets and weights.
 
-    >>> found = seeds(torch.tensor([[[[0.0, 0.3, 0.9]]]]), torch.ones(1, 1))
-    >>> found.target.flatten().tolist(), found.weight.flatten().tolist()
-    ([0.0, 0.0, 1.0], [1.0, 0.0, 1.0])
+    Raises:
+        ValueError: For shapes that do not fit, shares outside [0, 1], a background above its foreground.
+
+    Example:
+        >>> found = seeds(torch.tensor([[[[0.0, 0.3, 0.9]]]]), torch.ones(1, 1))
+        >>> found.target.flatten().tolist(), found.weight.flatten().tolist()
+        ([0.0, 0.0, 1.0], [1.0, 0.0, 1.0])
+
+    References:
+        Kolesnikov and Lampert, Seed, expand and constrain, ECCV 2016.
     """
     if conflict not in CONFLICTS:
         raise ValueError(f"no conflict={conflict!r}; {nearest(conflict, CONFLICTS)}")
     present = _labels(shares, labels)[..., None, None]
-    low, high = _cuts(shares, background, foreground, classes)
+    low, high = _thresholds(shares, background, foreground, classes)
     claimed = (shares > high) & (present > 0)
     target, known = claimed, claimed | (shares <= low) | (present == 0)
     if conflict != "allow":
@@ -87,54 +116,70 @@ def as_logits(
     *,
     foreground: PerClass = 0.4,
     background: PerClass = 0.1,
-    sure: float = 0.9,
+    confidence: float = 0.9,
     classes: Sequence[str] | None = None,
 ) -> Tensor:
-    """Maps as logits, (N, C, H, W), for a PredictionStore and all that reads one, pseudo-labels among it.
+    """Convert maps to logits, for a PredictionStore and all that reads one, `pseudo.select` among it.
 
-    Arguments as for `seeds` (classes may overlap). A straight line for each class, so that a share at `foreground` has
-    the probability `sure` and one at `background` has 1 - sure: who keeps what is surer than that keeps the seeds.
-    Absent classes have logit -16. ValueError as for `seeds`, for `sure` outside (0.5, 1) and background = foreground.
+    A straight line for each class: a share at `foreground` has the probability `confidence`, one at `background` has
+    1 - confidence. Classes may overlap.
 
-    >>> as_logits(torch.tensor([[[[0.1, 0.25, 0.4]]]]), torch.ones(1, 1)).sigmoid().flatten()
-    tensor([0.1000, 0.5000, 0.9000])
+    Args:
+        shares: As for `seeds`.
+        labels: As for `seeds`.
+        foreground: As for `seeds`.
+        background: As for `seeds`.
+        confidence: Probability at the foreground's threshold, in (0.5, 1).
+        classes: As for `seeds`.
+
+    Returns:
+        Logits, shape (N, C, H, W); -16 in classes that an image does not have.
+
+    Raises:
+        ValueError: As `seeds`, for `confidence` outside (0.5, 1), and where background and foreground are the same.
+
+    Example:
+        >>> as_logits(torch.tensor([[[[0.1, 0.25, 0.4]]]]), torch.ones(1, 1)).sigmoid().flatten()
+        tensor([0.1000, 0.5000, 0.9000])
     """
-    if not 0.5 < sure < 1:
-        raise ValueError(f"sure={sure}: a probability in (0.5, 1) is wanted")
+    if not 0.5 < confidence < 1:
+        raise ValueError(f"expected confidence as a probability in (0.5, 1), got {confidence}")
     present = _labels(shares, labels)[..., None, None]
-    low, high = _cuts(shares, background, foreground, classes)
+    low, high = _thresholds(shares, background, foreground, classes)
     if bool((low == high).any()):
         raise ValueError("background and foreground are the same; logits need room between them")
-    logits = (2 * shares - low - high) / (high - low) * math.log(sure / (1 - sure))
+    logits = (2 * shares - low - high) / (high - low) * math.log(confidence / (1 - confidence))
     return torch.where(present > 0, logits, -16.0)
 
 
 def _labels(maps: Tensor, labels: Tensor) -> Tensor:
     """(N, C), in the maps' type."""
     if not isinstance(labels, Tensor):
-        raise ValueError(f"labels are a {type(labels).__name__}; a tensor (N, C) of 0 and 1 is wanted")
+        raise ValueError(f"expected labels as a tensor (N, C) of 0 and 1, got a {type(labels).__name__}")
     if maps.ndim != 4 or not maps.is_floating_point() or labels.shape != maps.shape[:2]:
         raise ValueError(
-            f"maps are {maps.dtype} {tuple(maps.shape)} and labels {tuple(labels.shape)}; floats (N, C, H, W) and "
-            "(N, C) are wanted"
+            f"expected float maps (N, C, H, W) and labels (N, C), got {maps.dtype} {tuple(maps.shape)} and "
+            f"{tuple(labels.shape)}"
         )
     if bool(((labels != 0) & (labels != 1)).any()):
-        raise ValueError("labels say which classes an image has, 1 or 0; other values came")
+        raise ValueError("expected labels of 1 and 0, which classes an image has, got other values")
     return labels.to(maps.device, maps.dtype)
 
 
-def _cuts(
+def _thresholds(
     shares: Tensor, background: PerClass, foreground: PerClass, classes: Sequence[str] | None
 ) -> tuple[Tensor, Tensor]:
     """Background and foreground of each class, (C, 1, 1)."""
     if shares.numel() and not bool((shares >= 0).all() & (shares <= 1).all()):
-        raise ValueError(f"shares reach from {shares.min()} to {shares.max()}; pass them through normalised first")
+        raise ValueError(
+            f"expected shares in [0, 1], got {shares.min()} to {shares.max()}; pass maps through normalised first"
+        )
     names = [str(c) for c in range(shares.shape[1])] if classes is None else list(classes)
     if len(names) != shares.shape[1]:
         raise ValueError(f"maps have {shares.shape[1]} channels but {len(names)} classes are named")
-    cuts = [list(per_class(setting, names).values()) for setting in (background, foreground)]
-    for name, low, high in zip(names, *cuts):
+    levels = [list(per_class(setting, names).values()) for setting in (background, foreground)]
+    for name, low, high in zip(names, *levels):
         if not 0 <= low <= high <= 1:
-            raise ValueError(f"class {name}: 0 <= background <= foreground <= 1 is wanted, got {low} and {high}")
-    low, high = (torch.tensor(cut, dtype=shares.dtype, device=shares.device)[:, None, None] for cut in cuts)
+            raise ValueError(f"class {name}: expected 0 <= background <= foreground <= 1, got {low} and {high}")
+    low, high = (torch.tensor(level, dtype=shares.dtype, device=shares.device)[:, None, None] for level in levels)
     return low, high

@@ -15,9 +15,11 @@ Offset = tuple[int, int]
 
 
 class Affinity(NamedTuple):
-    """Where a walker goes next: from each pixel to one of a few around it.
+    """Transitions of a random walk: from each pixel to one of a few around it.
 
-    weights: (N, P, h, w), not negative, summing to 1 over P; offsets: P times (down, right), in pixels.
+    Attributes:
+        weights: Shape (N, P, h, w), not negative, summing to 1 over P.
+        offsets: P pairs (down, right), in pixels.
     """
 
     weights: Tensor
@@ -25,60 +27,99 @@ class Affinity(NamedTuple):
 
 
 def affinity(features: Tensor, *, radius: int = 5, power: float = 8.0) -> Affinity:
-    """AffinityNet's transitions (Ahn and Kwak, CVPR 2018): to alike pixels nearby, itself among them.
+    """Compute AffinityNet's transitions: to similar pixels nearby, the pixel itself among them.
 
-    features: (N, K, h, w), of a network that learned from `affinity_loss`, or any others. A pair at most `radius`
-    pixels apart weighs exp(-mean |difference|) ^ power; there is nobody outside the frame. The authors walk 256 steps
-    at stride 8. Memory: about 3 radius^2 planes, never (h w)^2. ValueError for radius below 1 or power not above 0.
+    A pair has the weight exp(-mean |difference|) ^ power. The authors walk 256 steps at stride 8. Memory: about
+    3 radius^2 channels, never (h w)^2.
+
+    Args:
+        features: Shape (N, K, h, w), of a network trained with `affinity_loss`, or any others.
+        radius: Largest distance of a pair, in pixels.
+        power: Above 0; larger makes fewer transitions likely.
+
+    Returns:
+        The transitions, inside the frame only.
+
+    Raises:
+        ValueError: For radius below 1, power not above 0, or features of another shape.
+
+    References:
+        Ahn and Kwak, AffinityNet, CVPR 2018.
     """
     if features.ndim != 4 or not power > 0:
-        raise ValueError(f"features (N, K, h, w) and power above 0 are wanted, got {tuple(features.shape)}, {power}")
+        raise ValueError(f"expected features (N, K, h, w) and power above 0, got {tuple(features.shape)} and {power}")
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     offsets = ((0, 0), *(other for one in _half_disc(radius) for other in (one, (-one[0], -one[1]))))
-    alike = features.new_full((len(features), len(offsets), *features.shape[2:]), -math.inf)
-    for plane, offset in zip(alike.unbind(1), offsets):
+    similar = features.new_full((len(features), len(offsets), *features.shape[2:]), -math.inf)
+    for channel, offset in zip(similar.unbind(1), offsets):
         here, there = _pairs(features, offset)
-        _pairs(plane, offset)[0].copy_((here - there).abs().mean(1).mul(-power))
-    return Affinity(alike.softmax(1), offsets)
+        _pairs(channel, offset)[0].copy_((here - there).abs().mean(1).mul(-power))
+    return Affinity(similar.softmax(1), offsets)
 
 
 def colour_affinity(
     image: Tensor, *, dilations: Sequence[int] = (1, 2, 4, 8, 12, 24), contrast: float = 0.1
 ) -> Affinity:
-    """Transitions from the image alone, without training (pixel-adaptive refinement: Araslanov and Roth, CVPR 2020).
+    """Compute transitions from the image alone, without training (pixel-adaptive refinement).
 
-    image: (N, channels, H, W), grey or colour, at any scale of values. From each pixel to its eight neighbours at each
-    dilation, never to itself: the softmax of -|difference| / (contrast x the standard deviation around the pixel), the
-    mean over channels. There is nobody outside the frame; a pixel that is alone stays. The authors walk 10 steps.
-    Memory: 8 planes a dilation. ValueError for dilations that are none, repeated or below 1, or contrast not above 0.
+    From each pixel to its eight neighbours at each dilation, never to itself: the softmax of -|difference| / (contrast
+    times the standard deviation around the pixel), the mean over channels. A pixel without neighbours stays. The
+    authors walk 10 steps. Memory: 8 channels a dilation.
 
-    >>> step = colour_affinity(torch.tensor([[[[0.0, 0.0, 9.0]]]]), dilations=[1])
-    >>> walk(torch.tensor([[[[1.0, 0.0, 0.0]]]]), step, steps=1).flatten()
-    tensor([0., 1., 0.])
+    Args:
+        image: Shape (N, channels, H, W), grey or colour, at any scale of values.
+        dilations: Distances of the neighbours, in pixels.
+        contrast: Above 0; smaller makes edges stop more.
+
+    Returns:
+        The transitions, inside the frame only.
+
+    Raises:
+        ValueError: For dilations that are none, repeated or below 1, or contrast not above 0.
+
+    Example:
+        >>> step = colour_affinity(torch.tensor([[[[0.0, 0.0, 9.0]]]]), dilations=[1])
+        >>> walk(torch.tensor([[[[1.0, 0.0, 0.0]]]]), step, steps=1).flatten()
+        tensor([0., 1., 0.])
+
+    References:
+        Araslanov and Roth, Single-stage semantic segmentation from image labels, CVPR 2020.
     """
     if not dilations or min(dilations) < 1 or len(set(dilations)) < len(dilations):
-        raise ValueError(f"dilations={dilations}: different numbers of pixels, at least 1, are wanted")
+        raise ValueError(f"expected dilations as different numbers of pixels, at least 1, got {dilations}")
     if image.ndim != 4 or not contrast > 0:
-        raise ValueError(f"an image (N, c, H, W) and contrast above 0 are wanted, got {tuple(image.shape)}, {contrast}")
+        raise ValueError(
+            f"expected an image (N, c, H, W) and contrast above 0, got {tuple(image.shape)} and {contrast}"
+        )
     image = image.to(torch.promote_types(image.dtype, torch.float32))
     around = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
     offsets = ((0, 0), *((d * y, d * x) for d in dilations for y, x in around))
     scale = contrast * _spread(image, offsets) + 1e-8
-    alike = image.new_full((len(image), len(offsets), *image.shape[2:]), -math.inf)
-    for plane, offset in zip(alike.unbind(1)[1:], offsets[1:]):
+    similar = image.new_full((len(image), len(offsets), *image.shape[2:]), -math.inf)
+    for channel, offset in zip(similar.unbind(1)[1:], offsets[1:]):
         here, there = _pairs(image, offset)
-        _pairs(plane, offset)[0].copy_(((here - there).abs() / _pairs(scale, offset)[0]).mean(1).neg())
-    alone = alike.amax(1) == -math.inf
-    alike[:, 0].masked_fill_(alone, 0)
-    return Affinity(alike.softmax(1), offsets)
+        _pairs(channel, offset)[0].copy_(((here - there).abs() / _pairs(scale, offset)[0]).mean(1).neg())
+    alone = similar.amax(1) == -math.inf
+    similar[:, 0].masked_fill_(alone, 0)
+    return Affinity(similar.softmax(1), offsets)
 
 
 def walk(maps: Tensor, affinity: Affinity, *, steps: int) -> Tensor:
-    """Maps after so many steps: each pixel becomes, each time, the mean of those it goes to by their weights.
+    """Refine maps by a random walk: in each step a pixel becomes the weighted mean of those it goes to.
 
-    maps: (N, C, h, w), of the affinity's size -> the same, float32 or wider. Values stay between the smallest and the
-    largest, and a plane that is the same everywhere stays as it is. Let maps be shares (`normalised`), and normalise
-    again what is walked before it is cut. ValueError for another size or negative steps.
+    Values stay between the smallest and the largest, and a map that is the same everywhere stays as it is. Walk on
+    shares (`normalised`), and normalise the result again before seeds are made of it.
+
+    Args:
+        maps: Shape (N, C, h, w), of the affinity's size.
+        affinity: Transitions.
+        steps: Number of steps, 0 or more.
+
+    Returns:
+        Shape (N, C, h, w), float32 or wider.
+
+    Raises:
+        ValueError: For another size or negative steps.
     """
     weights, offsets = affinity
     if maps.ndim != 4 or len(maps) != len(weights) or maps.shape[2:] != weights.shape[2:]:
@@ -87,7 +128,7 @@ def walk(maps: Tensor, affinity: Affinity, *, steps: int) -> Tensor:
             "resize one of them"
         )
     if steps < 0:
-        raise ValueError(f"steps={steps}: 0 or more are wanted")
+        raise ValueError(f"expected 0 or more steps, got {steps}")
     maps = maps.to(torch.promote_types(maps.dtype, weights.dtype), copy=True)
     for _ in range(steps):
         out = torch.zeros_like(maps)
@@ -98,12 +139,25 @@ def walk(maps: Tensor, affinity: Affinity, *, steps: int) -> Tensor:
 
 
 def affinity_loss(features: Tensor, found: Seeds, *, radius: int = 5) -> Tensor:
-    """AffinityNet's loss (Ahn and Kwak, CVPR 2018): pixels of one class are to have alike features, others not.
+    """Compute AffinityNet's loss: pixels of one class are to have similar features, others not.
 
-    features: (N, K, h, w), with gradients; found: `seeds` of that size. Pairs at most `radius` apart count where every
-    class is known at both ends; they belong together where all classes agree. -> a scalar: with a = exp(-mean
-    |difference|), a quarter of the mean -log a of pairs of background, a quarter of that of pairs of the same classes,
-    half of the mean -log(1 - a) of all others. Gradients reach the features; `affinity` of them is what to walk on.
+    Pairs at most `radius` apart count where every class is known at both ends; they belong together where all classes
+    agree. With a = exp(-mean |difference|) the loss is a quarter of the mean -log a of pairs of background, a quarter
+    of that of pairs of the same classes, half of the mean -log(1 - a) of all others.
+
+    Args:
+        features: Shape (N, K, h, w), with gradients; `affinity` of them is what to walk on.
+        found: `seeds` of that size.
+        radius: Largest distance of a pair, in pixels.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: If features and seeds differ in size, or radius is below 1.
+
+    References:
+        Ahn and Kwak, AffinityNet, CVPR 2018.
     """
     target, weight = found
     if features.ndim != 4 or target.shape[2:] != features.shape[2:] or len(target) != len(features):
@@ -129,7 +183,7 @@ def affinity_loss(features: Tensor, found: Seeds, *, radius: int = 5) -> Tensor:
 def _half_disc(radius: int) -> list[Offset]:
     """One of each two opposite offsets at most `radius` long."""
     if radius < 1:
-        raise ValueError(f"radius={radius}: at least 1 pixel is wanted")
+        raise ValueError(f"expected a radius of at least 1 pixel, got {radius}")
     reach = range(-radius, radius + 1)
     return [(y, x) for y in reach for x in reach if (y, x) > (0, 0) and y * y + x * x <= radius * radius]
 
@@ -141,6 +195,7 @@ def _pairs(x: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
 
 
 def _span(side: int, by: int) -> tuple[slice, slice]:
+    """Both ends of the pairs along one axis."""
     length, here, there = max(0, side - abs(by)), max(0, -by), max(0, by)
     return slice(here, here + length), slice(there, there + length)
 

@@ -157,7 +157,7 @@ def test_learned_features_keep_the_walk_inside() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: cam.affinity(x, radius=0), "radius=0"),
+        (lambda x: cam.affinity(x, radius=0), "radius of at least 1 pixel, got 0"),
         (lambda x: cam.affinity(x, power=0), "power above 0"),
         (lambda x: cam.affinity(x[0]), "features"),
         (lambda x: cam.colour_affinity(x, dilations=[]), "dilations"),
@@ -165,7 +165,7 @@ def test_learned_features_keep_the_walk_inside() -> None:
         (lambda x: cam.colour_affinity(x, contrast=0), "contrast above 0"),
         (lambda x: cam.colour_affinity(x[0]), "an image"),
         (lambda x: cam.walk(x, cam.affinity(x[..., 1:]), steps=1), "resize"),
-        (lambda x: cam.walk(x, cam.affinity(x), steps=-1), "steps=-1"),
+        (lambda x: cam.walk(x, cam.affinity(x), steps=-1), "steps, got -1"),
         (lambda x: cam.affinity_loss(x, cam.Seeds(x[..., 1:], x[..., 1:])), "seeds from maps of that size"),
     ],
 )

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit import cam
-from segkit.cam.maps import _weighed
+from segkit.cam.maps import _weighted_sum
 
 
 def gap_net(seed: int = 0, *, in_channels: int = 1, bias: bool = True) -> nn.Sequential:
@@ -169,7 +169,7 @@ def test_half_precision_networks_have_maps_in_full(name: str) -> None:
 
 def test_devices_without_autocast_weigh_too() -> None:
     weights, planes = torch.ones(5, 4, device="meta"), torch.ones(5, 8, 10, device="meta")
-    assert _weighed("kc,khw->chw", weights, planes).shape == (4, 8, 10)
+    assert _weighted_sum("kc,khw->chw", weights, planes).shape == (4, 8, 10)
 
 
 def test_layers_are_modules_too_and_what_follows_may_work_in_place() -> None:
@@ -230,21 +230,21 @@ class Twice(nn.Module):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda n, x: cam.cam(n, x, layer="4", head="3"), "the head is Conv2d"),
-        (lambda n, x: cam.cam(n, x, layer="2", head="8"), "the head weighs 5 channels for 4 classes"),
+        (lambda n, x: cam.cam(n, x, layer="4", head="3"), "as head, got Conv2d"),
+        (lambda n, x: cam.cam(n, x, layer="2", head="8"), "the head takes 5 channels for 4 classes"),
         (lambda n, x: cam.cam(n, x, layer="3", head="8"), "the maps' means are not the logits"),
         (lambda n, x: cam.grad_cam(n, x, layer="44"), "no layer '44'; did you mean 4"),
         (lambda n, x: cam.grad_cam(n, x, layer=nn.ReLU()), "no part of the model"),
-        (lambda n, x: cam.grad_cam(n, x, layer="6"), r"the layer gives \(2, 5\)"),
+        (lambda n, x: cam.grad_cam(n, x, layer="6"), r"got \(2, 5\)"),
         (lambda n, x: cam.grad_cam(n, x, layer="4", classes=[4]), "0 to 3"),
         (lambda n, x: cam.grad_cam(n, x, layer="4", classes=[]), "0 to 3"),
-        (lambda n, x: cam.grad_cam(n, x[0], layer="4"), "images are floats"),
-        (lambda n, x: cam.grad_cam(n, x.to(torch.uint8), layer="4"), "images are floats"),
+        (lambda n, x: cam.grad_cam(n, x[0], layer="4"), "expected float images"),
+        (lambda n, x: cam.grad_cam(n, x.to(torch.uint8), layer="4"), "expected float images"),
         (lambda n, x: cam.grad_cam(n[:5], x, layer="4"), "a classifier's logits"),
         (lambda n, x: cam.grad_cam(Twice(), x, layer="layer"), "ran 2 times"),
         (lambda n, x: cam.grad_cam(Twice(), x, layer="aside"), "do not depend on the layer"),
-        (lambda n, x: cam.score_cam(n, x, layer="4", batch_size=0), "batch_size=0"),
-        (lambda n, x: cam.over_views(n.eval(), x), r"maps gave \(2, 4\)"),
+        (lambda n, x: cam.score_cam(n, x, layer="4", batch_size=0), "batch_size of at least 1, got 0"),
+        (lambda n, x: cam.over_views(n.eval(), x), r"expected maps \(N, C, h, w\), got \(2, 4\)"),
     ],
 )
 def test_bad_input_is_named(call: object, message: str) -> None:

@@ -71,9 +71,9 @@ def test_lists_of_features_are_read_from_their_end() -> None:
     [
         (lambda: cam.tiles(torch.zeros(1, 1, 5, 4)), "do not divide into 2 x 2"),
         (lambda: cam.tiles(torch.zeros(1, 1, 4, 4), side=0), "do not divide"),
-        (lambda: cam.merged(torch.zeros(6, 1, 4, 4)), "6 tiles"),
+        (lambda: cam.merged(torch.zeros(6, 1, 4, 4)), "tiles, got 6"),
         (lambda: cam.Classifier(nn.Identity(), channels=0, classes=1), "channels=0"),
-        (lambda: cam.puzzle(nn.Identity(), torch.zeros(2, 1, 4, 4), torch.zeros(2), alpha=1), "labels are"),
+        (lambda: cam.puzzle(nn.Identity(), torch.zeros(2, 1, 4, 4), torch.zeros(2), alpha=1), "expected labels"),
         (
             lambda: cam.puzzle(nn.AvgPool2d(4, ceil_mode=True), torch.zeros(1, 1, 12, 12), torch.ones(1, 1), alpha=1),
             "divide by 2 times the network's stride",

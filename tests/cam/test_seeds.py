@@ -103,14 +103,14 @@ def test_logits_say_the_same_as_seeds_and_survive_a_store(tmp_path: Path) -> Non
     labels = torch.tensor([[1, 1, 0]])
     cuts = {"foreground": {"a": 0.6, "*": 0.5}, "background": 0.2, "classes": ("a", "b", "c")}
     found = cam.seeds(shares, labels, conflict="allow", **cuts)
-    probs = cam.as_logits(shares, labels, sure=0.9, **cuts).double().sigmoid()
+    probs = cam.as_logits(shares, labels, confidence=0.9, **cuts).double().sigmoid()
     clear = (probs - 0.9).abs().minimum((probs - 0.1).abs()) > 1e-3
     assert torch.equal((probs > 0.9)[clear], (found.target > 0)[clear])
     assert torch.equal(((probs > 0.9) | (probs <= 0.1))[clear], (found.weight > 0)[clear])
     store = PredictionStore.create(
         tmp_path / "maps.zarr", ids=["x.png"], classes=("a", "b", "c"), sizes={"x.png": (64, 64)}, grid=(16, 16)
     )
-    store["x.png"] = cam.as_logits(shares, labels, sure=0.9, **cuts)[0].numpy()
+    store["x.png"] = cam.as_logits(shares, labels, confidence=0.9, **cuts)[0].numpy()
     kept = 1 / (1 + np.exp(-store["x.png"]))
     np.testing.assert_allclose(kept, probs[0].clip(0.0187, 0.9814).numpy(), atol=0.004)
 
@@ -131,19 +131,19 @@ def test_pseudo_labels_are_selected_from_maps(tmp_path: Path) -> None:
     table = pseudo.select(store).table.set_index("class")
     assert table.loc["disc", "kept"]
     assert not table.loc["fog", "kept"]
-    assert table.loc["disc", "cells"] == int((disc > 0.35).sum())
-    assert table.loc["absent", "cells"] == 0
+    assert table.loc["disc", "pixels"] == int((disc > 0.35).sum())
+    assert table.loc["absent", "pixels"] == 0
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"labels": torch.ones(1, 2)}, "labels"),
-        ({"labels": torch.full((1, 3), 0.5)}, "1 or 0"),
-        ({"labels": [[1, 1, 1]]}, "labels are a list"),
-        ({"shares": SHARES * 2}, "pass them through normalised"),
-        ({"shares": SHARES * torch.nan}, "pass them through normalised"),
-        ({"shares": SHARES[0]}, "maps are"),
+        ({"labels": torch.full((1, 3), 0.5)}, "labels of 1 and 0"),
+        ({"labels": [[1, 1, 1]]}, "got a list"),
+        ({"shares": SHARES * 2}, "through normalised"),
+        ({"shares": SHARES * torch.nan}, "through normalised"),
+        ({"shares": SHARES[0]}, "expected float maps"),
         ({"foreground": 0.05}, "background <= foreground"),
         ({"foreground": {"x": 0.3, "*": 0.5}}, "no such class"),
         ({"classes": ("a", "b")}, "3 channels but 2 classes"),
@@ -158,7 +158,7 @@ def test_bad_input_is_named(change: dict[str, object], message: str) -> None:
 
 def test_bad_logits_are_named() -> None:
     with pytest.raises(ValueError, match=r"\(0.5, 1\)"):
-        cam.as_logits(SHARES, PRESENT, sure=0.5)
+        cam.as_logits(SHARES, PRESENT, confidence=0.5)
     with pytest.raises(ValueError, match="room between"):
         cam.as_logits(SHARES, PRESENT, foreground=0.3, background=0.3)
     with pytest.raises(ValueError, match="labels"):
