@@ -8,10 +8,11 @@ from segkit.metrics.base import Average, CountMetric, Empty, MaskMetric, Metric
 from segkit.metrics.baselines import empty_score, full_score
 from segkit.metrics.combined import Combined
 from segkit.metrics.counts import Counts, count
-from segkit.metrics.groups import MIN_GROUPS, Comparison, Interval, bootstrap, compare, score
+from segkit.metrics.groups import bootstrap, compare, score
 from segkit.metrics.instances import AveragePrecision, ObjectMasks
 from segkit.metrics.overlap import Dice, FBeta, IoU, MeanIoU
 from segkit.metrics.pairs import MasksLike, Pair
+from segkit.metrics.results import MIN_GROUPS, Comparison, Interval
 from segkit.metrics.scores import Scores
 from segkit.metrics.spec import METRICS, parse
 from segkit.metrics.surface import Hausdorff, SurfaceDice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class Metric(ABC):
         self._need_counts()
         return count(pred, truth)
 
-    def from_counts(self, counts: Counts) -> Any:
+    def from_counts(self, counts: Counts) -> float | np.ndarray:
         """Compute the score from pixel counts.
 
         Args:

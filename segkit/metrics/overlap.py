@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from segkit.metrics.base import Average, CountMetric, Empty, check_choice
 from segkit.rle import EPSILON
+
+Quotient = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class _Overlap(CountMetric):
         check_choice(self, "average", ("image", "pooled"))
 
     @abstractmethod
-    def _quotient(self, tp: Any, predicted: Any, target: Any) -> tuple[Any, Any]:
+    def _quotient(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> Quotient:
         """Numerator and denominator without EPSILON."""
 
     def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -58,7 +60,7 @@ class Dice(_Overlap):
 
     name: ClassVar[str] = "dice"
 
-    def _quotient(self, tp: Any, predicted: Any, target: Any) -> tuple[Any, Any]:
+    def _quotient(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> Quotient:
         return 2 * tp, predicted + target
 
 
@@ -77,7 +79,7 @@ class IoU(_Overlap):
 
     name: ClassVar[str] = "iou"
 
-    def _quotient(self, tp: Any, predicted: Any, target: Any) -> tuple[Any, Any]:
+    def _quotient(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> Quotient:
         return tp, predicted + target - tp
 
 
@@ -106,7 +108,7 @@ class FBeta(_Overlap):
         if isinstance(self.beta, bool) or not isinstance(self.beta, int | float) or not 0 < self.beta < math.inf:
             raise ValueError(f"fbeta: expected beta to be a number above 0, got {self.beta!r}")
 
-    def _quotient(self, tp: Any, predicted: Any, target: Any) -> tuple[Any, Any]:
+    def _quotient(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> Quotient:
         square = self.beta**2
         return (1 + square) * tp, predicted + square * target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, overload
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Parts = tuple[np.ndarray, ...]
 """What is added over images, each (..., classes) once it is added."""
+
+Index = list[int] | tuple[slice, list[int]]
 
 
 class FromCounts(Protocol):
@@ -53,7 +55,7 @@ class Scores:
     Example:
         >>> import pandas as pd
         >>> found = Scores.from_table(pd.DataFrame({"x": [0.5, 1.0]}, index=["a", "b"]))
-        >>> found.score(), found.score(np.array([1, 3]))
+        >>> found.score(), float(found.score(np.array([1, 3])))
         (0.75, 0.875)
     """
 
@@ -137,17 +139,21 @@ class Scores:
             return self.finish([part.sum(axis=0) for part in self.parts])
         return self.finish([np.asarray(weights) @ part for part in self.parts])
 
-    def score(self, weights: np.ndarray | None = None) -> Any:
+    @overload
+    def score(self) -> float: ...
+    @overload
+    def score(self, weights: np.ndarray) -> np.ndarray: ...
+    def score(self, weights: np.ndarray | None = None) -> float | np.ndarray:
         """Compute the mean over classes of `per_class`.
 
         Args:
             weights: How often each image counts, shape (..., images); by default once.
 
         Returns:
-            A float, or an array of shape (...) where weights have more than one axis.
+            A float, or with weights an array of shape (...).
         """
         found = mean_of_known(self.per_class(weights))
-        return float(found) if np.ndim(found) == 0 else found
+        return float(found) if weights is None else found
 
     def subset(self, ids: Iterable[str]) -> Scores:
         """Take the scores of some images.
@@ -162,7 +168,7 @@ class Scores:
             ValueError: If an id is unknown.
         """
         ids = tuple(ids)
-        return replace(self._take(np.s_[_places(ids, self.ids, "images")]), ids=ids)
+        return replace(self._take(_places(ids, self.ids, "images")), ids=ids)
 
     def select(self, classes: Iterable[str]) -> Scores:
         """Take the scores of some classes.
@@ -177,9 +183,9 @@ class Scores:
             ValueError: If a class is unknown.
         """
         classes = tuple(classes)
-        return replace(self._take(np.s_[:, _places(classes, self.classes, "classes")]), classes=classes)
+        return replace(self._take((slice(None), _places(classes, self.classes, "classes"))), classes=classes)
 
-    def _take(self, where: Any) -> Scores:
+    def _take(self, where: Index) -> Scores:
         target = None if self.target is None else self.target[where]
         return replace(self, parts=tuple(part[where] for part in self.parts), cells=self.cells[where], target=target)
 

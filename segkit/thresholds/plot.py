@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segkit.geometry import resize
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from segkit.thresholds.score_curves import ScoreCurves
 
 TICKS = [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]
 
 
-def plot(curves: ScoreCurves, ax: Any = None) -> Any:
+def plot(curves: ScoreCurves, ax: Axes | None = None) -> Axes:
     """Draw the best threshold of each class and its plateaus, see `ScoreCurves.plot`.
 
     Args:

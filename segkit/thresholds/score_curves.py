@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segkit.geometry import resize
 from segkit.metrics import Counts, Dice, Metric, Scores
@@ -18,6 +19,7 @@ from segkit.thresholds.settings import PerClass, check_separable, probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 CHUNK = 2**20
 """Numbers that are scored at a time."""
@@ -52,11 +54,11 @@ class ScoreCurves:
         self,
         ids: Iterable[str],
         classes: Iterable[str],
-        thresholds: Any,
-        tp: Any,
-        predicted: Any,
-        target: Any,
-        pixels: Any = None,
+        thresholds: ArrayLike,
+        tp: ArrayLike,
+        predicted: ArrayLike,
+        target: ArrayLike,
+        pixels: ArrayLike | None = None,
         metric: Metric | None = None,
     ) -> None:
         self.ids, self.classes = tuple(ids), tuple(classes)
@@ -275,7 +277,7 @@ class ScoreCurves:
         except storage.BROKEN as error:
             raise ValueError(f"{path} is no file of score curves that ScoreCurves.save wrote: {error}") from error
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the best threshold of each class and its plateaus, on a logit axis.
 
         Args:
@@ -287,7 +289,7 @@ class ScoreCurves:
         return plot(self, ax)
 
 
-def _compact(counts: Sequence[Any] | np.ndarray) -> np.ndarray:
+def _compact(counts: ArrayLike) -> np.ndarray:
     """Counts as int32, which holds those of any image below 2 ** 31 pixels."""
     counts = np.asarray(counts)
     return counts if counts.size and counts.max() > np.iinfo(np.int32).max else counts.astype(np.int32, copy=False)

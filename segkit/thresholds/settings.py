@@ -13,7 +13,7 @@ PerClass = float | Mapping[str, float]
 """A number for all classes, or {class: number} with "*" for the others."""
 
 
-def per_class(setting: Any, classes: Sequence[str]) -> dict[str, Any]:
+def per_class(setting: object, classes: Sequence[str]) -> dict[str, Any]:
     """Give every class its value of a setting.
 
     Args:
@@ -41,7 +41,7 @@ def per_class(setting: Any, classes: Sequence[str]) -> dict[str, Any]:
     return {name: setting.get(name, setting.get("*")) for name in classes}
 
 
-def probabilities(thresholds: Any, classes: Sequence[str]) -> dict[str, float]:
+def probabilities(thresholds: object, classes: Sequence[str]) -> dict[str, float]:
     """Give every class its threshold.
 
     Args:

@@ -361,7 +361,7 @@ def test_the_one_rule_of_significance(gains, significant):
     found = metrics.compare(a, a + table(gains), alone(a))
     assert found.is_significant() is significant
     assert ("B is better" in str(found)) is significant
-    if found.low > metrics.groups.ROUNDING:
+    if found.low > metrics.results.ROUNDING:
         assert significant == (found.p <= 0.05 and found.groups >= metrics.MIN_GROUPS)
 
 

@@ -69,7 +69,7 @@ def test_masks_that_cannot_be_compared_are_named():
     masks = {"a": {"x": np.ones((2, 3), bool), "y": np.ones((2, 3), bool)}}
     for other, message in (
         (np.ones((3, 2), bool), "image a, class y: masks of different shapes"),
-        (np.ones((2, 3)), "image a, class y: a bool or integer mask is wanted, got float64"),
+        (np.ones((2, 3)), "image a, class y: expected a bool or integer mask, got float64"),
     ):
         wrong = {"a": {**masks["a"], "y": other}}
         for pair in ((wrong, masks), (masks, wrong)):
