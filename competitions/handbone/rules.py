@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from competitions.handbone.facts import SIDE
-from segkit.audit import Case, Problem
+from segkit.audit import Case, Fix, Problem
+from segkit.geometry import Polygons
 from segkit.masks import MaskSet
 from segkit.rle import Runs
-from segkit.samples import Fix
 
 TILTED_ABOVE = 22.0
 """Degrees between the image's vertical and the line from the Capitate to the middle finger's tip: upright hands
@@ -22,7 +22,7 @@ AXIS = ("Capitate", "finger-8")
 SIDES = ("finger-1", "finger-16")
 """Thumb's and little finger's tips: the thumb lies on the image left of a right hand."""
 
-# Read in several teams' public write-ups; what they call wrong without saying how to mend it is left out.
+# Read in several teams' public write-ups; what they call wrong without saying how to repair it is left out.
 FIXES: tuple[Fix, ...] = (
     Fix(
         "image1661392103627",
@@ -36,7 +36,7 @@ FIXES: tuple[Fix, ...] = (
     ),
     Fix("image1661821711879", "relabel", {"Trapezium": "Trapezoid", "Trapezoid": "Trapezium"}, "ID089: swapped"),
     Fix("image1664846270124", "exclude", why="ID325: the lower carpal row is wrong"),
-    Fix("image1664935962797", "drop_inner", ("finger-14",), "ID363: a ring inside finger-14"),
+    Fix("image1664935962797", "drop_inner", ("finger-14",), "ID363: a polygon inside finger-14"),
     Fix("image1667353928376", "exclude", why="ID547: Pisiform drawn on the Ulna"),
 )  # fmt: skip
 
@@ -45,32 +45,32 @@ def hands(cases: Sequence[Case]) -> Iterator[Problem]:
     """Two images a person, the right hand's timestamp before the left's."""
     persons: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
-        persons.setdefault((case.split, case.item.person), []).append(case)
+        persons.setdefault((case.split, case.sample.group), []).append(case)
     for (split, person), both in persons.items():
         if len(both) != 2:
-            names = ", ".join(case.item.id for case in both)
-            yield Problem(str(both[0].item.image.parent), both[0].item.id, "", "hands",
-                          f"{split}/{person} has {len(both)} images, 2 are wanted: {names}")  # fmt: skip
+            names = ", ".join(case.sample.id for case in both)
+            yield Problem(str(both[0].sample.files[0].parent), both[0].sample.id, "", "hands",
+                          f"{split}/{person} has {len(both)} images, expected 2: {names}")  # fmt: skip
             continue
-        first, second = sorted(both, key=lambda case: taken(case.item.id))
-        for case, wanted in ((first, "right"), (second, "left")):
+        first, second = sorted(both, key=lambda case: taken(case.sample.id))
+        for case, expected in ((first, "right"), (second, "left")):
             found = side(_centres(case, SIDES))
-            if found not in (None, wanted):
-                yield Problem(str(case.item.image), case.item.id, "", "side",
-                              f"a {found} hand by its thumb, a {wanted} one by its time")  # fmt: skip
+            if found not in (None, expected):
+                yield Problem(str(case.sample.image), case.sample.id, "", "side",
+                              f"a {found} hand by its thumb, a {expected} one by its time")  # fmt: skip
 
 
 def poses(cases: Sequence[Case]) -> Iterator[Problem]:
     """Poses that are neither upright nor tilted, and the shares: a score on upright hands alone misleads."""
-    tilts = {case.item.id: tilt(_centres(case, AXIS)) for case in cases if case.rings}
+    tilts = {case.sample.id: tilt(_centres(case, AXIS)) for case in cases if case.regions}
     known = [angle for angle in tilts.values() if angle is not None]
     if known:
         share = sum(angle > TILTED_ABOVE for angle in known) / len(known)
         yield Problem("", "", "", "note", f"{share:.0%} of {len(known)} annotated hands are tilted; of the test 58 %")
     for case in cases:
-        angle = tilts.get(case.item.id)
+        angle = tilts.get(case.sample.id)
         if angle is not None and abs(angle - TILTED_ABOVE) < 5:
-            yield Problem(str(case.item.image), case.item.id, "", "pose", f"tilt {angle:.0f} degrees: neither pose")
+            yield Problem(str(case.sample.image), case.sample.id, "", "pose", f"tilt {angle:.0f} degrees: neither pose")
 
 
 def strata(truth: MaskSet) -> dict[str, dict[str, str]]:
@@ -135,8 +135,8 @@ def _centres(case: Case, classes: Sequence[str]) -> dict[str, tuple[float, float
     """The middle of each class's points."""
     out: dict[str, tuple[float, float]] = {}
     for cls in classes:
-        rings = (case.rings or {}).get(cls)
-        if rings:
-            x, y = np.concatenate(rings).mean(axis=0).tolist()
+        region = (case.regions or {}).get(cls)
+        if isinstance(region, Polygons) and region:
+            x, y = np.concatenate(region.outlines).mean(axis=0).tolist()
             out[cls] = (x, y)
     return out

@@ -1,169 +1,131 @@
-"""Every problem of a data folder, with file, image and class, before it costs a night of training."""
+"""The audit of samples: each image and annotation is looked at once, then what they are together."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-from shapely import LineString, is_valid_reason
-from shapely import Polygon as ShapelyPolygon
+from segkit.audit.looking import Case, Look, Rule, look_at
+from segkit.samples import Problem, Samples
 
-from segkit.files import read_json
-from segkit.images import image_size, read_image
-from segkit.samples.layout import Item, Rings, list_images, read, split_folder
+UNUSABLE = ("repeated-name", "unreadable-annotation", "unreadable-image")
+"""Kinds of findings whose images cannot be trained on."""
 
-TINY_AREA = 16.0  # px: a ring below this is a slip of the mouse
-HUGE_SHARE = 0.5  # of the image
-NOTES = ("filename", "metadata", "touching", "missing-label", "unlabelled", "note")
+FEW = 0.1  # share of the labelled images that lack a class, up to which each is worth a note
 
-
-class Problem(NamedTuple):
-    """One finding. cls is "" where no class is meant; kinds in NOTES are harmless here and known to be common."""
-
-    file: str
-    image: str
-    cls: str
-    kind: str
-    message: str
-
-    @property
-    def severity(self) -> str:
-        return "note" if self.kind in NOTES else "problem"
+CONVERTED = {
+    "alpha": "have alpha, which is dropped",
+    "colour": 'are in colour and are read as grey; ImageSpec("rgb") keeps it',
+    "depth": "are deeper than 8 bits and are brought to 0..255; see ImageSpec.value_range and dtype",
+    "orientation": "have an orientation tag, which turns nothing: annotations must be drawn on the stored pixels",
+}
+"""What is said once of all images that it is true of."""
 
 
-class Case(NamedTuple):
-    """What the audit knows of one image; a recipe's rule gets the list of all: rule(cases) -> problems."""
+def audit(train: Samples, test: Samples | None = None, *, rules: Sequence[Rule] = ()) -> list[Problem]:
+    """Every problem of the samples of one or both splits.
 
-    item: Item
-    split: str
-    size: tuple[int, int] | None
-    rings: Rings | None
+    Looks for images that cannot be decoded or hold values that are not finite, pictures that are the same, annotations
+    that cannot be read, orphans on either side, repeated names, unknown labels, polygons that are tiny, huge,
+    self-crossing or outside the image, exclusive classes that overlap. Says which images are negatives and which have
+    no annotation, and what is dropped or converted: colour, alpha, depth, files that were passed over.
 
+    Args:
+        train: Training samples.
+        test: Test samples, where there are any; those without annotation are no finding.
+        rules: Checks of a recipe's own: functions of all cases.
 
-Rule = Callable[[Sequence[Case]], Iterable[Problem]]
+    Returns:
+        Findings, sorted by file; `Problem.severity` tells problems from notes.
 
-
-def audit(root: str | Path, classes: Sequence[str] | None = None, *, rules: Sequence[Rule] = ()) -> list[Problem]:
-    """Every problem of the train and test splits under `root`, sorted by file.
-
-    classes: the wanted labels; None accepts any. Looks for images that cannot be decoded, JSON that cannot be
-    parsed, orphans on either side, repeated names, unknown labels, classes without a label, rings that are tiny, huge,
-    self-crossing or outside the image, and a `filename` or `metadata` that contradicts the image. rules: the
-    recipe's own, functions of all cases. ValueError only where there is no data at all.
+    Example:
+        >>> audit(Samples.from_folder("DATA"))  # doctest: +SKIP
     """
     problems: list[Problem] = []
     cases: list[Case] = []
-    for split in ("train", "test"):
-        try:
-            folder = split_folder(root, split)
-        except ValueError:
-            if split == "train":
-                raise
+    looks: dict[str, list[Look]] = {}
+    for split, samples in (("train", train), ("test", test)):
+        if samples is None:
             continue
-        items = list(list_images(folder))
+        problems += samples.problems
+        look = partial(look_at, samples, labelled=frozenset(samples.labelled), wanted=split == "train")
         with ThreadPoolExecutor() as pool:
-            for case, found in pool.map(partial(_look, split=split, classes=classes), items):
-                cases.append(case)
-                problems += found
-        problems += [*_repeated(items), *_orphans(folder, items)]
-    if not cases:
-        raise ValueError(f"no images under {root}; ROOT/train/DCM/PERSON/IMAGE.png is wanted")
+            looks[split] = list(pool.map(look, samples.ids))
+        problems += [problem for seen in looks[split] for problem in seen.problems]
+        problems += [*_converted(looks[split]), *_missing(samples, looks[split])]
+        if rules:
+            cases += [_case(samples, split, seen) for seen in looks[split]]
+    problems += [*_same_pictures(looks), *_in_both(train, test)]
     for rule in rules:
         problems += rule(cases)
     return sorted(problems)
 
 
 def summarise(problems: Sequence[Problem]) -> dict[str, int]:
-    """{kind: how many}, the most frequent first."""
+    """How many findings of each kind there are.
+
+    Args:
+        problems: What `audit` gave.
+
+    Returns:
+        {kind: number}, the most frequent first.
+    """
     return dict(Counter(problem.kind for problem in problems).most_common())
 
 
-def _look(item: Item, split: str, classes: Sequence[str] | None) -> tuple[Case, list[Problem]]:
-    problems: list[Problem] = []
-
-    def say(kind: str, message: str, *, file: Path | None = None, cls: str = "") -> None:
-        problems.append(Problem(str(file or item.image), item.id, cls, kind, message))
-
-    size = rings = None
-    try:
-        size = image_size(item.image)
-        read_image(item.image)
-    except ValueError as error:
-        say("unreadable-image", str(error))
-    if item.json is None:
-        if split == "train":
-            say("missing-json", "no annotation file for this image")
-        return Case(item, split, size, None), problems
-    try:
-        rings = read(item.json)
-    except ValueError as error:
-        say("unreadable-json", str(error), file=item.json)
-        return Case(item, split, size, None), problems
-    for cls in rings:
-        if classes is not None and cls not in classes:
-            say("unknown-label", f"label {cls!r} is not a class", file=item.json, cls=cls)
-    missing = [cls for cls in classes or () if not rings.get(cls)]
-    if missing and len(missing) == len(classes or ()):
-        say("unlabelled", "no class has a label", file=item.json)
-    else:
-        for cls in missing:
-            say("missing-label", "the class has no label", file=item.json, cls=cls)
-    if size is not None:
-        for cls, parts in rings.items():
-            for ring in parts:
-                for kind, message in _ring_problems(ring, size):
-                    say(kind, message, file=item.json, cls=cls)
-    content: Any = read_json(item.json)
-    if isinstance(name := content.get("filename"), str) and name != item.id:
-        say("filename", f"says {name!r}, the image is {item.id!r}", file=item.json)
-    meta = content.get("metadata")
-    if size is not None and isinstance(meta, dict) and (meta.get("height"), meta.get("width")) != size:
-        said = f"{meta.get('height')} x {meta.get('width')}"
-        say("metadata", f"says {said}, the image is {size[0]} x {size[1]}", file=item.json)
-    return Case(item, split, size, rings), problems
+def _case(samples: Samples, split: str, look: Look) -> Case:
+    regions = samples.annotation(look.sample.id).regions if look.labels is not None else None
+    return Case(look.sample, split, look.size, regions)
 
 
-def _ring_problems(ring: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    if len(ring) < 3:
-        yield "tiny-ring", f"{len(ring)} points"
+def _converted(looks: Sequence[Look]) -> Iterator[Problem]:
+    """One finding for each thing that is dropped or converted."""
+    for kind, what in CONVERTED.items():
+        having = [look for look in looks if kind in look.facts]
+        if having:
+            first = having[0].sample
+            file = str(first.files[0]) if first.files else ""
+            yield Problem(file, "", "", kind, f"{len(having)} of {len(looks)} images {what}; the first is {first.id}")
+
+
+def _missing(samples: Samples, looks: Sequence[Look]) -> Iterator[Problem]:
+    """Classes that no image has, and images that lack one that nearly all have."""
+    having = [look for look in looks if look.labels]
+    for cls in samples.classes if having else ():
+        lacking = [look for look in having if cls not in (look.labels or ())]
+        if len(lacking) == len(having):
+            yield Problem("", "", cls, "missing-class", f"none of {len(having)} labelled images has the class")
+        elif len(lacking) <= FEW * len(having):
+            for look in lacking:
+                file = samples.annotation_file(look.sample.id)
+                yield Problem(file, look.sample.id, cls, "missing-label", "the class has no label")
+
+
+def _same_pictures(looks: Mapping[str, Sequence[Look]]) -> Iterator[Problem]:
+    """The same pixels in two groups, or in both splits."""
+    first: dict[str, tuple[str, Look]] = {}
+    for split, seen in looks.items():
+        for look in seen:
+            if not look.digest:
+                continue
+            other_split, other = first.setdefault(look.digest, (split, look))
+            if split != other_split or look.sample.group != other.sample.group:
+                file = str(look.sample.files[0]) if look.sample.files else ""
+                where = f"{other.sample.id} of group {other.sample.group} ({other_split})"
+                yield Problem(file, look.sample.id, "", "same-picture", f"the same pixels as {where}")
+
+
+def _in_both(train: Samples, test: Samples | None) -> Iterator[Problem]:
+    """Names and groups of both splits."""
+    if test is None:
         return
-    x, y = ring[:, 0].astype(np.float64), ring[:, 1].astype(np.float64)
-    area = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
-    if area < TINY_AREA:
-        yield "tiny-ring", f"area {area:.1f} px"
-    if area > HUGE_SHARE * size[0] * size[1]:
-        yield "huge-ring", f"area {area:.0f} px, {area / size[0] / size[1]:.0%} of the image"
-    if x.min() < 0 or y.min() < 0 or x.max() >= size[1] or y.max() >= size[0]:
-        yield (
-            "outside",
-            f"points span x {x.min():g}..{x.max():g}, y {y.min():g}..{y.max():g}; the image is {size[1]} x {size[0]}",
-        )
-    if np.ptp(x) * np.ptp(y) >= TINY_AREA:  # a bow tie's area may be 0
-        reason = is_valid_reason(ShapelyPolygon(ring))
-        if reason.startswith("Self-intersection"):
-            yield "self-crossing", f"the ring crosses itself near {reason.partition('[')[2].rstrip(']')}"
-        elif reason != "Valid Geometry" and not LineString(np.r_[ring, ring[:1]]).is_simple:
-            yield "touching", "the ring touches itself"
-
-
-def _repeated(items: Sequence[Item]) -> Iterator[Problem]:
-    names: dict[str, Item] = {}
-    annotated: dict[Path, Item] = {}
-    for item in items:
-        first = names.setdefault(item.id, item)
-        if first is not item:
-            yield Problem(str(item.image), item.id, "", "repeated-name", f"{first.image} has the same name")
-        if item.json is not None and (other := annotated.setdefault(item.json, item)) is not item:
-            yield Problem(str(item.json), item.id, "", "shared-json", f"belongs to {other.id} as well")
-
-
-def _orphans(folder: Path, items: Sequence[Item]) -> Iterator[Problem]:
-    paired = {item.json for item in items}
-    for path in sorted((folder / "outputs_json").rglob("*.json")):
-        if path not in paired:
-            yield Problem(str(path), path.stem, "", "orphan-json", "an annotation without an image")
+    for image in train.ids:
+        if image in test:
+            yield Problem(str(test[image].image), image, "", "repeated-name", "is in both splits")
+    known = set(train.groups.values())
+    shared = sorted(known & {group for image, group in test.groups.items() if image not in train})
+    if shared:
+        some = ", ".join(shared[:3]) + (" ..." if len(shared) > 3 else "")
+        yield Problem("", "", "", "shared-group", f"{len(shared)} groups are in both splits: {some}")

@@ -19,9 +19,12 @@ def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everythi
         everything: Print also what is common and harmless, line by line.
     """
     from segkit.audit import audit as look
-    from segkit.audit.checks import summarise
+    from segkit.audit import summarise
+    from segkit.samples import Samples
 
-    problems = look(data, class_names(data, classes))
+    train = Samples.from_folder(data, "train", class_names(data, classes))
+    test = Samples.from_folder(data, "test", train.classes) if (data / "test" / "DCM").is_dir() else None
+    problems = look(train, test)
     for p in problems:
         if everything or p.severity == "problem":
             where = f"{p.file}, class {p.cls}" if p.cls else p.file

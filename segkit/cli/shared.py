@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 def class_names(data: Path, names: str | None) -> list[str] | None:
     """Names of a file with one a line, or with commas between; of DATA/classes.txt for None, None without one."""
-    from segkit.samples.classes import read_classes
+    from segkit.samples import read_classes
+    from segkit.samples.classes import as_classes
 
     if names is None:
         return list(read_classes(data / "classes.txt")) if (data / "classes.txt").is_file() else None
-    return list(read_classes(Path(names))) if Path(names).is_file() else [n.strip() for n in names.split(",")]
+    if Path(names).is_file() or ("," not in names and (Path(names).suffix or len(Path(names).parts) > 1)):
+        return list(read_classes(Path(names)))  # "clases.txt" that is not there is no class
+    return list(as_classes([name.strip() for name in names.split(",")]))
 
 
 def shape_of(store: PredictionStore) -> str:

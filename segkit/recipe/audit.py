@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 
-from segkit.audit import audit
-from segkit.audit.checks import Problem, summarise
+from segkit.audit import UNUSABLE, Problem, audit, summarise
 from segkit.files import digest, write_json
-from segkit.recipe.line import BROKEN, Line
+from segkit.recipe.line import Line
+from segkit.samples import Samples
 
 
 def run(line: Line) -> None:
     """Find or draw the data, audit it, write audit.json, print what is wrong."""
 
     def work() -> None:
-        problems = audit(line.data, line.classes, rules=line.recipe.rules)
+        test = (line.data / "test" / "DCM").is_dir()
+        splits = [Samples.from_folder(line.data, split, line.classes) for split in ("train", "test")[: 1 + test]]
+        problems = audit(*splits, rules=line.recipe.rules)
         found = {"data": line.data, "train": train, "problems": [list(p) for p in problems]}
         write_json(line.folder / "audit.json", found)
 
@@ -39,7 +41,7 @@ def show(line: Line, problems: list[Problem], note: str) -> None:
     line.say(f"  {line.data}: {len(problems)} findings{note}" + (f": {kinds}" if kinds else ""))
     serious = [p for p in problems if p.severity == "problem"]
     for p in serious:
-        out = " (left out of training)" if p.kind in BROKEN else ""
+        out = " (left out of training)" if p.kind in UNUSABLE else ""
         where = f"{p.file}, class {p.cls}" if p.cls else p.file
         line.say(f"  {p.kind}: {where}: {p.message}{out}")
     for fix in line.fixes:

@@ -18,19 +18,15 @@ import pandas as pd
 from rich.console import Console
 
 from segkit import folds as folding
-from segkit.audit import Problem
-from segkit.audit.checks import Rule
+from segkit.audit import UNUSABLE, Fix, Problem, Rule
 from segkit.files import read_json, write_json
 from segkit.masks import MaskSet
 from segkit.recipe.config import Config
 from segkit.recipe.folder import RunFolder
 from segkit.recipe.options import parse
-from segkit.samples import Fix, Item, Truth, index, load
+from segkit.samples import Item, Truth, index, load
 from segkit.samples.classes import read_classes
 from segkit.samples.layout import Rings
-
-BROKEN = ("unreadable-image", "unreadable-json", "missing-json", "unlabelled")
-"""Kinds of problems that keep an image out of training."""
 
 
 def _no_strata(truth: MaskSet) -> Mapping[str, Mapping[str, str]]:
@@ -113,7 +109,7 @@ class Line:
     @cached_property
     def train_items(self) -> list[Item]:
         """Annotated images that can be read, as many as --limit says."""
-        broken = {problem.image for problem in self.problems if problem.kind in BROKEN}
+        broken = {problem.image for problem in self.problems if problem.kind in UNUSABLE}
         return self._limited([item for item in index(self.data) if item.json and item.id not in broken])
 
     @cached_property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 from segkit.geometry import polygons
 from segkit.rle import Runs
@@ -38,7 +39,7 @@ class Fix:
             raise ValueError(f"fix of {self.image}: exclude takes no labels, the others want some")
 
 
-def apply_fixes(labels: Mapping[str, Rings], fixes: Sequence[Fix]) -> dict[str, Rings]:
+def apply_fixes(labels: Mapping[str, Rings], fixes: Sequence[Any]) -> dict[str, Rings]:
     """`labels` ({image id: {class: rings}}) with the fixes applied, in order; the input stays as it was.
 
     ValueError for a fix that matches nothing: no such image, no such label in it, no inner ring.

@@ -14,6 +14,7 @@ from segkit.geometry import Polygons
 from segkit.images import SUFFIXES
 from segkit.samples.classes import find_classes
 from segkit.samples.grouping import Group, Strata, make_samples
+from segkit.samples.listing import passed_over
 from segkit.samples.outlines import as_points
 from segkit.samples.source import Annotation, Problem, Source
 
@@ -25,11 +26,11 @@ def open_folder(root: str | Path, split: str, classes: Sequence[str] | None, gro
     own: dict[str, str] = {}
     problems: list[Problem] = []
     refused: dict[str, str] = {}
-    files = visible_files(folder / "DCM")
-    for path in files:
+    other: list[Path] = []
+    for path in visible_files(folder / "DCM"):
         image = nfc(path.name)
         if path.suffix.lower() not in SUFFIXES or path.parent.parent != folder / "DCM":
-            problems.append(Problem(str(path), "", "", "passed-over", "not an image of DCM/GROUP/IMAGE.png"))
+            other.append(path)
         elif image in images:
             refused[image] = f"two images are named {image}: {images[image]} and {path}"
             problems.append(Problem(str(path), image, "", "repeated-name", f"{images[image]} has the same name"))
@@ -37,6 +38,7 @@ def open_folder(root: str | Path, split: str, classes: Sequence[str] | None, gro
             images[image], own[image] = path, nfc(path.parent.name)
     if not images:
         raise ValueError(f"no images under {folder / 'DCM'}; expected ROOT/{split}/DCM/GROUP/IMAGE.png")
+    problems += passed_over(other, "expected DCM/GROUP/IMAGE.png")
     jsons = _jsons(folder)
     found = {image: jsons[key] for image, path in images.items() if (key := (own[image], nfc(path.stem))) in jsons}
     problems += _pairing_problems(images, found, jsons)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from segkit import submission
 from segkit.files import nearest
@@ -12,11 +13,11 @@ from segkit.images import image_size
 from segkit.masks import MaskSet
 from segkit.rle import Runs
 from segkit.samples.classes import read_classes
-from segkit.samples.fixes import Fix, apply_fixes
+from segkit.samples.fixes import apply_fixes
 from segkit.samples.layout import Item, Rings, index, read
 
 
-def load(items: Sequence[Item], classes: Sequence[str], fixes: Sequence[Fix] = ()) -> dict[str, Rings]:
+def load(items: Sequence[Item], classes: Sequence[str], fixes: Sequence[Any] = ()) -> dict[str, Rings]:
     """{image id: {class: rings}} of all annotated items, fixes applied; excluded images are left out.
 
     ValueError names the file that cannot be read, an item that has no annotation, or a fix that matches nothing.
@@ -57,7 +58,7 @@ class Truth(MaskSet):
         items: Sequence[Item],
         classes: Sequence[str],
         *,
-        fixes: Sequence[Fix] = (),
+        fixes: Sequence[Any] = (),
         labels: Mapping[str, Rings] | None = None,
     ) -> Truth:
         """Truth of annotated items; labels: what load() gave, where it was called already."""

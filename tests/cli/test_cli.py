@@ -265,7 +265,7 @@ def test_audit_names_file_image_and_class(data, capsys):
     assert "self-crossing" in out
     assert "2.json, class x" in out
     (data / "train" / "outputs_json" / "ID001" / "2.json").write_text("{")
-    assert "unreadable-json" in call(capsys, "audit", data, "--classes", "x,y")[1]
+    assert "unreadable-annotation" in call(capsys, "audit", data, "--classes", "x,y")[1]
 
 
 def test_eda_writes_a_page(data, capsys):

@@ -175,7 +175,7 @@ def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0)
         eda=eda(items, known, CLASSES, metadata=sheet, tables={"held-out": oof}, strata={"pose": pose}, samples=3),
         problems=[
             *(Problem(f"train/{i.id}", i.id, "", "filename", "says x.jpg") for i in items),
-            Problem("train/a.json", "a.png", "finger-3", "tiny-ring", "area 3.0 px"),
+            Problem("train/a.json", "a.png", "finger-3", "tiny-polygon", "area 3.0 px"),
         ],
         flags=[Flag(test.index[3], cls, "area", 0.4, 0.01, 0.03) for cls in CLASSES[:7]]
         + [Flag(test.index[5], "Pisiform", "absent", 0.0, 0.0, 1.0)],

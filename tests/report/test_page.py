@@ -95,7 +95,7 @@ def test_everything_is_there_and_nothing_is_loaded(full, run):
         "3 min 21 s",
         "1,480 MB",
         "filename",
-        "tiny-ring",
+        "tiny-polygon",
         "0.5 stays",
     ):
         assert words in text

@@ -26,8 +26,8 @@ def masks():
 
 def draw_images(folder, names=("a.png", "b.png", "c.png")):
     folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
-        image = np.random.default_rng(number).integers(0, 255, SIZE, dtype=np.uint8)
+    for name in names:
+        image = np.random.default_rng(ord(name[0])).integers(0, 255, SIZE, dtype=np.uint8)
         assert cv2.imwrite(str(folder / name), image)
 
 

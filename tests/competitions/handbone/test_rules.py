@@ -8,18 +8,19 @@ import pytest
 from competitions.handbone import anatomy, rules
 from competitions.handbone.facts import CLASSES, SIDE
 from competitions.handbone.run import RECIPE
-from segkit.audit import Case
-from segkit.geometry import polygons
+from segkit.audit import Case, apply_fixes
+from segkit.geometry import Polygons
 from segkit.masks import MaskSet
 from segkit.recipe import Config, replace
 from segkit.rle import Runs
-from segkit.samples import Item, apply_fixes
+from segkit.samples import Sample, Samples
 
 
 def case(name, side, pose="upright", person="ID001", split="train"):
     hand = anatomy.pose_hand(anatomy.invent_person(3), side=side, pose=pose)
-    item = Item(name, person, Path(split) / person / name, None)
-    return Case(item, split, (SIDE, SIDE), anatomy.rings(hand))
+    sample = Sample(name, person, Path(split) / person / name)
+    regions = {cls: Polygons(outlines) for cls, outlines in anatomy.rings(hand).items()}
+    return Case(sample, split, (SIDE, SIDE), regions)
 
 
 def test_a_person_with_two_hands_right_first_is_fine():
@@ -48,9 +49,8 @@ def test_the_share_of_tilted_hands_is_a_note():
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("pose", ["upright", "tilted"])
 def test_pose_and_hand_are_read_off_the_masks(side, pose):
-    rings = case("1.png", side, pose).rings
-    wanted = {*rules.AXIS, *rules.SIDES}
-    drawn = {c: Runs.from_mask(polygons.rasterize(rings[c], (SIDE, SIDE))) for c in wanted}
+    regions = case("1.png", side, pose).regions
+    drawn = {cls: regions[cls].runs((SIDE, SIDE)) for cls in {*rules.AXIS, *rules.SIDES}}
     empty = Runs(np.zeros((0, 2), np.int64), (SIDE, SIDE))
     truth = MaskSet(["1.png"], CLASSES, lambda image, cls: drawn.get(cls, empty))
     assert rules.strata(truth) == {"pose": {"1.png": pose}, "hand": {"1.png": side}}
@@ -63,18 +63,26 @@ def test_the_centre_of_a_mask_is_that_of_its_pixels():
     assert rules.centre(Runs.from_mask(mask), 50) == pytest.approx((x.mean(), y.mean()))
 
 
-def test_the_mirrored_hand_is_mended_by_two_swaps_and_a_cycle():
-    rings = {cls: [np.array([[k, 0], [k, 9], [k + 9, 9]])] for k, cls in enumerate(CLASSES)}
-    mended = apply_fixes({"image1661392103627.png": rings}, rules.FIXES[:1])["image1661392103627.png"]
-    moved = {cls for cls in CLASSES if mended[cls][0] is not rings[cls][0]}
-    assert len(moved) == 12
-    assert mended["finger-3"][0] is rings["finger-1"][0]
-    assert mended["Scaphoid"][0] is rings["Pisiform"][0]  # what was called Pisiform is the Scaphoid
+def triangles(row):
+    return {cls: Polygons([np.array([[k, 0], [k, 9], [k + 9, 9]])]) for k, cls in enumerate(CLASSES)}
+
+
+def fixed(image, fixes):
+    samples = Samples.from_table([{"id": image, "image": "x.png"}], read_masks=triangles, classes=CLASSES)
+    return apply_fixes(samples, fixes).annotation(image).regions
+
+
+def test_the_mirrored_hand_is_repaired_by_two_swaps_and_a_cycle():
+    before = triangles(None)
+    after = fixed("image1661392103627.png", rules.FIXES[:1])
+    assert len({cls for cls in CLASSES if after[cls] != before[cls]}) == 12
+    assert after["finger-3"] == before["finger-1"]
+    assert after["Scaphoid"] == before["Pisiform"]  # what was called Pisiform is the Scaphoid
 
 
 def test_a_fix_that_matches_nothing_is_an_error():
     with pytest.raises(ValueError, match="image1661392103627"):
-        apply_fixes({"other.png": {cls: [] for cls in CLASSES}}, rules.FIXES)
+        fixed("other.png", rules.FIXES)
 
 
 @pytest.mark.parametrize("preset", ["demo", "baseline", "strong"])
