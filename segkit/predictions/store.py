@@ -1,4 +1,4 @@
-"""PredictionStore: what a network said, at its own grid, as compressed int8 logits.
+"""PredictionStore: logits at network resolution, compressed to one byte each.
 
 One model's predictions of 288 images x 29 classes are megabytes instead of 140 GB, any zarr reader opens them, and
 everything to the right of `predict` reads nothing else.
@@ -6,44 +6,52 @@ everything to the right of `predict` reads nothing else.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from segkit.files import digest
+from segkit.predictions.header import LEVELS, LOST, Header, Size
+from segkit.predictions.values import as_values, from_probabilities, to_levels
 
-LEVELS = 127
-MOST_CHUNK_BYTES = 16 * 2**20
-VERSION = 1
+DEFAULT_SCALE = {False: 1 / 32, True: 1 / 16}
 
 
 class PredictionStore:
-    """float logits in, float32 logits out, int8 on disk: store[id] = (C, h, w); store[id]; store.plane(id, cls).
+    """float logits in, float32 logits out, int8 on disk.
 
-    A logit is stored as round(logit / scale), clipped to +-127. The scale is a power of two, so that sums and
-    comparisons of levels and of logits have the same bits. 1/32 saturates at +-3.97 (probabilities .019 to .981):
-    finer steps at the edge matter more than how sure the middle is. An image that was never written is a KeyError,
-    never an empty mask. Made with create(), found with open().
+    `store[id] = (C, h, w)`, `store[id]`, `store.plane(id, cls)`. Made with `create`, found with `open`. An image that
+    was never written is a KeyError, and a lost or damaged one a ValueError, never an empty mask.
+
+    A logit is stored as round(logit / scale), cut to +-127 levels. The scale is a power of two, so that sums and
+    comparisons of levels and of logits have the same bits. Where classes are exclusive, only differences between the
+    classes of a pixel count: the highest class of each low-resolution pixel is stored as level 127, and the others
+    relative to it, so that what is cut is 15.9 below the highest. docs/last-mile.md has the measurements behind both.
+
+    Attributes:
+        path: Folder of the store.
+        ids: Image names.
+        classes: Class names, in channel order.
+        sizes: {id: (H, W)} of the full-resolution images.
+        grid: (h, w) of the logits.
+        scale: Logit per level.
+        exclusive: Whether each pixel belongs to one class.
+        attributes: A mapping on disk, for what else is to be known of the store: what is set is written.
     """
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        attributes: dict[str, Any] = dict(group.attrs)
+    def __init__(self, path: Path, group: zarr.Group, header: Header) -> None:
         self.path = path
-        self.attributes: Any = group.attrs  # a mapping on disk: what is set is written
-        self.ids: tuple[str, ...] = tuple(attributes["ids"])
-        self.classes: tuple[str, ...] = tuple(attributes["classes"])
-        self.sizes: dict[str, tuple[int, int]] = {
-            i: (int(h), int(w)) for i, (h, w) in zip(self.ids, attributes["sizes"])
-        }
-        self.grid: tuple[int, int] = (int(attributes["grid"][0]), int(attributes["grid"][1]))
-        self.scale = float(attributes["scale"])
+        self.attributes: Any = group.attrs
+        self.ids, self.classes, self.grid = header.ids, header.classes, header.grid
+        self.sizes: dict[str, Size] = dict(zip(header.ids, header.sizes))
+        self.scale, self.exclusive = float(header.scale), header.exclusive
         self._logits: Any = group["logits"]
         self._done: Any = group["done"]
         self._row = {i: k for k, i in enumerate(self.ids)}
@@ -56,57 +64,46 @@ class PredictionStore:
         *,
         ids: Iterable[str],
         classes: Sequence[str],
-        sizes: Mapping[str, tuple[int, int]],
-        grid: tuple[int, int],
-        scale: float = 1 / 32,
+        sizes: Mapping[str, Size],
+        grid: Size,
+        exclusive: bool = False,
+        scale: float | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> PredictionStore:
-        """A new, empty store at `path` (a folder, usually NAME.zarr).
+        """Make a new, empty store.
 
-        ids: image names; classes: in channel order; sizes: {id: (H, W)} of the full images; grid: (h, w) of the
-        logits, stretched over the whole image. attributes: what else store.attributes says from the first moment on,
-        in terms of JSON, such as what it is made of. ValueError where something is there already, ids or classes
-        repeat, a size is missing, or scale is no power of two up to 1/8.
+        Args:
+            path: A folder that is not there yet, usually NAME.zarr.
+            ids: Image names.
+            classes: Class names, in channel order.
+            sizes: {id: (H, W)} of the full images.
+            grid: (h, w) of the logits, stretched over the whole image.
+            exclusive: Whether each pixel belongs to one class (softmax), or to any number (sigmoid).
+            scale: Logit per level, a power of two up to 1/8; None for 1/32, and 1/16 of exclusive classes.
+            attributes: What else `store.attributes` says from the first moment on, in terms of JSON.
+
+        Returns:
+            The store.
+
+        Raises:
+            ValueError: If something is at `path` already, ids or classes repeat, a size is missing, or the scale is no
+                power of two up to 1/8.
         """
-        path, ids, classes = Path(path), tuple(ids), tuple(classes)
+        path = Path(path)
         if path.exists():
             raise ValueError(f"{path} exists; open it with PredictionStore.open, or remove it")
-        for what, names in (("id", ids), ("class", classes)):
-            if len(set(names)) != len(names) or not names:
-                twice = sorted({n for n in names if names.count(n) > 1})[:3]
-                raise ValueError(f"{len(names)} {what} names, repeated: {twice}; at least one, each once, is wanted")
-        missing = [i for i in ids if i not in sizes]
-        if missing:
-            raise ValueError(f"no size for {len(missing)} images: {', '.join(missing[:3])} ...")
-        height, width = int(grid[0]), int(grid[1])
-        if height < 1 or width < 1:
-            raise ValueError(f"grid={grid}: (height, width) of at least 1 is wanted")
-        if not 0 < scale <= 1 / 8 or math.frexp(scale)[0] != 0.5:  # above, cuts as probabilities would run together
-            raise ValueError(f"scale={scale}: a power of two, 1/8 at most, is wanted, e.g. 1/32")
-        planes = len(classes) if len(classes) * height * width <= MOST_CHUNK_BYTES else 1
+        scale = DEFAULT_SCALE[bool(exclusive)] if scale is None else scale
+        try:
+            header = Header.create(ids, classes, sizes, grid, scale, exclusive)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             group = zarr.open_group(part, mode="w", zarr_format=3)
-            group.create_array(
-                "logits",
-                shape=(len(ids), len(classes), height, width),
-                chunks=(1, planes, height, width),
-                dtype="int8",
-            )
-            group.create_array("done", shape=(len(ids),), chunks=(1,), dtype="uint8")
-            group.attrs.update(
-                {
-                    **(attributes or {}),
-                    "segkit": VERSION,
-                    "ids": list(ids),
-                    "classes": list(classes),
-                    "sizes": [[int(v) for v in sizes[i]] for i in ids],
-                    "grid": [height, width],
-                    "scale": scale,
-                    "saturation": LEVELS * scale,
-                }
-            )
+            for name, facts in header.arrays().items():
+                group.create_array(name, **facts, compressors=[ZstdCodec(), Crc32cCodec()])
+            group.attrs.update({**(attributes or {}), **header.to_attributes()})
             part.chmod(0o755)
             os.rename(part, path)
         finally:
@@ -115,88 +112,189 @@ class PredictionStore:
 
     @classmethod
     def open(cls, path: str | Path) -> PredictionStore:
-        """An existing store. ValueError where `path` holds none."""
+        """Open a store that is there.
+
+        Args:
+            path: Its folder.
+
+        Returns:
+            The store.
+
+        Raises:
+            ValueError: If `path` holds none, or one that is not as `create` made it.
+        """
         path = Path(path)
         if not (path / "zarr.json").is_file():  # zarr would make the folder, and create() then find it there
             raise ValueError(f"{path} is not a PredictionStore")
         try:
             group = zarr.open_group(path, mode="r+")
-            version = group.attrs["segkit"]
-        except (FileNotFoundError, KeyError, ValueError) as error:
+            attributes = dict(group.attrs)
+            _ = attributes["segkit"]
+        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a PredictionStore") from error
-        if version != VERSION:
-            raise ValueError(f"{path} has store version {version}, this segkit reads {VERSION}")
-        return cls(path, group)
+        try:
+            header = Header.from_attributes(attributes)
+            for name, facts in header.arrays().items():
+                array: Any = group[name]
+                found = {key: getattr(array, key) for key in facts}
+                if found != facts:
+                    raise ValueError(f"expected the array {name} to be {facts}, got {found}")
+        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is a damaged PredictionStore: {error}") from error
+        return cls(path, group, header)
 
     @property
     def done(self) -> frozenset[str]:
         """The ids that have been written."""
-        flags = np.asarray(self._done[:])
+        flags = self._read("", lambda: self._done[:])
         return frozenset(i for i, flag in zip(self.ids, flags) if flag)
 
     @property
     def saturation(self) -> float:
-        """The largest logit that can be stored."""
+        """The largest logit that can be stored; twice that is the largest difference of exclusive classes."""
         return LEVELS * self.scale
 
+    def saturated(self, image: str) -> dict[str, float]:
+        """How much of an image was cut at the ends of what the store holds.
+
+        Args:
+            image: Its id.
+
+        Returns:
+            {class: share of its low-resolution pixels at +-127 levels}; of exclusive classes those at -127, as the
+            highest is at 127 by design.
+        """
+        levels = self.levels(image)
+        ends = (levels == -LEVELS) if self.exclusive else np.abs(levels) == LEVELS
+        return {cls: float(share) for cls, share in zip(self.classes, ends.mean(axis=(1, 2)))}
+
     def stamp(self, ids: Iterable[str]) -> str:
-        """Which predictions of these images these are: it changes when one is written again, not when all is moved."""
+        """Which predictions of some images these are.
+
+        Args:
+            ids: The images.
+
+        Returns:
+            A digest that changes when one of them is written again, and not when the store is moved.
+        """
         chunks = self.path / "logits" / "c"
         files = {i: [p for p in sorted((chunks / str(self._find(i))).rglob("*")) if p.is_file()] for i in ids}
         stats = {i: [(p.relative_to(chunks).as_posix(), p.stat()) for p in found] for i, found in files.items()}
         seen = {i: [(name, s.st_size, s.st_mtime_ns) for name, s in found] for i, found in stats.items()}
-        return digest([self.classes, self.grid, self.scale, seen])
+        return digest([self.classes, self.grid, self.scale, self.exclusive, seen])
 
     def __len__(self) -> int:
+        """How many images the store is for, written or not."""
         return len(self.ids)
 
     def __contains__(self, image: object) -> bool:
+        """Whether the store is for this image, written or not."""
         return image in self._row
 
-    def __setitem__(self, image: str, logits: np.ndarray) -> None:
-        """Write one image: (C, h, w) float logits, raw (not probabilities). ValueError for another shape or NaN."""
-        row = self._find(image)
-        logits = np.asarray(logits)
-        wanted = (len(self.classes), *self.grid)
-        if logits.shape != wanted or not np.issubdtype(logits.dtype, np.floating):
-            raise ValueError(
-                f"{self.path}, image {image}: float logits of shape {wanted} are wanted, "
-                f"got {logits.dtype} {logits.shape}"
-            )
-        if np.isnan(logits).any():
-            bad = [self.classes[c] for c in np.flatnonzero(np.isnan(logits).any(axis=(1, 2)))]
-            raise ValueError(f"{self.path}, image {image}: NaN in class {', '.join(bad)}")
-        levels = np.rint(np.clip(logits.astype(np.float32) * np.float32(1 / self.scale), -LEVELS, LEVELS))
-        self._logits[row] = levels.astype(np.int8)
-        self._done[row] = 1
+    def __setitem__(self, image: str, logits: object) -> None:
+        """Write the logits of one image: array or tensor, float (C, h, w); neither NaN nor probabilities."""
+        self._write(image, logits, "logits")
+
+    def write_logits(self, image: str, logits: object) -> None:
+        """Write the logits of one image, also if all of them lie in [0, 1].
+
+        Args:
+            image: Its id.
+            logits: Array or tensor, float, shape (C, h, w).
+        """
+        self._write(image, logits, "surely logits")
+
+    def write_probabilities(self, image: str, probabilities: object) -> None:
+        """Write one image whose network ends in a sigmoid, or, if classes are exclusive, in a softmax.
+
+        Args:
+            image: Its id.
+            probabilities: Array or tensor, float in [0, 1], shape (C, h, w).
+
+        Raises:
+            KeyError: If the store has no such image.
+            ValueError: If shape or type are others, or a value is NaN or outside [0, 1].
+        """
+        self._write(image, probabilities, "probabilities")
 
     def __getitem__(self, image: str) -> np.ndarray:
-        """Logits of one image, float32 (C, h, w). KeyError where it is absent or not yet written."""
+        """Logits of one image, float32 (C, h, w); KeyError if it is absent or not yet written."""
         return self.levels(image).astype(np.float32) * np.float32(self.scale)
 
     def plane(self, image: str, cls: str) -> np.ndarray:
-        """Logits of one class, float32 (h, w). KeyError where image or class is absent."""
+        """One class map; errors are those of `levels`, and KeyError for an unknown class.
+
+        Args:
+            image: Id of the image.
+            cls: Name of the class.
+
+        Returns:
+            Logits, float32, shape (h, w).
+        """
         if cls not in self._channel:
             raise KeyError(f"{self.path} has no class {cls!r}; it has {', '.join(self.classes)}")
-        row = self._written(image)
-        return np.asarray(self._logits[row, self._channel[cls]]).astype(np.float32) * np.float32(self.scale)
+        return self._levels(image, self._channel[cls]).astype(np.float32) * np.float32(self.scale)
 
     def planes(self, image: str) -> Iterator[tuple[str, np.ndarray]]:
-        """(class, float32 (h, w) logits) one after the other: store[image] without all of it at once."""
+        """The class maps of an image one after the other; errors are those of `levels`.
+
+        Args:
+            image: Its id.
+
+        Returns:
+            (class, logits float32 (h, w)), in channel order.
+        """
         levels = self.levels(image)
         return ((cls, level.astype(np.float32) * np.float32(self.scale)) for cls, level in zip(self.classes, levels))
 
     def levels(self, image: str) -> np.ndarray:
-        """int8 (C, h, w) as stored: logit = level * scale."""
-        return np.asarray(self._logits[self._written(image)])
+        """An image as it is stored.
 
-    def _written(self, image: str) -> int:
+        Args:
+            image: Its id.
+
+        Returns:
+            int8 of shape (C, h, w): logit = level * scale.
+
+        Raises:
+            KeyError: If the image is absent or not yet written.
+            ValueError: If it is lost or damaged.
+        """
+        return self._levels(image, slice(None))
+
+    def _levels(self, image: str, channel: int | slice) -> np.ndarray:
         row = self._find(image)
-        if not self._done[row]:
+        where = f", image {image}"
+        if not self._read(where, lambda: self._done[row]):
             raise KeyError(f"{self.path}: image {image!r} has not been written yet")
-        return row
+        levels = self._read(where, lambda: self._logits[row, channel])
+        if (levels[..., 0, 0] == LOST).any():
+            raise ValueError(f"{self.path}{where}: its chunk is lost; predict or import it again")
+        return levels
+
+    def _read(self, where: str, read: Callable[[], object]) -> np.ndarray:
+        try:
+            return np.asarray(read())
+        except Exception as error:  # codecs raise what they like
+            raise ValueError(f"{self.path}{where}: a chunk is damaged ({error}); predict or import it again") from error
 
     def _find(self, image: str) -> int:
         if image not in self._row:
             raise KeyError(f"{self.path} has no image {image!r}; it has {len(self.ids)} others")
         return self._row[image]
+
+    def _write(self, image: str, given: object, domain: str) -> None:
+        row = self._find(image)
+        try:
+            values = as_values(given, self.grid, self.classes)
+            if domain == "logits" and values.min() >= 0 and values.max() <= 1:
+                raise ValueError(
+                    "all values lie in [0, 1], which looks like probabilities; pass logits, or use write_probabilities "
+                    "(write_logits, if these are logits all the same)"
+                )
+            logits = from_probabilities(values, exclusive=self.exclusive) if domain == "probabilities" else values
+            levels = to_levels(logits, scale=self.scale, exclusive=self.exclusive)
+        except ValueError as error:
+            raise ValueError(f"{self.path}, image {image}: {error}") from error
+        self._logits[row] = levels
+        self._done[row] = 1
