@@ -53,7 +53,7 @@ def blend(
             if store.grid != finest:
                 logits = np.stack([resize.upsample(one, finest) for one in logits])
             total += logits * weight[:, None, None]
-        mean[image] = total
+        mean.write_logits(image, total)
     return mean
 
 
@@ -65,13 +65,17 @@ def agree(stores: Sequence[PredictionStore], ids: Sequence[str]) -> None:
         ids: Images that all must have written.
 
     Raises:
-        ValueError: If classes or sizes differ from the first store's.
+        ValueError: If classes, sizes or `exclusive` differ from the first store's.
         KeyError: If a store lacks an image.
     """
     first = stores[0]
     for store in stores[1:]:
         if store.classes != first.classes:
             raise ValueError(f"{store.path} and {first.path} differ in their classes or their order")
+        if store.exclusive != first.exclusive:
+            raise ValueError(
+                f"{store.path} and {first.path} differ: the classes of one are exclusive, the other's are not"
+            )
     for store in stores:
         done = store.done
         missing = [i for i in ids if i not in done]
@@ -100,6 +104,7 @@ def _begin(
             classes=first.classes,
             sizes=sizes,
             grid=finest,
+            exclusive=first.exclusive,
             scale=first.scale,
             attributes={"blend": made},
         )

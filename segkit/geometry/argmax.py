@@ -89,7 +89,7 @@ def argmax_runs(
     shapes = {cls: np.shape(plane) for cls, plane in class_maps.items()}
     if len(set(shapes.values())) != 1:
         raise ValueError(f"expected class maps of one shape (h, w), got {shapes}")
-    shift = [offsets.get(cls, 0.0) for cls in classes] if offsets else None
+    shift = [offsets.get(cls, 0.0) for cls in classes] if any(offsets.values()) else None
     maps = _as_maps(np.stack(list(class_maps.values())), shift)
     height, width = int(size[0]), int(size[1])
     cells, step = _Cells(maps), max(1, STRIP // max(1, width))

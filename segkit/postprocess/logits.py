@@ -8,7 +8,7 @@ import numpy as np
 
 from segkit.ensemble.means import class_map, level_of, runs_above, weighted_sum
 from segkit.ensemble.weights import Domain
-from segkit.geometry import resize
+from segkit.geometry import argmax_runs, resize
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 
@@ -56,12 +56,7 @@ class ImageLogits:
         Returns:
             {class: Runs with the image's shape}; together they are the whole image.
         """
-        highest, best = np.full(self.size, -np.inf, np.float32), np.zeros(self.size, np.int64)
-        for number, cls in enumerate(self.classes):
-            values = resize.upsample(self.class_map(cls) + np.float32(offsets[cls]), self.size)
-            better = values > highest
-            highest[better], best[better] = values[better], number
-        return {cls: Runs.from_mask(best == number) for number, cls in enumerate(self.classes)}
+        return argmax_runs({cls: self.class_map(cls) for cls in self.classes}, self.size, offsets=offsets)
 
 
 class BlendLogits(ImageLogits):

@@ -34,7 +34,8 @@ def render(
 
     Args:
         stores: One store, the stores of a blend in the order of its weights, or a MaskCache of one store.
-        pipeline: Thresholds, steps, blend; default: Pipeline(), a threshold of .5, no steps, equal weights.
+        pipeline: Thresholds, steps, blend; default: a threshold of .5, or the highest class of a
+            store of exclusive classes, no steps, equal weights.
         ids: Images, in the order wanted; default: all of the (first) store.
         workers: Threads; default: one a core; 1 makes nothing ahead.
 
@@ -42,7 +43,8 @@ def render(
         The masks; submission.write takes them.
 
     Raises:
-        ValueError: If stores do not agree, or a setting does not fit the classes; later, with the image.
+        ValueError: If stores do not agree, the Pipeline has thresholds where classes are exclusive, or a setting does
+            not fit the classes; later, with the image.
         KeyError: If a store lacks an image.
 
     Example:
@@ -60,7 +62,9 @@ def render(
     if not listed:
         raise ValueError("expected at least one store, got none")
     first = listed[0]
-    chosen = Pipeline() if pipeline is None else pipeline
+    chosen = Pipeline(exclusive=first.exclusive) if pipeline is None else pipeline
+    if first.exclusive and not chosen.exclusive:
+        raise ValueError(f"{first.path}: its classes are exclusive; expected a Pipeline with exclusive=True")
     if chosen.classes != first.classes:
         chosen = chosen.with_classes(first.classes)
     images = first.ids if ids is None else tuple(ids)

@@ -51,14 +51,14 @@ def test_a_blend_goes_on_where_it_was_killed_and_is_the_same(tmp_path, monkeypat
     weights = {CLASSES[0]: [1, 3], "*": [0, 1]}
     whole = ensemble.blend(stores, weights, out=tmp_path / "whole.zarr")
     assert np.array_equal(whole["a.png"][1:], stores[1]["a.png"][1:])
-    written, out = PredictionStore.__setitem__, tmp_path / "blend.zarr"
+    written, out = PredictionStore.write_logits, tmp_path / "blend.zarr"
 
     def dies(self, image, logits):
         if image == IDS[1]:
             raise KeyboardInterrupt
         written(self, image, logits)
 
-    monkeypatch.setattr(PredictionStore, "__setitem__", dies)
+    monkeypatch.setattr(PredictionStore, "write_logits", dies)
     with pytest.raises(KeyboardInterrupt):
         ensemble.blend(stores, weights, out=out)
     half = PredictionStore.open(out)
@@ -66,7 +66,7 @@ def test_a_blend_goes_on_where_it_was_killed_and_is_the_same(tmp_path, monkeypat
     with pytest.raises(KeyError, match="lacks 1 images"):
         render([half])
     asked = []
-    monkeypatch.setattr(PredictionStore, "__setitem__", lambda s, i, v: (asked.append(i), written(s, i, v)))
+    monkeypatch.setattr(PredictionStore, "write_logits", lambda s, i, v: (asked.append(i), written(s, i, v)))
     for _ in range(2):  # the second time nothing is left to do
         again = ensemble.blend([PredictionStore.open(s.path) for s in stores], weights, out=out)
         assert asked == [IDS[1]]
@@ -242,3 +242,24 @@ def test_weights_that_are_no_numbers(tmp_path, weights):
         list(vote([path, path], weights=weights))
     with pytest.raises(ValueError, match="expected 2 weights >= 0"):
         shares(weights, ("x", "y"), 2)
+
+
+def test_a_blend_of_exclusive_classes(tmp_path):
+    logits = [np.random.default_rng(k).normal(0, 3, (3, 4, 5)).astype(np.float32) for k in range(2)]
+    facts = {"ids": ["i"], "classes": ["x", "y", "z"], "sizes": {"i": (16, 20)}, "grid": (4, 5)}
+    stores = [PredictionStore.create(tmp_path / f"{k}.zarr", **facts, exclusive=True) for k in range(2)]
+    for store, values in zip(stores, logits):
+        store["i"] = values
+    mean = ensemble.blend(stores, [1, 3], out=tmp_path / "mean.zarr")
+    assert mean.exclusive
+    assert (
+        np.abs(
+            (mean["i"] - mean["i"][0])
+            - (stores[0]["i"] / 4 + stores[1]["i"] * 0.75 - (stores[0]["i"][0] / 4 + stores[1]["i"][0] * 0.75))
+        ).max()
+        <= 1 / 16
+    )
+    other = PredictionStore.create(tmp_path / "other.zarr", **facts)
+    other["i"] = logits[0]
+    with pytest.raises(ValueError, match="the classes of one are exclusive"):
+        ensemble.blend([stores[0], other], out=tmp_path / "mixed.zarr")

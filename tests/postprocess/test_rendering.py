@@ -69,7 +69,7 @@ def test_few_images_are_made_ahead_and_none_where_one_is_asked_for(tmp_path, rea
         tmp_path / "m.zarr", ids=ids, classes=["x"], sizes=dict.fromkeys(ids, (8, 8)), grid=(2, 2)
     )
     for image in ids:
-        many[image] = np.ones((1, 2, 2))
+        many[image] = np.full((1, 2, 2), 2.0)
     masks = render(many, workers=2)
     assert masks["i7"]["x"].area == 64
     assert reads == {"i7": 1}
@@ -153,3 +153,15 @@ def test_exclusive_classes_of_a_blend_are_the_argmax_of_the_mean(tmp_path):
         near = np.abs(x + 0.5 - y) < 0.2  # the new store rounds
         assert not ((found["x"].mask() != (x + 0.5 >= y)) & ~near).any()
         assert found["x"].area + found["y"].area == size[0] * size[1]
+
+
+def test_a_store_of_exclusive_classes_is_rendered_by_its_highest_class(tmp_path):
+    store = PredictionStore.create(
+        tmp_path / "s.zarr", ids=["i"], classes=["x", "y"], sizes={"i": (1, 4)}, grid=(1, 2), exclusive=True
+    )
+    store["i"] = np.array([[[5.0, 1.0]], [[2.0, 4.0]]])
+    assert {cls: render(store)["i"][cls].text() for cls in "xy"} == {"x": "1 2", "y": "3 2"}
+    with pytest.raises(
+        ValueError, match=r"s\.zarr: its classes are exclusive; expected a Pipeline with exclusive=True"
+    ):
+        render(store, Pipeline(thresholds=0.4))

@@ -34,7 +34,7 @@ NAN, INF = float("nan"), float("inf")
         ([("fill_holes", {"max_area": "5"})], r"max_area='5': expected a number"),
         ([("smooth", {"radius": 1.5})], r"radius=1.5: expected an integer number of pixels"),
         ([("opening", {"radius": NAN})], r"step opening, radius: expected a finite number"),
-        ([("hysteresis", {"low": 0.3, "high": 1.7})], r"step hysteresis: a probability in \[0, 1\] is wanted, got 1.7"),
+        ([("hysteresis", {"low": 0.3, "high": 1.7})], r"step hysteresis: expected a probability in \[0, 1\], got 1.7"),
         ([("triplet", {"top": "a", "area": 1, "bottom": 0.1})], r"class \*, step triplet: "),
         ([("smooth", None)], r"step smooth: expected settings by name, \{\} for none, got None"),
         ([("smooth",)], r"a step is \(name, settings\), got \('smooth',\)"),

@@ -117,19 +117,19 @@ def test_what_was_begun_goes_on_and_nothing_else_does(
     whole = predictions.import_arrays(arrays, tmp_path / "whole.zarr", classes=CLASSES)
     good = (arrays / "two.npz").read_bytes()
     stat = (arrays / "two.npz").stat()
-    written = PredictionStore.__setitem__
+    written = PredictionStore.write_logits
 
     def dies(self: PredictionStore, image: str, value: np.ndarray) -> None:
         if image == "two":
             raise KeyboardInterrupt
         written(self, image, value)
 
-    monkeypatch.setattr(PredictionStore, "__setitem__", dies)
+    monkeypatch.setattr(PredictionStore, "write_logits", dies)
     with pytest.raises(KeyboardInterrupt):
         predictions.import_arrays(arrays, out, classes=CLASSES)
     assert PredictionStore.open(out).done == {"one"}
     asked: list[str] = []
-    monkeypatch.setattr(PredictionStore, "__setitem__", lambda s, i, v: (asked.append(i), written(s, i, v))[0])
+    monkeypatch.setattr(PredictionStore, "write_logits", lambda s, i, v: (asked.append(i), written(s, i, v))[0])
     store = predictions.import_arrays(arrays, out, classes=CLASSES)
     assert asked == ["two"]
     assert all(np.array_equal(store[i], whole[i]) for i in store.ids)

@@ -86,12 +86,11 @@ def fill(
     for image in store.ids:
         if image not in done:
             planes = named[image].load()
-            store[image] = np.stack(
-                [
-                    geometry.resize_image(_logits(plane, domain, store.saturation, named[image].files[0], cls), grid)
-                    for plane, cls in zip(planes, classes)
-                ]
-            )
+            maps = [
+                geometry.resize_image(_logits(plane, domain, store.saturation, named[image].files[0], cls), grid)
+                for plane, cls in zip(planes, classes)
+            ]
+            store.write_logits(image, np.stack(maps))
     return store
 
 
