@@ -86,7 +86,7 @@ class Selection:
             mask[channel], same[channel] = one.mask, (one.masks == one.masks[0]).all(axis=0)
             if (image, cls) in self._kept:
                 weight[channel] = same[channel] & (one.margin >= ignore)
-        if _exclusive(self.stores):
+        if self.stores[0].exclusive:
             weight[:] = (weight * mask).sum(axis=0) * same.all(axis=0)
         return target, weight
 
@@ -186,8 +186,6 @@ def select(
         raise ValueError(f"agreement={agreement}: one store agrees with nobody; pass several, or leave it out")
     classes, images = stores[0].classes, list(stores[0].ids if ids is None else ids)
     agree(stores, images)
-    if len({_exclusive([store]) for store in stores}) > 1:
-        raise ValueError("some stores hold exclusive classes and others do not; take stores of one kind")
     least_confidence = _shares("confidence", confidence, classes)
     least_agreement = _shares("agreement", 0.9 if agreement is None else agreement, classes)
     levels = _shares("thresholds", thresholds, classes)
@@ -234,7 +232,7 @@ def _predictions(
 ) -> Iterator[tuple[str, _Prediction]]:
     """(class, what the stores predict), class by class, at one resolution."""
     channels = zip(*(store.planes(image) for store in stores))
-    if _exclusive(stores):
+    if stores[0].exclusive:
         yield from _exclusive_predictions(stores[0].classes, [_at_size(group, size) for group in channels])
         return
     end = float(np.mean([store.saturation for store in stores]))
@@ -262,11 +260,6 @@ def _exclusive_predictions(classes: Sequence[str], logits: Sequence[np.ndarray])
 def _at_size(group: Sequence[tuple[str, np.ndarray]], size: tuple[int, int]) -> np.ndarray:
     """float32 (stores, h, w) logits of one class."""
     return np.stack([logits if logits.shape == size else upsample(logits, size) for _, logits in group])
-
-
-def _exclusive(stores: Sequence[PredictionStore]) -> bool:
-    """Whether each pixel belongs to one class."""
-    return bool(getattr(stores[0], "exclusive", False))
 
 
 def _finest(stores: Sequence[PredictionStore]) -> tuple[int, int]:

@@ -41,7 +41,7 @@ def curves(
     """
     if metric is not None:
         check_separable(metric)
-    if getattr(store, "exclusive", False):
+    if store.exclusive:
         raise ValueError(f"{store.path}: its classes exclude each other, so the largest logit decides, no threshold")
     truth = as_masks(truth)
     ids = images_of_both(store, truth)

@@ -185,7 +185,7 @@ def test_exclusive_pixels_of_a_class_that_is_not_kept_or_where_stores_differ_wei
     assert found.table["why"].tolist() == ["unsure", "kept", "kept"]
     assert found.label("i", ignore=0)[1].tolist() == [[[0, 1], [0, 1]]] * 3
     plain = store(tmp_path / "plain.zarr", {"i": values}, classes=("a", "b", "c"))
-    with pytest.raises(ValueError, match="exclusive classes and others do not"):
+    with pytest.raises(ValueError, match="the classes of one are exclusive"):
         pseudo.select([stores[0], plain])
 
 
