@@ -5,8 +5,8 @@ that is none, on a noisy ground. A small classifier learns which classes an imag
 without; its maps over views are refined by a walk along the image's greys, and cut; a small U-Net learns from seeds of
 the refined maps, known pixels only. Prints the mean Dice over images, and the classes in them, of 64 other images: maps
 are told which classes an image has, networks see the image alone. Where to cut is chosen on 24 further images with
-masks. Beside it what the best cut of the greys gives, and the same network with all masks. --picture FILE draws the
-stages.
+masks. Beside it what the best threshold of the grey values gives, and the same network with all masks. --picture FILE
+draws the stages.
 """
 
 from __future__ import annotations

@@ -187,9 +187,19 @@ def _checked(points: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected a polygon of numbers of shape (points, 2), got {points.dtype} {points.shape}")
     if not np.isfinite(points).all() or np.abs(points).max() > FARTHEST:
         raise ValueError(f"a polygon has a point outside +-{FARTHEST} pixels or not finite")
+    if len(points) > 2000 and (rows := _row_crossings(points)) > 1.5 * np.prod(np.ptp(points, axis=0) + 1) + 1e5:
+        raise ValueError(
+            f"a polygon of {len(points)} points crosses {rows:.0f} rows, more than its box has pixels: the file is "
+            "broken, and to draw it would take minutes"
+        )
     points = points.view()
     points.setflags(write=False)
     return points
+
+
+def _row_crossings(points: np.ndarray) -> float:
+    """How many rows the edges cross, each edge for itself; of an outline that does not overlap itself about its box."""
+    return float(np.abs(np.diff(points[:, 1].astype(np.float64))).sum())
 
 
 class Polygons(Sequence[tuple[np.ndarray, ...]]):

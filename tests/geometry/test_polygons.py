@@ -106,6 +106,20 @@ def test_what_is_no_polygon(outline):
         polygons.rasterize([outline], (4, 4))
 
 
+def test_random_points_that_would_take_minutes_are_refused():
+    points = np.random.default_rng(0).integers(0, 2048, (20_000, 2))
+    with pytest.raises(ValueError, match=r"20000 points crosses .* rows, more than its box has pixels"):
+        polygons.rasterize([points], (2048, 2048), size=(64, 64))
+
+
+def test_the_densest_comb_is_drawn():
+    """Teeth and gaps of one pixel: no outline has more edges in a row."""
+    x = np.arange(0, 4000)
+    comb = np.stack([x, np.where(x // 2 % 2 == 0, 0, 600)], axis=1)[:2200]
+    assert len(comb) > 2000
+    assert polygons.rasterize([comb], (601, 2200)).any()
+
+
 def test_polygons_come_back_untouched():
     outline = SQUARE + 0.5
     kept = outline.copy()

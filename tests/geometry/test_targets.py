@@ -90,6 +90,12 @@ def test_a_still_warp_changes_nothing():
         np.testing.assert_array_equal(drawn(region, warp=still), drawn(region))
 
 
+@pytest.mark.parametrize("options", [{}, {"warp": moved("all")}, {"box": (8, 0, 32, 34)}])
+def test_a_polygons_value_is_drawn_as_its_outlines(options):
+    np.testing.assert_array_equal(drawn(polygons.Polygons(POLYGONS), **options), drawn(POLYGONS, **options))
+    np.testing.assert_array_equal(drawn(polygons.Polygons(), **options), np.zeros(SIZE))
+
+
 @pytest.mark.parametrize("region", [POLYGONS, runs_of(POLYGONS)], ids=["polygons", "runs"])
 def test_padding_stays_empty_and_the_box_is_the_target_of_its_size(region):
     box = (8, 0, 32, 34)  # 24 x 34 of 40 x 56
