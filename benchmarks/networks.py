@@ -105,11 +105,11 @@ def words(name: str) -> dict[str, Any]:
     """What the registry says about `name`."""
     known = models.NETWORKS[name]
     return {
-        "paper": known.paper,
-        "year": known.year,
+        "paper": str(known.paper),
+        "year": known.paper.year,
         "encoder": known.encoder,
         "stride": known.stride,
-        "weights": [*known.weights, *(["imagenet with an encoder"] if known.on_encoder else [])],
+        "weights": [*known.weights, *(["imagenet with an encoder"] if known.encoder_variant else [])],
         "good_for": known.good_for,
     }
 

@@ -1,18 +1,28 @@
-"""What `create` is given, checked at the door: each mistake is a ValueError that says what was wanted."""
+"""Checks of what `create` is given: each mistake is a ValueError that says what was expected."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import TypeGuard
 
 from segkit.files import nearest
-from segkit.models.registry import Network
+from segkit.models.network import Network
 
 
-def classes(given: Any) -> int | tuple[str, ...]:
-    """A number of classes, or their names as a tuple."""
+def classes(given: object) -> int | tuple[str, ...]:
+    """Check the classes.
+
+    Args:
+        given: What the user passed.
+
+    Returns:
+        Number of classes, or their names.
+
+    Raises:
+        ValueError: If it is neither a positive number nor distinct names.
+    """
     if isinstance(given, str):
         raise ValueError(f"classes={given!r} is one string; pass a number or a sequence such as ({given!r},)")
     if _is_whole(given):
@@ -26,32 +36,59 @@ def classes(given: Any) -> int | tuple[str, ...]:
     return named
 
 
-def in_channels(given: Any) -> int:
-    """A number of channels of the image."""
+def in_channels(given: object) -> int:
+    """Check the number of image channels.
+
+    Args:
+        given: What the user passed.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is no whole number of at least 1.
+    """
     if not _is_whole(given) or given < 1:
         raise ValueError(f"in_channels must be a whole number of at least 1, got {given!r}; 1 is grey, 3 is RGB")
     return int(given)
 
 
-def prior(given: Any) -> float:
-    """A probability that has a logit."""
+def prior(given: object) -> float:
+    """Check the initial probability.
+
+    Args:
+        given: What the user passed.
+
+    Returns:
+        The probability.
+
+    Raises:
+        ValueError: If it has no finite logit.
+    """
     if not _is_number(given) or not 0 < given < 1:
         raise ValueError(f"prior is a probability strictly between 0 and 1, got {given!r}")
     return float(given)
 
 
-def options(row: Network, given: Mapping[str, Any], *, plain: Network) -> None:
-    """Each option is one of `row`, and of the kind of its default where that is a number or a yes or no.
+def options(row: Network, given: Mapping[str, object], *, plain: Network) -> None:
+    """Check that each option is one of the network's, and of the kind of its default where that is a number or a bool.
 
-    plain: the row of the same name without an encoder, which may be `row` itself. Options of libraries' networks are
-    the libraries' to check.
+    Options of libraries' networks are the libraries' to check.
+
+    Args:
+        row: Row of the network that is built.
+        given: Options of the user.
+        plain: Row of the same name without an encoder, which may be `row` itself.
+
+    Raises:
+        ValueError: For an unknown option, with the nearest ones, and for a value of another kind.
     """
     known = row.defaults()
     for key, value in given.items():
         if key not in known:
             other = ""
-            if row.on_encoder:
-                other = f"; with encoder={row.on_encoder.encoder!r}, say, it has others"
+            if row.encoder_variant:
+                other = f"; with encoder={row.encoder_variant.encoder!r}, for instance, it has others"
             elif plain is not row and key in plain.defaults():
                 other = f"; {key} is an option of {plain.name} without an encoder only"
             raise ValueError(f"{plain.name} has no option {key!r}; {nearest(key, known)}{other}")
@@ -66,9 +103,11 @@ def options(row: Network, given: Mapping[str, Any], *, plain: Network) -> None:
             raise ValueError(f"{key} of {plain.name} is a number, as {default}, got {value!r}")
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is an integer, NumPy's included, and no bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number, NumPy's included, and no bool."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

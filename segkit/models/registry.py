@@ -1,69 +1,57 @@
-"""One row for each network: how it is built, and what somebody who has to choose wants to know."""
+"""All networks by name."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from segkit.files import nearest
+from segkit.models import libraries
+from segkit.models.network import Network
+from segkit.models.papers import (
+    attention_unet,
+    deconvnet,
+    deeplab,
+    deeplabv3plus,
+    dilatednet,
+    fcdensenet,
+    fcn,
+    hrnet,
+    multiresunet,
+    resunet,
+    segnet,
+    unet,
+    unet3plus,
+    unetpp,
+)
 
-from torch import nn
+FAMILIES = (
+    attention_unet, deconvnet, deeplab, deeplabv3plus, dilatednet, fcdensenet, fcn, hrnet, multiresunet, resunet,
+    segnet, unet, unet3plus, unetpp, libraries,
+)  # fmt: skip
+NETWORKS: dict[str, Network] = {row.name: row for family in FAMILIES for row in family.NETWORKS}
 
-GIVEN = ("classes", "in_channels", "prior", "encoder", "weights")  # by `create`; the rest are the network's options
 
+def names() -> list[str]:
+    """All names that `create` takes.
 
-@dataclass(frozen=True)
-class Network:
-    """A network that `create` knows. A family's file ends with the rows of its members.
-
-    name: what `create` is asked for; build: called by keyword with classes (a number), in_channels and prior,
-    with encoder and weights (None or the name of a set) where it takes them, and with the user's options, which
-    are its other parameters. It returns a module (N, in_channels, H, W) -> raw logits (N, C, h, w), or a dict
-    with "out" and extra outputs in any mode ("aux": logits, "deep": a list of logits, "cls": (N, C)); its
-    weights other than the encoder's are ready, the prior in its last bias. `Segmenter` pads to `multiple` px
-    and to at least `smallest`, resizes, crops, and gives extra outputs in training only.
-
-    title, authors, venue, year: the paper; stride: image px for one logit before it is resized; good_for: when
-    to choose it, in a few words; weights: the sets that build knows; encoder: the usual one, None where the
-    network brings its own; options: a function that lists options and defaults where build's signature does
-    not; depending: those whose defaults depend on the encoder and on the options given; leftovers: a library's
-    network may hold parameters that no output needs, which are then frozen; on_encoder: the row that takes over
-    where the user names an encoder, for plans that exist with and without one.
+    Returns:
+        Names, sorted.
     """
+    return sorted(NETWORKS)
 
-    name: str
-    build: Callable[..., nn.Module]
-    title: str
-    authors: str
-    venue: str
-    year: int
-    stride: int
-    good_for: str
-    weights: tuple[str, ...] = ()
-    encoder: str | None = None
-    multiple: int | Callable[[nn.Module], int] = 1
-    smallest: int = 64
-    options: Callable[[], dict[str, Any]] | None = None
-    depending: Callable[[str | None, dict[str, Any]], dict[str, Any]] | None = None
-    leftovers: bool = False
-    on_encoder: Network | None = None
 
-    @property
-    def paper(self) -> str:
-        """The paper in one line, as "U-Net: Ronneberger, Fischer, Brox, MICCAI 2015"."""
-        return f"{self.title}: {self.authors}, {self.venue} {self.year}"
+def find(name: str, encoder: str | None) -> Network:
+    """Find the row of a network.
 
-    def takes(self, setting: str) -> bool:
-        """Whether `build` has the parameter `setting`, "encoder" or "weights"."""
-        return setting in inspect.signature(self.build).parameters
+    Args:
+        name: One of `names()`.
+        encoder: Encoder that the user named; None for the usual one.
 
-    def settings(self, encoder: str | None, given: dict[str, Any]) -> dict[str, Any]:
-        """The network's own options as it is built on `encoder` where the user has `given` some of them."""
-        return self.defaults() | (self.depending(encoder, given) if self.depending else {}) | given
+    Returns:
+        The row, of the variant on an encoder where one is named.
 
-    def defaults(self) -> dict[str, Any]:
-        """The network's own options with their defaults."""
-        if self.options is not None:
-            return self.options()
-        own = inspect.signature(self.build).parameters.values()
-        return {p.name: p.default for p in own if p.name not in GIVEN}
+    Raises:
+        ValueError: For an unknown name, with the nearest ones.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"no network {name!r}; {nearest(name, NETWORKS)}")
+    row = NETWORKS[name]
+    return row.encoder_variant if encoder and row.encoder_variant else row

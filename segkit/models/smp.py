@@ -5,48 +5,63 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import segmentation_models_pytorch as smp
 import timm
 from torch import nn
 
 from segkit.files import nearest
-from segkit.models import weights as pretrained
-from segkit.models.wrapper import half_pixel, set_prior
+from segkit.models.lite import has_lite, load_lite
+from segkit.models.weights import WeightsError, from_hugging_face
 
 OURS = {"self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "upsampling"}
 OURS |= {"aux_params", "kwargs"}  # set here or of no use to a segmenter
 
 
 def options(name: str) -> dict[str, Any]:
-    """The options of architecture `name` with the library's defaults; `encoder_options` goes to timm."""
-    own = {p.name: p.default for p in _parameters(name).values() if p.name not in OURS}
-    return own | {"encoder_options": {}}
+    """Options of an architecture with the library's defaults.
+
+    Args:
+        name: One of smp's architectures.
+
+    Returns:
+        {option: default}; `encoder_options` goes to timm.
+    """
+    return {p.name: p.default for p in _parameters(name).values() if p.name not in OURS} | {"encoder_options": {}}
 
 
 def build(
-    name: str,
-    *,
-    classes: int,
-    in_channels: int,
-    prior: float,
-    encoder: str,
-    weights: str | None,
-    **given: Any,
+    name: str, *, classes: int, in_channels: int, encoder: str, weights: str | None, **given: object
 ) -> nn.Module:
-    """Architecture `name` on `encoder`, `given` its options; see `segkit.models.create`."""
+    """Build an architecture on an encoder.
+
+    Args:
+        name: One of smp's architectures.
+        classes: Number of classes.
+        in_channels: Channels of the images.
+        encoder: One of smp's, or "tu-NAME" of timm's.
+        weights: None, or the name of a set.
+        **given: Options of the architecture.
+
+    Returns:
+        Module (N, in_channels, H, W) -> raw logits (N, classes, h, w).
+
+    Raises:
+        ValueError: For an unknown encoder or set of weights, and for what the library cannot build.
+    """
     check_encoder(encoder)
-    if given.get("encoder_options") and not encoder.startswith("tu-"):
+    timm_options: Any = given.get("encoder_options", {})
+    if timm_options and not encoder.startswith("tu-"):
         raise ValueError(f"encoder_options go to timm, and {encoder} is not timm's; its names begin with 'tu-'")
     paper = defaults(name, encoder, given)
-    extra = paper.get("encoder_options", {}) | given.get("encoder_options", {})
-    settings = {key: value for key, value in (paper | given).items() if key != "encoder_options"} | extra
+    settings = {key: value for key, value in (paper | given).items() if key != "encoder_options"}
+    settings |= paper.get("encoder_options", {}) | timm_options
     settings |= {"encoder_name": encoder, "in_channels": in_channels, "classes": classes}
     if "upsampling" in _parameters(name):
         settings["upsampling"] = 1  # the library aligns corners there; Segmenter resizes with half pixels
     try:
-        body = _build(name, settings, None)
+        body: Any = _build(name, settings, None)
     except (AssertionError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"{name} cannot be built with {settings}: {error}") from error
     if name == "dpt" and 32 % (patch := int(body.encoder.output_stride)):
@@ -62,51 +77,48 @@ def build(
         body.encoder.model.prune_intermediate_layers(tokens, prune_norm=True, prune_head=True)
     if name == "segformer":  # Xie et al., 2021, drop a tenth of the channels before the classifier
         body.decoder.fuse_stage.append(nn.Dropout2d(0.1))
-    half_pixel(body)
-    set_prior(body.segmentation_head, prior)
-    return body
+    for module in body.modules():  # half pixels, as segkit.geometry.resize has them
+        if getattr(module, "align_corners", None) is True:
+            module.align_corners = False
+    network: nn.Module = body
+    return network
 
 
-def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[name].__init__).parameters
+def defaults(name: str, encoder: str, given: Mapping[str, object]) -> dict[str, Any]:
+    """Where defaults depart from the library's: DeepLab's rates, SegFormer's width; and DPT takes any size.
 
+    Args:
+        name: One of smp's architectures.
+        encoder: Name of the encoder.
+        given: Options of the user.
 
-def _build(name: str, settings: dict[str, Any], weights: str | None) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that old encoder names are deprecated and that weights should be True
-        return smp.MODEL_ARCHITECTURES_MAPPING[name](encoder_weights=weights, **settings)
+    Returns:
+        {option: default}.
 
-
-def _pretrain(name: str, body: Any, settings: dict[str, Any], tag: str) -> Any:
-    """`body` with the set of weights `tag` in its encoder: from the extra `weights`, else built anew by the hub."""
-    encoder = settings["encoder_name"]
-    check_tag(encoder, tag)
-    if pretrained.has_lite(encoder):
-        pretrained.load_lite(body.encoder.model, encoder)
-        return body
-    return pretrained.from_hub(
-        lambda: _build(name, settings, tag),
-        what=f"weights={tag!r} for encoder {encoder}",
-        url="https://huggingface.co",
-        cache="its cache folder (HF_HOME, by default ~/.cache/huggingface)",
-    )
-
-
-def defaults(name: str, encoder: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Where the library departs from the paper: DeepLab's rates, SegFormer's width; and any size for DPT."""
-    if name.startswith("deeplabv3"):  # Chen et al., 2017 and 2018: rates double with the resolution
+    References:
+        Chen et al., 2017 and 2018: rates double with the resolution. Xie et al., 2021.
+    """
+    if name.startswith("deeplabv3"):
         stride = given.get("encoder_output_stride", options(name)["encoder_output_stride"])
         return {"decoder_atrous_rates": (12, 24, 36) if stride == 8 else (6, 12, 18)}
-    if name == "segformer" and encoder in ("mit_b2", "mit_b3", "mit_b4", "mit_b5"):  # Xie et al., 2021
+    if name == "segformer" and encoder in ("mit_b2", "mit_b3", "mit_b4", "mit_b5"):
         return {"decoder_segmentation_channels": 768}
     if name == "dpt":
         return {"encoder_options": {"dynamic_img_size": True}}
     return {}
 
 
-def multiple(name: str, body: Any) -> int:
-    """Pixels that height and width must be a multiple of inside."""
-    stride = int(body.encoder.output_stride)
+def size_multiple(name: str, body: nn.Module) -> int:
+    """What height and width must be a multiple of inside.
+
+    Args:
+        name: One of smp's architectures.
+        body: The built network.
+
+    Returns:
+        In px.
+    """
+    stride = int(cast(Any, body).encoder.output_stride)
     if name == "pan":  # its pyramid halves the deepest map three times more
         return stride * 8
     if name == "dpt":  # tokens are regrouped down to 1/32
@@ -115,7 +127,14 @@ def multiple(name: str, body: Any) -> int:
 
 
 def check_encoder(encoder: str) -> None:
-    """ValueError, with neighbours, where neither smp nor timm (behind "tu-") has `encoder`."""
+    """Check that smp, or timm behind "tu-", has an encoder.
+
+    Args:
+        encoder: Its name.
+
+    Raises:
+        ValueError: Where neither has it, with the nearest names.
+    """
     native = smp.encoders.get_encoder_names()
     if encoder in native:
         return
@@ -128,14 +147,30 @@ def check_encoder(encoder: str) -> None:
     raise ValueError(f"no encoder {encoder!r}; {nearest(encoder, native)}, or 'tu-NAME' for any of timm's")
 
 
-def check_tag(encoder: str, tag: str) -> None:
-    """ValueError where `encoder` has no set of weights called `tag`."""
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    """Parameters of the library's constructor."""
+    return inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[name].__init__).parameters
+
+
+def _build(name: str, settings: dict[str, Any], weights: str | None) -> nn.Module:
+    """The library's network, without its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that old encoder names are deprecated and that weights should be True
+        network: nn.Module = smp.MODEL_ARCHITECTURES_MAPPING[name](encoder_weights=weights, **settings)
+        return network
+
+
+def _pretrain(name: str, body: nn.Module, settings: dict[str, Any], tag: str) -> nn.Module:
+    """`body` with the set of weights `tag` in its encoder: from the extra `weights`, else built anew by the hub."""
+    encoder = settings["encoder_name"]
     if encoder.startswith("tu-"):
         known = {"imagenet"}  # timm tells its sets apart in the encoder's name: tu-NAME.SET
         hint = ", and other sets of timm are named in the encoder: 'tu-NAME.SET'"
     else:
         known, hint = set(smp.encoders.encoders[encoder]["pretrained_settings"]), ""
     if tag not in known:
-        raise pretrained.WeightsError(
-            f"{encoder} has no weights {tag!r}; {nearest(tag, known)}{hint}; or a file's path"
-        )
+        raise WeightsError(f"{encoder} has no weights {tag!r}; {nearest(tag, known)}{hint}; or a file's path")
+    if has_lite(encoder):
+        load_lite(body.get_submodule("encoder.model"), encoder)
+        return body
+    return from_hugging_face(lambda: _build(name, settings, tag), what=f"weights={tag!r} for encoder {encoder}")

@@ -4,10 +4,10 @@ import os
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from segkit.models.checkpoints import load_weights, save_weights
+from segkit.models.checkpoints import load_metadata, load_weights, save_weights
 
 
 class Net(nn.Module):
@@ -56,6 +56,43 @@ def test_empty_tensors_and_scalars(tmp_path):
     again = load_weights(tmp_path / "x.safetensors")
     assert again["none"].shape == again["also"].shape == (0,)
     assert again["one"] == 3
+
+
+def test_metadata_come_back_without_the_weights(tmp_path):
+    file = tmp_path / "net.safetensors"
+    stored = {"classes": ["Lunge", "\u5fc3"], "image": {"channels": "rgb", "value_range": None}, "size": [512, 384]}
+    save_weights(Net(), file, stored)
+    assert load_metadata(file) == stored
+    assert load_weights(file).keys() == Net().state_dict().keys()
+    save_weights(Net(), file)
+    assert load_metadata(file) == {}
+    save_file({"a": torch.zeros(1)}, file)  # another tool's
+    assert load_metadata(file) == {}
+
+
+def test_equal_weights_and_metadata_are_equal_bytes(tmp_path):
+    """The library writes texts of the header in random order."""
+    net, stored = Net(), dict.fromkeys("zyxabc", 1)
+    for n in range(8):
+        save_weights(net, tmp_path / f"{n}.safetensors", stored if n % 2 else dict(sorted(stored.items())))
+    assert len({(tmp_path / f"{n}.safetensors").read_bytes() for n in range(8)}) == 1
+
+
+@pytest.mark.parametrize(
+    "texts", [{"segkit.tied": "{"}, {"segkit.tied": "[1]"}, {"segkit.tied": '{"b": "gone"}'}, {"segkit.metadata": "3"}]
+)
+def test_damaged_metadata_are_named(tmp_path, texts):
+    file = tmp_path / "net.safetensors"
+    save_file({"a": torch.zeros(1)}, file, metadata=texts)
+    with pytest.raises(ValueError, match=r"net.safetensors .*write it again"):
+        (load_metadata if "segkit.metadata" in texts else load_weights)(file)
+
+
+@pytest.mark.parametrize("metadata", [{"a": float("nan")}, {"a": torch.zeros(1)}, {"a": object()}])
+def test_metadata_that_json_cannot_say_are_refused(tmp_path, metadata):
+    with pytest.raises(ValueError, match=r"net.safetensors: expected metadata that JSON can say"):
+        save_weights(Net(), tmp_path / "net.safetensors", metadata)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_written_or_read_is_named(tmp_path):

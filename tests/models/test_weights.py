@@ -13,10 +13,11 @@ from torchvision.models import ResNet50_Weights, resnet50, segmentation
 
 from segkit import models
 from segkit.geometry.resize import resize_image
-from segkit.models import weights
+from segkit.models import lite, weights
 from segkit.models.checkpoints import save_weights
+from segkit.models.registry import FAMILIES
 
-LITE = sorted(weights.LITE)
+LITE = sorted(lite.LITE)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def photo(picture, size):
 def test_lite_classifies_a_cat_and_a_coffee(name, offline):
     """ImageNet: 281 tabby, 282 tiger cat, 285 Egyptian cat; 967 espresso, 968 cup. One wrong layer and it is noise."""
     network = timm.create_model(name).eval()
-    network.load_state_dict(weights.lite_state(name))  # strict: every name once, every shape right
+    network.load_state_dict(lite.lite_state(name))  # strict: every name once, every shape right
     size = network.default_cfg["input_size"][-1]
     with torch.no_grad():
         cat = network(photo(skimage.data.chelsea(), size)).softmax(1)[0].topk(5).indices.tolist()
@@ -65,8 +66,8 @@ def test_lite_encoders_need_no_network(name, offline):
     """The encoder's deepest map is the classifier's, and untouched by the decoder around it."""
     model = models.create("unet", classes=1, in_channels=3, encoder=f"tu-{name}", weights="imagenet").eval()
     network = timm.create_model(name, features_only=True).eval()
-    head = weights.LITE_CLASSIFIER
-    network.load_state_dict({k: v for k, v in weights.lite_state(name).items() if not k.startswith(head)})
+    head = lite.LITE_CLASSIFIER
+    network.load_state_dict({k: v for k, v in lite.lite_state(name).items() if not k.startswith(head)})
     image = photo(skimage.data.coffee(), 224)
     with torch.no_grad():
         assert torch.equal(model.body.encoder(image)[-1], network(image)[-1])
@@ -124,8 +125,8 @@ def test_offline_the_error_says_what_to_do(name, options, offline):
 
 def test_every_family_that_loads_weights_is_asked():
     asked = {name for name, _ in OFFLINE}
-    for family in models.FAMILIES:
-        loading = {row.name for row in family.NETWORKS if row.weights or row.on_encoder}
+    for family in FAMILIES:
+        loading = {row.name for row in family.NETWORKS if row.weights or row.encoder_variant}
         assert not loading or loading & asked, family.__name__
 
 

@@ -7,48 +7,75 @@ the cost.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
-from segkit.models.registry import Network
-from segkit.models.wrapper import set_prior
+from segkit.models.layers import conv_block
+from segkit.models.libraries import DEEPLABV3PLUS
+from segkit.models.network import Network
 
 
-def unit(inside: int, outside: int, kernel: int, *, rate: int = 1) -> nn.Sequential:
+def _block(inside: int, outside: int, kernel: int, *, rate: int = 1) -> nn.Sequential:
     """Convolution of dilation `rate` that keeps the size, batch norm, ReLU."""
-    padding = rate * (kernel // 2)
-    layer = nn.Conv2d(inside, outside, kernel, padding=padding, dilation=rate, bias=False)
-    return nn.Sequential(layer, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
+    return nn.Sequential(*conv_block(inside, outside, kernel, dilation=rate))
 
 
 class Pyramid(nn.Module):
-    """A 1x1, three dilated 3x3 and the mean of the image, each to `channels`; joined by a 1x1 and dropout 0.5."""
+    """A 1x1, three dilated 3x3 and the mean of the image; joined by a 1x1 and dropout 0.5.
+
+    Args:
+        inside: Channels that come in.
+        channels: Of each branch, and that go out.
+        rates: Dilations.
+    """
 
     def __init__(self, inside: int, channels: int, rates: tuple[int, int, int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            [unit(inside, channels, 1), *(unit(inside, channels, 3, rate=rate) for rate in rates)]
+            [_block(inside, channels, 1), *(_block(inside, channels, 3, rate=rate) for rate in rates)]
         )
-        self.image = unit(inside, channels, 1)
-        self.join = unit(5 * channels, channels, 1).append(nn.Dropout(0.5))
+        self.image = _block(inside, channels, 1)
+        self.join = _block(5 * channels, channels, 1).append(nn.Dropout(0.5))
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         whole = self.image(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
         return self.join(torch.cat([*(branch(x) for branch in self.branches), whole], 1))
 
 
 class DeepLabV3Plus(nn.Module):
-    """An encoder that gives maps of falling size, pyramid and decoder. -> logits (N, classes, H / 4, W / 4)."""
+    """Encoder, pyramid and decoder. (N, in_channels, H, W) -> logits (N, classes, H / 4, W / 4).
 
-    def __init__(self, encoder: nn.Module, channels: list[int], classes: int, *, rates: tuple[int, int, int]) -> None:
+    Args:
+        in_channels: Channels of the images.
+        classes: Number of classes.
+        encoder: Any that the library can dilate.
+        weights: None, or the name of a set for the encoder.
+        output_stride: 16, or 8 for twice the rates.
+    """
+
+    def __init__(
+        self, in_channels: int, classes: int, *, encoder: str, weights: str | None, output_stride: int = 16
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.pyramid = Pyramid(channels[-1], 256, rates)
-        self.early = unit(channels[2], 48, 1)
-        self.decoder = nn.Sequential(unit(256 + 48, 256, 3), unit(256, 256, 3))
+        if output_stride not in (8, 16):
+            raise ValueError(f"output_stride is 16 or 8, got {output_stride!r}")
+        separable: Any = DEEPLABV3PLUS.build(
+            classes=classes, in_channels=in_channels, encoder=encoder, weights=weights,
+            encoder_output_stride=output_stride,
+        )  # fmt: skip
+        self.encoder = separable.encoder
+        channels = separable.encoder.out_channels
+        self.pyramid = Pyramid(channels[-1], 256, (6, 12, 18) if output_stride == 16 else (12, 24, 36))
+        self.early = _block(channels[2], 48, 1)
+        self.decoder = nn.Sequential(_block(256 + 48, 256, 3), _block(256, 256, 3))
         self.head = nn.Conv2d(256, classes, 1)
 
+    @override
     def forward(self, image: Tensor) -> Tensor:
         maps = self.encoder(image)
         early = self.early(maps[2])
@@ -56,38 +83,16 @@ class DeepLabV3Plus(nn.Module):
         return self.head(self.decoder(torch.cat([deep, early], 1)))
 
 
-def build(
-    *, classes: int, in_channels: int, prior: float, encoder: str, weights: str | None, output_stride: int = 16
-) -> nn.Module:
-    """Dense DeepLabv3+ on any encoder that the library can dilate; output_stride: 16, or 8 for twice the rates."""
-    from segkit.models import smp
-
-    if output_stride not in (8, 16):
-        raise ValueError(f"output_stride is 16 or 8, got {output_stride!r}")
-    separable = smp.build(
-        "deeplabv3plus", classes=classes, in_channels=in_channels, prior=prior, encoder=encoder, weights=weights,
-        encoder_output_stride=output_stride,
-    )  # fmt: skip
-    dilated = separable.get_submodule("encoder")
-    rates = (6, 12, 18) if output_stride == 16 else (12, 24, 36)
-    body = DeepLabV3Plus(dilated, dilated.out_channels, classes, rates=rates)  # type: ignore[arg-type]
-    set_prior(body.head, prior)
-    return body
-
-
 NETWORKS = (
     Network(
         "deeplabv3plus_dense",
-        build,
-        title="DeepLabv3+",
-        authors="Chen et al.",
-        venue="ECCV",
-        year=2018,
+        DeepLabV3Plus,
+        DEEPLABV3PLUS.paper,
         stride=4,
         good_for="the paper's figure to the letter; twice the cost of deeplabv3plus",
         weights=("imagenet",),
         encoder="resnet50",
-        multiple=16,
-        leftovers=True,
+        size_multiple=16,
+        has_unused_parameters=True,
     ),
 )

@@ -6,7 +6,7 @@ full-resolution end would drown in channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, cast
@@ -14,15 +14,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
-from segkit.models.layers import widths
-from segkit.models.registry import Network
-from segkit.models.wrapper import set_prior
+from segkit.models.layers import centre_crop, scaled_channels
+from segkit.models.network import Network, Paper
 
 
 @contextmanager
-def still_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms of `module` normalise by the batch as in training, but remember nothing of it."""
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms normalise by the batch as in training, but keep no statistics of it.
+
+    Args:
+        module: With batch norms, in training.
+    """
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     before = [(norm.momentum, cast(Tensor, norm.num_batches_tracked).clone()) for norm in norms]
     for norm in norms:
@@ -38,8 +42,14 @@ def still_statistics(module: nn.Module) -> Iterator[None]:
 class Layers(nn.ModuleList):
     """A dense block: `depth` layers of batch norm, ReLU, 3x3 to `growth` maps, dropout; each sees all before it.
 
-    (N, inside, H, W) -> (N, depth * growth, H, W), the new maps only. checkpointed: a layer's maps between are
-    computed again for the gradient instead of kept, compiled or not.
+    (N, inside, H, W) -> (N, depth * growth, H, W), the new maps only.
+
+    Args:
+        inside: Channels that come in.
+        growth: Maps of a layer.
+        depth: Number of layers.
+        dropout: Probability.
+        checkpointed: A layer's maps between are computed again for the gradient instead of kept, compiled or not.
     """
 
     def __init__(self, inside: int, growth: int, depth: int, *, dropout: float, checkpointed: bool) -> None:
@@ -54,6 +64,7 @@ class Layers(nn.ModuleList):
         )
         self.checkpointed = checkpointed
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         maps = [x]
         for layer in self:
@@ -70,32 +81,41 @@ class Layers(nn.ModuleList):
 
 
 def _joined(layer: nn.Module, *maps: Tensor) -> Tensor:
+    """A layer on all maps before it."""
     return cast(Tensor, layer(torch.cat(maps, 1)))
 
 
 def _contexts(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Of the first run, and of the one for the gradient, which must not count its batch once more."""
-    return nullcontext(), still_statistics(layer)
+    return nullcontext(), frozen_statistics(layer)
 
 
 class FCDenseNet(nn.Module):
     """(N, in_channels, H, W) -> logits (N, classes, H, W); what the pools drop of odd sizes is cropped off the skips.
 
-    depths: layers of each block on the way down, at the bottom and on the way up; growth: maps of a layer.
+    Args:
+        depths: Layers of each block on the way down, at the bottom and on the way up.
+        growth: Maps of a layer.
+        in_channels: Channels of the images.
+        classes: Number of classes.
+        width: Factor of the maps of a layer and of the first convolution.
+        dropout: Probability after each convolution.
+        checkpointed: Less memory in training, slower.
     """
 
     def __init__(
         self,
+        depths: tuple[int, ...],
+        growth: int,
         in_channels: int,
         classes: int,
         *,
-        depths: tuple[int, ...],
-        growth: int,
-        first: int,
-        dropout: float,
-        checkpointed: bool,
+        width: float = 1.0,
+        dropout: float = 0.2,
+        checkpointed: bool = False,
     ) -> None:
         super().__init__()
+        growth, first = scaled_channels((growth, 48), width)
         half = len(depths) // 2
         block = partial(Layers, growth=growth, dropout=dropout, checkpointed=checkpointed)
         self.first = nn.Conv2d(in_channels, first, 3, padding=1)
@@ -124,6 +144,7 @@ class FCDenseNet(nn.Module):
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(cast(Tensor, module.bias))
 
+    @override
     def forward(self, image: Tensor) -> Tensor:
         x, skips = self.first(image), []
         half = len(self.down)
@@ -133,44 +154,16 @@ class FCDenseNet(nn.Module):
         new = self.dense[half](x)
         for up, dense in zip(self.up, self.dense[half + 1 :], strict=True):
             skip = skips.pop()
-            x = torch.cat([_centre(up(new), skip.shape[-2:]), skip], 1)
+            x = torch.cat([centre_crop(up(new), skip.shape[-2:]), skip], 1)
             new = dense(x)
         return cast(Tensor, self.head(torch.cat([x, new], 1)))
-
-
-def _centre(x: Tensor, size: Sequence[int]) -> Tensor:
-    top, left = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
-    return x[..., top : top + size[0], left : left + size[1]]
-
-
-def build(
-    depths: tuple[int, ...],
-    growth: int,
-    *,
-    classes: int,
-    in_channels: int,
-    prior: float,
-    width: float = 1.0,
-    dropout: float = 0.2,
-    checkpointed: bool = False,
-) -> nn.Module:
-    """FC-DenseNet. width: times the maps of a layer and of the first convolution; checkpointed: less memory, slower."""
-    growth, first = widths((growth, 48), width)
-    body = FCDenseNet(
-        in_channels, classes, depths=depths, growth=growth, first=first, dropout=dropout, checkpointed=checkpointed
-    )
-    set_prior(body.head, prior)
-    return body
 
 
 NETWORKS = tuple(
     Network(
         f"fcdensenet{layers}",
-        partial(build, depths, growth),
-        title=f"FC-DenseNet{layers}",
-        authors="Jegou et al.",
-        venue="CVPR Workshops",
-        year=2017,
+        partial(FCDenseNet, depths, growth),
+        Paper(f"FC-DenseNet{layers}", "Jegou et al.", "CVPR Workshops", 2017),
         stride=1,
         good_for=good_for,
     )

@@ -11,19 +11,23 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
-from segkit.models.layers import he_normal, widths
-from segkit.models.papers import vgg
-from segkit.models.registry import Network
-from segkit.models.wrapper import set_prior
+from segkit.models.layers import he_normal, scaled_channels
+from segkit.models.network import Network, Paper
+from segkit.models.papers.vgg import CHANNELS, fully_connected, imagenet, trunk
 
 
 class BilinearUp(nn.ConvTranspose2d):
-    """Bilinear upsampling by `factor` as a transposed convolution among all channels, kernel 2 x factor, no bias.
+    """Bilinear upsampling as a transposed convolution among all channels, kernel 2 x factor, no bias.
 
-    It starts as `F.interpolate(x, scale_factor=factor, mode="bilinear")`, and stays so unless `learned`. Its
-    border is replicated first: a constant map stays constant up to the edge, for which the authors padded the
-    image by 100 px.
+    It starts as `F.interpolate(x, scale_factor=factor, mode="bilinear")`. Its border is replicated first: a constant
+    map stays constant up to the edge, for which the authors padded the image by 100 px.
+
+    Args:
+        channels: That come in and go out.
+        factor: Of the size.
+        learned: Train the kernel; otherwise it stays bilinear.
     """
 
     def __init__(self, channels: int, factor: int, *, learned: bool = False) -> None:
@@ -35,6 +39,7 @@ class BilinearUp(nn.ConvTranspose2d):
             self.weight.copy_(kernel)
         self.weight.requires_grad_(learned)
 
+    @override
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         return super().forward(F.pad(x, (1, 1, 1, 1), mode="replicate"), output_size)
 
@@ -42,68 +47,58 @@ class BilinearUp(nn.ConvTranspose2d):
 class FCN(nn.Module):
     """(N, in_channels, H, W) -> logits (N, classes, H, W), H and W multiples of 32.
 
-    skips: 0, 1 or 2 finer maps (pools 4 and 3) whose scores are added: FCN-32s, 16s, 8s.
+    Args:
+        skips: 0, 1 or 2 finer maps (pools 4 and 3) whose scores are added: FCN-32s, 16s, 8s.
+        in_channels: Channels of the images.
+        classes: Number of classes.
+        width: Factor of VGG16's channels.
+        dropout: After fc6 and fc7.
+        learned_upsampling: Train the bilinear kernels, too.
     """
 
     def __init__(
-        self, in_channels: int, classes: int, *, skips: int, width: float, dropout: float, learned: bool
+        self,
+        skips: int,
+        in_channels: int,
+        classes: int,
+        *,
+        width: float = 1.0,
+        dropout: float = 0.5,
+        learned_upsampling: bool = False,
     ) -> None:
         super().__init__()
-        (fc,) = widths((4096,), width)
-        third, fourth, fifth = widths(vgg.CHANNELS[2:], width)
-        self.encoder = vgg.trunk(in_channels, width=width)
-        self.fc = nn.Sequential(
-            nn.Conv2d(fifth, fc, 7, padding=3), nn.ReLU(inplace=True), nn.Dropout(dropout),
-            nn.Conv2d(fc, fc, 1), nn.ReLU(inplace=True), nn.Dropout(dropout),
-        )  # fmt: skip
+        third, fourth, fifth, fc = scaled_channels((*CHANNELS[2:], 4096), width)
+        self.encoder = trunk(in_channels, width=width)
+        self.fc = nn.Sequential(*fully_connected(fifth, fc, 7, dropout=dropout))
         he_normal(self.fc)
         self.score = nn.ModuleList(nn.Conv2d(channels, classes, 1) for channels in (fc, fourth, third)[: skips + 1])
         for parameter in self.score.parameters():
             nn.init.zeros_(parameter)
         factors = [2] * skips + [32 >> skips]
-        self.up = nn.ModuleList(BilinearUp(classes, factor, learned=learned) for factor in factors)
+        self.up = nn.ModuleList(BilinearUp(classes, factor, learned=learned_upsampling) for factor in factors)
 
+    @override
     def forward(self, image: Tensor) -> Tensor:
         pools = [image]
         for block in self.encoder:
             pools.append(F.max_pool2d(block(pools[-1]), 2))
-        logits = self.up[0](self.score[0](self.fc(pools[5])))
-        for score, up, pool in zip(self.score[1:], self.up[1:], pools[4:2:-1], strict=False):
+        logits: Tensor = self.up[0](self.score[0](self.fc(pools[5])))
+        for score, up, pool in zip(self.score[1:], self.up[1:], pools[4:2:-1]):
             logits = up(logits + score(pool))
         return logits
-
-
-def build(
-    skips: int,
-    *,
-    classes: int,
-    in_channels: int,
-    prior: float,
-    weights: str | None,
-    width: float = 1.0,
-    dropout: float = 0.5,
-    learned_upsampling: bool = False,
-) -> nn.Module:
-    """FCN with `skips` skips. width: times VGG16's channels; learned_upsampling: train the bilinear kernels, too."""
-    body = FCN(in_channels, classes, skips=skips, width=width, dropout=dropout, learned=learned_upsampling)
-    set_prior(body.score, prior)
-    if weights is not None:
-        vgg.load_imagenet(body.encoder, f"fcn{32 >> skips}s_vgg16", weights, fc=(body.fc[0], body.fc[3]))
-    return body
 
 
 NETWORKS = tuple(
     Network(
         f"fcn{32 >> skips}s_vgg16",
-        partial(build, skips),
-        title=f"FCN-{32 >> skips}s",
-        authors="Long, Shelhamer, Darrell",
-        venue="CVPR",
-        year=2015,
+        partial(FCN, skips),
+        Paper(f"FCN-{32 >> skips}s", "Long, Shelhamer, Darrell", "CVPR", 2015),
         stride=32 >> skips,
         good_for=good_for,
+        heads=lambda body: (body.score,),
         weights=("imagenet",),
-        multiple=32,
+        load_weights=imagenet("fc.0", "fc.3"),
+        size_multiple=32,
     )
     for skips, good_for in enumerate(
         (

@@ -12,23 +12,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
-from segkit.models.layers import he_normal, widths
-from segkit.models.papers.unet import conv, double
-from segkit.models.registry import Network
-from segkit.models.wrapper import set_prior
+from segkit.models.layers import conv_block, double_conv, encode, he_normal, scaled_channels
+from segkit.models.network import Network, Paper
 
 ABSENT = -12.0  # the highest logit of a class that the gate rules out: a probability of 6e-6
 PRESENT = 2.0  # the gate's bias at the start, so that it closes only where it has learnt to
 
 
 def gated(logits: Tensor, cls: Tensor, *, hard: bool) -> Tensor:
-    """Pixel logits (N, C, H, W) of classes whose presence has the logits (N, C), as logits again.
+    """Combine logits of pixels with logits of the classes being present.
 
-    Soft: the product of the two probabilities. Hard: a class below one half is ruled out.
+    Args:
+        logits: Shape (N, C, H, W).
+        cls: Shape (N, C).
+        hard: A class below one half is ruled out; otherwise the two probabilities are multiplied.
 
-    >>> gated(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1), hard=False).sigmoid().item()
-    0.25
+    Returns:
+        Logits, shape (N, C, H, W).
+
+    Example:
+        >>> gated(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1), hard=False).sigmoid().item()
+        0.25
     """
     cls = cls[..., None, None]
     if hard:
@@ -38,41 +44,54 @@ def gated(logits: Tensor, cls: Tensor, *, hard: bool) -> Tensor:
 
 
 class UNet3Plus(nn.Module):
-    """64 ... 1024 channels times `width`, 64 for each of the five maps a stage takes.
+    """64 to 1024 channels, 64 for each of the five maps a stage takes.
 
-    (N, in_channels, H, W), multiples of 16 -> logits (N, classes, H, W). In training, with deep_supervision, a dict
-    with "deep": logits at 1/2, 1/4, 1/8, 1/16; with cgm, "cls": logits (N, classes) of a class being there at all,
-    for a loss of its own (the target is `target.amax((2, 3))`).
+    (N, in_channels, H, W), multiples of 16 -> logits (N, classes, H, W). In training, with deep_supervision, a
+    dictionary with "deep": logits at 1/2, 1/4, 1/8, 1/16; with cgm, "cls": logits (N, classes) of a class being present
+    at all, for a loss of its own (the target is `target.amax((2, 3))`).
+
+    Args:
+        in_channels: Channels of the images.
+        classes: Number of classes.
+        width: Factor of all channels.
+        deep_supervision: With extra outputs "deep" in training.
+        cgm: With the classification-guided module, and the extra output "cls" in training.
     """
 
-    def __init__(self, in_channels: int, classes: int, *, width: float, deep_supervision: bool, cgm: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        width: float = 1.0,
+        deep_supervision: bool = False,
+        cgm: bool = False,
+    ) -> None:
         super().__init__()
-        plan = widths((64, 128, 256, 512, 1024), width)
-        (each,) = widths((64,), width)
+        *channels, each = scaled_channels((64, 128, 256, 512, 1024, 64), width)
         fused = 5 * each
-        ins = [in_channels, *plan]
-        self.encoder = nn.ModuleList(double(ins[i], plan[i], norm=True, bias=True) for i in range(5))
+        ins = [in_channels, *channels]
+        self.encoder = nn.ModuleList(double_conv(ins[i], channels[i], norm=True, bias=True) for i in range(5))
         self.take = nn.ModuleDict()
         self.fuse = nn.ModuleList()
         for d in range(4):
             for source in range(5):
-                inside = plan[source] if source <= d or source == 4 else fused
-                self.take[f"{d}_{source}"] = nn.Sequential(*conv(inside, each, norm=True, bias=True))
-            self.fuse.append(nn.Sequential(*conv(fused, fused, norm=True, bias=True)))
+                inside = channels[source] if source <= d or source == 4 else fused
+                self.take[f"{d}_{source}"] = nn.Sequential(*conv_block(inside, each, bias=True))
+            self.fuse.append(nn.Sequential(*conv_block(fused, fused, bias=True)))
         he_normal(self)
         self.head = nn.Conv2d(fused, classes, 3, padding=1)
-        scales = [*[fused] * 3, plan[4]] if deep_supervision else []
+        scales = [*[fused] * 3, channels[4]] if deep_supervision else []
         self.deep_heads = nn.ModuleList(nn.Conv2d(inside, classes, 3, padding=1) for inside in scales)
         self.cgm = None
         if cgm:
-            present = nn.Conv2d(plan[4], classes, 1)
+            present = nn.Conv2d(channels[4], classes, 1)
             present.bias = nn.Parameter(torch.full((classes,), PRESENT))
             self.cgm = nn.Sequential(nn.Dropout(0.5), present)
 
+    @override
     def forward(self, image: Tensor) -> Tensor | dict[str, Tensor | list[Tensor]]:
-        skips = [self.encoder[0](image)]
-        for block in self.encoder[1:]:
-            skips.append(block(F.max_pool2d(skips[-1], 2, ceil_mode=True)))
+        skips = encode(self.encoder, image, ceil=True)
         maps = {4: skips[4]}
         for d in (3, 2, 1, 0):
             taken = []
@@ -97,32 +116,14 @@ class UNet3Plus(nn.Module):
         return {"out": out, **extra} if extra else out
 
 
-def build(
-    *,
-    classes: int,
-    in_channels: int,
-    prior: float,
-    width: float = 1.0,
-    deep_supervision: bool = False,
-    cgm: bool = False,
-) -> nn.Module:
-    """U-Net 3+. width: times all channels; deep_supervision, cgm: extra outputs "deep" and "cls" in training."""
-    body = UNet3Plus(in_channels, classes, width=width, deep_supervision=deep_supervision, cgm=cgm)
-    for head in (body.head, *body.deep_heads):
-        set_prior(head, prior)
-    return body
-
-
 NETWORKS = (
     Network(
         "unet3plus",
-        build,
-        title="U-Net 3+",
-        authors="Huang et al.",
-        venue="ICASSP",
-        year=2020,
+        UNet3Plus,
+        Paper("U-Net 3+", "Huang et al.", "ICASSP", 2020),
         stride=1,
         good_for="small structures whose place depends on the whole; the costliest here: tiles or width=0.5",
-        multiple=16,
+        heads=lambda body: (body.head, *body.deep_heads),
+        size_multiple=16,
     ),
 )

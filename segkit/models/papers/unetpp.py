@@ -9,49 +9,63 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-from segkit.models import wrapped
-from segkit.models.layers import he_normal, widths
-from segkit.models.papers.unet import double
-from segkit.models.registry import Network
-from segkit.models.wrapper import set_prior
+from segkit.models.layers import double_conv, encode, he_normal, scaled_channels
+from segkit.models.libraries import UNETPLUSPLUS
+from segkit.models.network import Network
 
 
 class UNetPlusPlus(nn.Module):
-    """32, 64, 128, 256, 512 channels times `width`, four heads; `levels` below 4 prunes to the head X(0, levels).
+    """32, 64, 128, 256, 512 channels, four heads.
 
-    (N, in_channels, H, W), multiples of 2 ** levels -> logits (N, classes, H, W): the mean of the heads, or the
-    only one that is left of a pruned network. With deep_supervision, in training: a dict of "out" and "deep", the
+    (N, in_channels, H, W), multiples of 2 ** levels -> logits (N, classes, H, W): the mean of the heads, or the only
+    one that is left of a pruned network. With deep_supervision, in training: a dictionary of "out" and "deep", the
     heads' own logits, shallowest first. A whole network's state dict loads into a pruned one with strict=False.
+
+    Args:
+        in_channels: Channels of the images.
+        classes: Number of classes.
+        width: Factor of the channels.
+        norm: With batch norm.
+        deep_supervision: With the extra output "deep" in training.
+        levels: 4 for the whole network; below, it is pruned to the head X(0, levels).
     """
 
     def __init__(
-        self, in_channels: int, classes: int, *, width: float, norm: bool, deep_supervision: bool, levels: int
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        width: float = 1.0,
+        norm: bool = False,
+        deep_supervision: bool = False,
+        levels: int = 4,
     ) -> None:
         super().__init__()
         if levels not in (1, 2, 3, 4):
             raise ValueError(f"levels is 1, 2, 3 or 4 (the whole network), got {levels!r}")
         if deep_supervision and levels < 4:
-            raise ValueError(f"levels={levels} prunes to one head, and deep_supervision wants all; train with levels=4")
+            raise ValueError(f"levels={levels} prunes to one head, and deep_supervision needs all; train with levels=4")
         self.levels = levels
         self.deep_supervision = deep_supervision
-        plan = widths((32, 64, 128, 256, 512), width)
-        ins = [in_channels, *plan]
-        self.encoder = nn.ModuleList(double(ins[i], plan[i], norm=norm, bias=True) for i in range(levels + 1))
+        channels = scaled_channels((32, 64, 128, 256, 512), width)
+        ins = [in_channels, *channels]
+        self.encoder = nn.ModuleList(double_conv(ins[i], channels[i], norm=norm, bias=True) for i in range(levels + 1))
         nodes = [(i, j) for j in range(1, levels + 1) for i in range(levels + 1 - j)]
-        self.up = nn.ModuleDict({f"{i}_{j}": nn.ConvTranspose2d(plan[i + 1], plan[i], 2, stride=2) for i, j in nodes})
+        self.up = nn.ModuleDict(
+            {f"{i}_{j}": nn.ConvTranspose2d(channels[i + 1], channels[i], 2, stride=2) for i, j in nodes}
+        )
         self.nodes = nn.ModuleDict(
-            {f"{i}_{j}": double((j + 1) * plan[i], plan[i], norm=norm, bias=True) for i, j in nodes}
+            {f"{i}_{j}": double_conv((j + 1) * channels[i], channels[i], norm=norm, bias=True) for i, j in nodes}
         )
         heads = range(1, 5) if levels == 4 else [levels]
-        self.heads = nn.ModuleDict({str(j): nn.Conv2d(plan[0], classes, 1) for j in heads})
+        self.heads = nn.ModuleDict({str(j): nn.Conv2d(channels[0], classes, 1) for j in heads})
         he_normal(self)
 
+    @override
     def forward(self, image: Tensor) -> Tensor | dict[str, Tensor | list[Tensor]]:
-        column = [self.encoder[0](image)]
-        for block in self.encoder[1:]:
-            column.append(block(nn.functional.max_pool2d(column[-1], 2)))
-        rows = [[x] for x in column]
+        rows = [[x] for x in encode(self.encoder, image)]
         for j in range(1, self.levels + 1):
             for i in range(self.levels + 1 - j):
                 up = self.up[f"{i}_{j}"](rows[i + 1][j - 1])
@@ -61,34 +75,15 @@ class UNetPlusPlus(nn.Module):
         return {"out": out, "deep": deep} if self.training and self.deep_supervision else out
 
 
-def build(
-    *,
-    classes: int,
-    in_channels: int,
-    prior: float,
-    width: float = 1.0,
-    norm: bool = False,
-    deep_supervision: bool = False,
-    levels: int = 4,
-) -> nn.Module:
-    """U-Net++. width: times 32 ... 512 channels; norm: batch norm; levels: below 4, the pruned network."""
-    body = UNetPlusPlus(in_channels, classes, width=width, norm=norm, deep_supervision=deep_supervision, levels=levels)
-    for head in body.heads.values():
-        set_prior(head, prior)
-    return body
-
-
 NETWORKS = (
     Network(
         "unetpp",
-        build,
-        title="U-Net++",
-        authors="Zhou et al.",
-        venue="DLMIA",
-        year=2018,
+        UNetPlusPlus,
+        UNETPLUSPLUS.paper,
         stride=1,
         good_for="thin structures, with an encoder or by itself; more memory than a U-Net",
-        multiple=16,
-        on_encoder=wrapped.UNETPLUSPLUS,
+        heads=lambda body: body.heads.values(),
+        size_multiple=16,
+        encoder_variant=UNETPLUSPLUS,
     ),
 )

@@ -1,6 +1,6 @@
 """The networks on VGG16 and its weights: FCN, DeconvNet, DilatedNet, DeepLab v1 and v2 (and its ResNet-101).
 
-What dilation does in the last three: test_models_dilated.py.
+What dilation does in the last three: test_dilated.py.
 """
 
 import pytest
@@ -224,7 +224,7 @@ def test_a_mistake_is_named(options, says):
 
 def test_deconvnet_sees_224_px_as_a_whole_and_slides_over_more():
     model = models.create("deconvnet", classes=2, **SMALL["deconvnet"]).eval()
-    assert model.padded(10, 225) == (224, 256)
+    assert model.padded_size(10, 225) == (224, 256)
     seen = []
     model.body.fc[0].register_forward_hook(lambda layer, args, out: seen.append(tuple(out.shape[-2:])))
     with torch.no_grad():

@@ -7,15 +7,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from segkit import models
+from segkit.models.layers import centre_crop
 from segkit.models.papers.attention_unet import Gate
 from segkit.models.papers.multiresunet import split
 from segkit.models.papers.resunet import Residual
-from segkit.models.papers.unet import UNet, centre, mirrored
+from segkit.models.papers.unet import UnpaddedUNet, mirrored
 from segkit.models.papers.unet3plus import ABSENT, gated
 
 
 def unpadded(width=0.05):
-    return UNet(1, 2, width=width, norm=False, dropout=0.0, padded=False).eval()
+    return UnpaddedUNet(1, 2, width=width, dropout=0.0).eval()
 
 
 def build(name, **options):
@@ -58,7 +59,7 @@ def test_mirrored_is_numpy_s_reflection(side):
 
 
 def test_centre_leaves_as_much_on_either_side():
-    assert centre(torch.arange(7.0)[None], (1, 3)).tolist() == [[2, 3, 4]]
+    assert centre_crop(torch.arange(7.0)[None], (1, 3)).tolist() == [[2, 3, 4]]
 
 
 def test_a_padded_unet_of_2015_and_one_with_norm():

@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from test_models_contract import ROWS
+from network_rows import ROWS
 from torch import nn
 
 from segkit import models
-from segkit.models import wrapped
-from segkit.models.wrapper import LoneBatchNorm2d, Segmenter
+from segkit.models import factory, libraries
+from segkit.models.segmenter import Segmenter, SingleValueBatchNorm2d
 
-LIBRARIES = [row.name for row in wrapped.NETWORKS]
+LIBRARIES = [row.name for row in libraries.NETWORKS]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_any_size_and_the_border_is_cropped(size):
             assert x.shape[-1] % 32 == 0
             return x
 
-    model = Segmenter(Copy(), classes=1, in_channels=1, multiple=32, config={})
+    model = Segmenter(Copy(), classes=1, in_channels=1, size_multiple=32, config={})
     image = torch.randn(2, 1, *size)
     assert torch.equal(model(image), image)
 
@@ -69,13 +69,13 @@ def test_low_resolution_logits_come_up_with_half_pixels():
             return nn.functional.avg_pool2d(x, 4)
 
     ramp = torch.arange(128.0).expand(1, 1, 128, 128)
-    out = Segmenter(Pool(), classes=1, in_channels=1, multiple=4, config={})(ramp)
+    out = Segmenter(Pool(), classes=1, in_channels=1, size_multiple=4, config={})(ramp)
     torch.testing.assert_close(out[..., 2:-2], ramp[..., 2:-2])
 
 
 def test_one_value_per_channel_trains_and_all_else_is_batch_norm():
     torch.manual_seed(0)
-    ours, theirs = LoneBatchNorm2d(4), nn.BatchNorm2d(4)
+    ours, theirs = SingleValueBatchNorm2d(4), nn.BatchNorm2d(4)
     several = torch.randn(2, 4, 3, 3)
     torch.testing.assert_close(ours(several), theirs(several))
     torch.testing.assert_close(ours.running_var, theirs.running_var)
@@ -126,7 +126,7 @@ DEEP, GATED = {"deep_supervision": True}, {"deep_supervision": True, "cgm": True
 def test_parameter_counts_of_options(name, options, classes, count, monkeypatch):
     """Counted independently, for RGB where nothing else is said; on the meta device, as the contract's."""
     monkeypatch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
-    monkeypatch.setattr(models, "freeze_unreached", lambda model: None)
+    monkeypatch.setattr(factory, "freeze_unused_parameters", lambda model: None)
     with torch.device("meta"):
         model = models.create(name, classes=classes, **{"in_channels": 3} | options)
     assert sum(p.numel() for p in model.parameters()) == count
@@ -140,7 +140,7 @@ def test_parameter_counts_of_options(name, options, classes, count, monkeypatch)
         ({"name": "unet", "encoder": "hrnet_w18"}, "write 'tu-hrnet_w18'"),
         ({"name": "unet", "encoder": "tu-hrnet_w19"}, "did you mean hrnet_w18"),
         ({"name": "unet", "encoder": "resnet18", "decoder_chanels": (1,)}, "did you mean decoder_channels"),
-        ({"name": "unet", "decoder_channels": (1,)}, "with encoder='resnet34', say, it has others"),
+        ({"name": "unet", "decoder_channels": (1,)}, "with encoder='resnet34', for instance, it has others"),
         ({"name": "unet", "encoder": "resnet18", "width": 2}, "no option 'width'"),
         ({"name": "unet", "encoder": "resnet18", "encoder_options": {"drop_path_rate": 0.1}}, "begin with 'tu-'"),
         ({"name": "unet", "encoder": "tu-resnet18", "encoder_options": {"nonsense": 1}}, "nonsense"),
@@ -154,7 +154,7 @@ def test_parameter_counts_of_options(name, options, classes, count, monkeypatch)
         ({"name": "unet", "in_channels": 0}, "in_channels"),
         ({"name": "unet", "prior": 1.0}, "prior"),
         ({"name": "unet", "encoder": "resnet18", "weights": "imagnet"}, "did you mean imagenet"),
-        ({"name": "unet", "weights": "imagenet"}, "encoder='resnet34', say, has"),
+        ({"name": "unet", "weights": "imagenet"}, "encoder='resnet34', for instance, has"),
         ({"name": "unetpp", "encoder": "tu-hrnet_w19"}, "did you mean hrnet_w18"),
         ({"name": "segformer_b2", "encoder": "mit_b2"}, "leave it out"),
         ({"name": "hrnetv2_w19"}, "did you mean hrnetv2_w18"),
@@ -202,6 +202,15 @@ def test_whole_numbers_and_numbers_of_numpy_are_numbers():
     assert models.create("unetpp", classes=iter("ab"), width=1).classes == ("a", "b")
 
 
+def test_a_network_made_in_inference_mode_trains(tmp_path):
+    with torch.inference_mode():
+        model = models.create("pspnet", classes=1, encoder="resnet18")  # unused parameters are found, too
+        assert torch.is_inference_mode_enabled()
+    model(torch.zeros(1, 1, 64, 64)).mean().backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert not all(p.requires_grad for p in model.parameters())
+
+
 def test_extra_outputs_come_out_in_training_and_at_full_size():
     """Logits and lists of them are resized and cropped, scores of the whole image stay as they are."""
 
@@ -211,7 +220,7 @@ def test_extra_outputs_come_out_in_training_and_at_full_size():
             return {"out": x, "deep": [x, low], "cls": x.mean((2, 3))}
 
     image = torch.randn(2, 1, 65, 70)
-    model = Segmenter(Several(), classes=1, in_channels=1, multiple=16, config={})
+    model = Segmenter(Several(), classes=1, in_channels=1, size_multiple=16, config={})
     out = model.train()(image)
     assert [tuple(logits.shape) for logits in (out["out"], *out["deep"])] == [(2, 1, 65, 70)] * 3
     assert torch.equal(out["deep"][0], image)

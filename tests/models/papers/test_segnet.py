@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from segkit import models
-from segkit.models.papers.segnet import SegNet, monte_carlo
+from segkit.models.papers.segnet import UnpoolingNet, monte_carlo
 
 NARROW = {"width": 1 / 16}
 
@@ -13,7 +13,7 @@ NARROW = {"width": 1 / 16}
 def test_only_the_maxima_come_back_and_to_their_places():
     """One level of nothing but pooling: of each 2 x 2 the largest stays; the odd last row and column are lost."""
     plain = nn.ModuleList([nn.Identity()])
-    body = SegNet(plain, plain, nn.Conv2d(1, 1, 1), drops=(0,))
+    body = UnpoolingNet(plain, plain, nn.Conv2d(1, 1, 1), dropout=(0,))
     nn.init.ones_(body.head.weight)
     nn.init.zeros_(body.head.bias)
     image = torch.tensor([[1.0, 2, 5, 1, 9], [3, 4, 2, 3, 9], [9, 9, 9, 9, 9]])[None, None]

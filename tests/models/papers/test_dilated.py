@@ -7,9 +7,9 @@ from torch.nn import functional as F
 
 from segkit import models
 from segkit.models.checkpoints import save_weights
+from segkit.models.layers import logit
 from segkit.models.papers.deeplab import Branches
 from segkit.models.papers.dilatednet import identity
-from segkit.models.wrapper import logit
 
 NARROW = {"width": 1 / 16}
 
@@ -109,12 +109,12 @@ def test_branches_are_summed():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"rates": ()}, r"rates=\(\) but whole numbers"),
+        ({"rates": ()}, r"rates: expected whole numbers of at least 1, .* got \(\)"),
         ({"rates": (6, 0)}, "at least 1"),
-        ({"rates": 6}, "rates=6 but"),
-        ({"rates": (6.0,)}, "rates="),
+        ({"rates": 6}, "rates: .* got 6"),
+        ({"rates": (6.0,)}, "rates: expected"),
         ({"blocks": (3, 4)}, "four stages"),
-        ({"blocks": (1, 0, 1, 1)}, "blocks=.* at least 1"),
+        ({"blocks": (1, 0, 1, 1)}, "blocks: .* at least 1"),
     ],
 )
 def test_a_deeplab_that_cannot_be_is_named(options, says):

@@ -28,8 +28,7 @@ def test_any_size_through_the_crop(size):
 
 def small(*, checkpointed):
     torch.manual_seed(0)
-    options = {"depths": (2, 1, 3, 1, 2), "growth": 4, "first": 6, "dropout": 0.2}
-    return FCDenseNet(1, 2, checkpointed=checkpointed, **options)
+    return FCDenseNet((2, 1, 3, 1, 2), 32, 1, 2, width=1 / 8, checkpointed=checkpointed)  # 4 maps a layer, 6 first
 
 
 def test_checkpointing_gives_the_same_gradients_and_counts_a_batch_once():

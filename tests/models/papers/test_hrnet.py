@@ -7,7 +7,7 @@ from timm.models import _builder
 
 from segkit import models
 from segkit.models.papers.hrnet import HRNetV2OCR, RegionAttention, region_vectors
-from segkit.models.wrapper import let_one_image_train
+from segkit.models.segmenter import allow_single_image_batches
 
 
 @pytest.mark.parametrize("width", [18, 32, 48])
@@ -117,7 +117,7 @@ def test_first_scores_learn_from_the_regions_too():
 
 def test_one_class_and_one_image_train():
     attention = RegionAttention().train()
-    let_one_image_train(attention)  # one region of one image is one value a channel
+    allow_single_image_batches(attention)  # one region of one image is one value a channel
     assert attention(torch.randn(1, 512, 2, 2), torch.randn(1, 512, 1, 1)).isfinite().all()
 
 

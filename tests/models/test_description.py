@@ -3,11 +3,12 @@
 import re
 
 import pytest
-from test_models_contract import ROWS
+from network_rows import ROWS
 from torch import nn
 
 from segkit import models
-from segkit.models.plan import lines, plan
+from segkit.models.description import table
+from segkit.models.summary import summarise
 
 
 def described(name, **options):
@@ -16,7 +17,7 @@ def described(name, **options):
 
 def test_the_stages_of_a_unet_by_hand():
     """Widths 64 to 1024, sizes halved and doubled, 3x3 convolutions: 9 in * 64 + 64 and so on."""
-    found = plan(models.create("unet", classes=2, in_channels=3), size=64)
+    found = summarise(models.create("unet", classes=2, in_channels=3), size=64)
     assert [part.name for part in found.parts][:5] == [f"encoder.{i}" for i in range(5)]
     assert [part.shape for part in found.parts][:5] == [(64 * 2**i, 64 // 2**i, 64 // 2**i) for i in range(5)]
     assert [part.name for part in found.parts][5:7] == ["up.3", "decoder.3"]
@@ -33,10 +34,10 @@ def test_the_parts_are_the_whole(name):
     model = models.create(name, classes=2, **ROWS[name].small)
     count = sum(p.numel() for p in model.parameters())
     idle = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    found = plan(model, most=24)
+    found = summarise(model, most=24)
     assert sum(part.parameters for part in found.parts) + found.between + found.idle == count
     assert found.idle == idle
-    assert 3 < len(lines(found)) <= 24 + 2
+    assert 3 < len(table(found)) <= 24 + 2
     assert found.between < count / 20
     assert all(part.layers and part.shape for part in found.parts)
 
@@ -49,8 +50,10 @@ def test_layers_in_words():
         *(nn.Conv2d(8, 8, 3, padding=4, dilation=4, groups=2) for _ in range(2)),
         nn.ConvTranspose2d(8, 8, 2, stride=2),
     )
-    model = models.Segmenter(nn.Sequential(layers, nn.Conv2d(8, 1, 1)), classes=1, in_channels=1, multiple=2, config={})
-    first = plan(model).parts[0]
+    model = models.Segmenter(
+        nn.Sequential(layers, nn.Conv2d(8, 1, 1)), classes=1, in_channels=1, size_multiple=2, config={}
+    )
+    first = summarise(model).parts[0]
     assert first.layers == "2 x conv 3x3 rate 4 2 groups, conv 3x3 /2, conv 1x3 each channel, up 2x2 /2"
 
 
@@ -74,7 +77,7 @@ def test_options_change_the_stride(name, options, stride):
      "hrnetv2_w18", "linknet", "pan", "pspnet", "segformer_b0", "unet3plus", "upernet"],
 )  # fmt: skip
 def test_the_row_s_stride_is_the_built_network_s(name):
-    found = plan(models.create(name, classes=2, **ROWS[name].small))
+    found = summarise(models.create(name, classes=2, **ROWS[name].small))
     stride = found.size[0] // found.outputs["out"][0][1]
     assert stride == models.NETWORKS[name].stride
 
