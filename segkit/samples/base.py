@@ -23,7 +23,7 @@ class BaseSamples:
     """Images, their groups and strata, and what is annotated on them; see `Samples`, which opens files."""
 
     def __init__(self, source: Source, image: ImageSpec | None = None) -> None:
-        self._source = source
+        self._source, self.classes, self.exclusive = source, source.classes, source.exclusive
         self._spec = ImageSpec() if image is None else image
         self._samples = {sample.id: sample for sample in source.samples}
         if len(self._samples) != len(source.samples):
@@ -38,16 +38,6 @@ class BaseSamples:
     def ids(self) -> tuple[str, ...]:
         """Image ids, in order."""
         return tuple(self._samples)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in channel order."""
-        return self._source.classes
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether a pixel has at most one class."""
-        return self._source.exclusive
 
     @property
     def image_spec(self) -> ImageSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from segkit.images import image_size
 from segkit.masks import MaskSet
@@ -15,13 +15,9 @@ from segkit.samples.lazy import Sizes
 from segkit.samples.listing import Images, list_images
 from segkit.samples.mask_files import labelled_ids
 from segkit.samples.source import Annotation, Problem, Size, Source
+from segkit.submission import MaskFiles, PixelLabels, SubmissionFormat
 
-
-class Format(Protocol):
-    """What reads the file: segkit.submission.SubmissionFormat, PixelLabels or MaskFiles."""
-
-    def read(self, path: str | Path, sizes: Any = None, *, ids: Any = None, classes: Any = None) -> MaskSet:
-        """The masks of a file."""
+Format = SubmissionFormat | PixelLabels | MaskFiles
 
 
 def open_rle_csv(

@@ -15,8 +15,10 @@ from segkit.samples.label_maps import Value, open_label_maps
 from segkit.samples.labelme import open_labelme
 from segkit.samples.listing import Images
 from segkit.samples.mask_files import open_masks
+from segkit.samples.rle_csv import Format, open_rle_csv
 from segkit.samples.table import ReadIgnore, ReadImage, ReadMasks, open_images, open_table
 from segkit.samples.yolo import open_yolo
+from segkit.submission import DEFAULT
 
 Missing = Literal["unlabelled", "negative"]
 
@@ -24,22 +26,16 @@ Missing = Literal["unlabelled", "negative"]
 class Samples(BaseSamples):
     """Annotated images of one split: what audit, folds, training, validation and prediction are given.
 
-    Made by one of the `from_` methods, one for each format of files; each raises ValueError where there is no image or
-    no annotation of one. Ids are the images' file names, or those of a mapping {id: file}. Hidden files count nowhere,
-    linked folders are followed, names compare in Unicode's NFC form, an orientation tag turns neither an image nor its
-    size. Annotations are parsed once, masks drawn when asked for; subsets share both. An annotation that cannot be read
-    is reported by the audit, and is an error when it is used.
+    Each `from_` method reads one format; it raises ValueError where there is no image or no annotation of one. Ids are
+    the images' file names, or those of a mapping {id: file}. Hidden files count nowhere, linked folders are followed,
+    names compare in Unicode's NFC form, an orientation tag turns nothing. Annotations are parsed once, masks drawn when
+    asked for; subsets share both. A broken annotation is reported by the audit, and is an error when it is used.
 
     Attributes:
-        ids: Image ids, in order.
-        classes: Class names, in channel order.
-        groups: {id: group}.
-        strata: {name: {id: value}}.
+        ids: Image ids, in order; `classes` in channel order; `groups` {id: group}; `strata` {name: {id: value}}.
         sizes: {id: (height, width)}, read from the files' headers when asked for.
-        exclusive: Whether a pixel has at most one class.
         labelled: Ids of the images that have an annotation; one that names nothing counts: a negative.
-        truth: The masks of the labelled images.
-        image_spec: How images are read.
+        truth: The masks of the labelled images; `exclusive` where a pixel has at most one class.
     """
 
     @classmethod
@@ -116,9 +112,8 @@ class Samples(BaseSamples):
             pattern: Where below `masks` they lie: {stem} is the image's name without its ending, {image} with it,
                 {class} the class, * anything within one part, **/ any folders. "{stem}_{class}.png",
                 "{stem}/masks/*.png". Default: "**/{stem}.*", or "**/{class}/{stem}.*" of several classes.
-            threshold: Values above it are set, for masks with soft edges; default: every value but 0, of which there
-                may be one.
-            missing: What an image without a mask file is. One whose mask is empty is a negative always.
+            threshold: Values above it are set, for masks with soft edges; default: the one value beside 0.
+            missing: What an image without a mask file is; one with an empty mask is a negative.
             image: As in `from_folder`.
             group: As in `from_images`.
             strata: As in `from_folder`.
@@ -141,13 +136,13 @@ class Samples(BaseSamples):
         group: Group = None,
         strata: Strata = None,
     ) -> Self:
-        """Samples of label maps, one a image, whose values are classes: these are exclusive.
+        """Samples of label maps, one an image, whose values are classes: these are exclusive.
 
         Args:
             images: As in `from_images`.
             maps: The folder of the maps: grey, palette (its numbers) or RGB.
             classes: {name: number, or colour as (red, green, blue) or "#rrggbb"}, in channel order. 0 or black that is
-                not named belongs to no class; any other value that is not named is an error.
+                not named is no class, any other value an error.
             ignore: Value or values of pixels that count nowhere.
             pattern: As in `from_masks`, without {class}.
             image: As in `from_folder`.
@@ -158,6 +153,37 @@ class Samples(BaseSamples):
             The samples.
         """
         return cls(open_label_maps(images, maps, classes, ignore, pattern, group, strata), image)
+
+    @classmethod
+    def from_rle_csv(
+        cls,
+        csv: str | Path,
+        images: Images,
+        format: Format = DEFAULT,
+        classes: Sequence[str] | None = None,
+        *,
+        missing: Missing = "unlabelled",
+        image: ImageSpec | None = None,
+        group: Group = None,
+        strata: Strata = None,
+    ) -> Self:
+        """Samples of a competition's train.csv with RLE; an image all of whose rows are empty is a negative.
+
+        Args:
+            csv: The file; names of images are with or without the endings of files.
+            images: As in `from_images`.
+            format: Its columns and conventions, as `segkit.submission.SubmissionFormat` has them; default:
+                image_name, class, rle.
+            classes: In channel order; default: those of the file, or "mask" where it names none.
+            missing: What an image without a row is; some files leave negatives out.
+            image: As in `from_folder`.
+            group: As in `from_images`.
+            strata: As in `from_folder`.
+
+        Returns:
+            The samples.
+        """
+        return cls(open_rle_csv(csv, images, format, classes, missing, group, strata), image)
 
     @classmethod
     def from_coco(
@@ -258,8 +284,7 @@ class Samples(BaseSamples):
         """Samples of anything else: a row an image, and functions that read it.
 
         Args:
-            frame: A DataFrame, or dictionaries: the column "id", "image" (a file or several) where `read_image` is not
-                given, and "group" where there is one.
+            frame: A DataFrame or dictionaries with "id", without `read_image` "image" (a file or several); "group".
             read_image: row -> array (H, W) or (H, W, C); row is a dictionary.
             read_masks: row -> {class: mask (H, W), Runs or Polygons}, {} for a negative; without it no row is labelled.
             classes: In channel order; default: as `read_masks` names them, for which every row is read.

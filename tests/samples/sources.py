@@ -11,6 +11,7 @@ import numpy as np
 
 from segkit.rle import Runs, to_coco
 from segkit.samples import Samples
+from segkit.submission import SubmissionFormat
 
 SIZE = (12, 16)
 CLASSES = ("one", "two")
@@ -159,6 +160,26 @@ def labelme_masks(root, **more):
     return Samples.from_labelme(root, **more)
 
 
+def rle_csv(root, **more):
+    draw_images(root / "images")
+    runs = {cls: Runs.from_mask(mask) for cls, mask in masks().items()}
+    rows = [f"a,one,{runs['one'].text()}", f"a,two,{runs['two'].text()}", "b,one,", "b,two,"]
+    write(root / "train.csv", "\n".join(["image_name,class,rle", *rows]) + "\n")
+    return Samples.from_rle_csv(root / "train.csv", root / "images", **more)
+
+
+def rle_csv_of_keys(root, **more):
+    draw_images(root / "images")
+    form = SubmissionFormat(("ImageId_ClassId", "EncodedPixels"), key="{image}_{class}", order="F", empty="-1")
+    empty = Runs([], SIZE)
+    rows = {
+        "a.png": {cls: Runs.from_mask(mask) for cls, mask in masks().items()},
+        "b.png": dict.fromkeys(CLASSES, empty),
+    }
+    form.write(root / "train.csv", rows)
+    return Samples.from_rle_csv(root / "train.csv", root / "images", form, CLASSES, **more)
+
+
 def read_masks(row):
     return masks() if row["id"] == "a.png" else {}
 
@@ -181,5 +202,7 @@ SOURCES = {
     "yolo": yolo,
     "labelme": labelme,
     "labelme masks": labelme_masks,
+    "rle csv": rle_csv,
+    "rle csv of keys": rle_csv_of_keys,
     "table": table,
 }
