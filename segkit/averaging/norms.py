@@ -53,7 +53,6 @@ class _Norms(nn.Module):
         self.call = model.__call__
 
     def forward(self, image: Tensor) -> Tensor:
-        """Run the whole model."""
         out: Tensor = self.call(image)
         return out
 

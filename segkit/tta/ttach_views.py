@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.nn import functional as F
 
-from segkit.tta.steps import SYMMETRIES, Add, Multiply, Size, Step, Symmetry
+from segkit.tta._steps import SYMMETRIES, Add, Multiply, Size, Step, Symmetry
 
 HELP = "HorizontalFlip, VerticalFlip, Rotate90, Scale, Resize, Multiply and Add are understood"
 
@@ -71,19 +71,16 @@ class _Interpolated:
     mirrored = partial = False
 
     def size(self, size: Size) -> Size:
-        """The size that the image is resized to."""
         raise NotImplementedError
 
     def apply(self, image: Tensor) -> Tensor:
-        """Resize as ttach does."""
         return self._resized(image, self.size((image.shape[-2], image.shape[-1])))
 
     def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
-        """Resize to the size asked for."""
         return self._resized(out, size)
 
     def commuted(self, symmetry: Symmetry) -> None:
-        """None: see the class."""
+        return None
 
     def _resized(self, x: Tensor, size: Size) -> Tensor:
         return F.interpolate(x, size=size, mode=self.interpolation, align_corners=self.align_corners)
@@ -96,7 +93,6 @@ class _TtachScale(_Interpolated):
     scale: float
 
     def size(self, size: Size) -> Size:
-        """Sizes rounded down, as ttach does."""
         return max(1, int(size[0] * self.scale)), max(1, int(size[1] * self.scale))
 
     def __str__(self) -> str:
@@ -110,7 +106,6 @@ class _TtachResize(_Interpolated):
     target: Size
 
     def size(self, size: Size) -> Size:
-        """The same for every image."""
         return self.target
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segkit.files import nearest
 from segkit.tta import ttach_views
-from segkit.tta.steps import STEPS, SYMMETRIES, Add, Multiply, Rotate, Size, Step, Symmetry
+from segkit.tta._steps import STEPS, SYMMETRIES, Add, Multiply, Rotate, Size, Step, Symmetry
 
 PRESETS = {"none": ("identity",), "d4": tuple(SYMMETRIES)}
 

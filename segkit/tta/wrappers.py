@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.files import nearest
-from segkit.tta import merges
+from segkit.tta import _merges as merges
 from segkit.tta.swaps import ClassSwaps, Swaps
 from segkit.tta.views import View, as_views
 

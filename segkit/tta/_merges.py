@@ -45,12 +45,10 @@ class PowerMean:
         self.weight = self.weights = like.new_zeros(())
 
     def add_view(self, weight: Tensor) -> None:
-        """Begin the next view."""
         self.weight = weight
         self.weights = self.weights + weight
 
     def add_channel(self, channel: int, values: Tensor) -> None:
-        """Add one channel of the view."""
         total, weight, p = self.total[:, channel], self.weight, self.exponent
         if p == 1:
             total.addcmul_(values, weight)
@@ -63,7 +61,6 @@ class PowerMean:
             torch.logaddexp(total, power, out=total)
 
     def result(self) -> Tensor:
-        """Return the power mean."""
         if self.exponent == math.inf:
             return self.total
         if self.exponent == 1:
@@ -85,19 +82,16 @@ class StdDev:
         self.weight = self.weights = like.new_zeros(())
 
     def add_view(self, weight: Tensor) -> None:
-        """Begin the next view."""
         self.weight = weight
         self.weights = self.weights + weight
 
     def add_channel(self, channel: int, values: Tensor) -> None:
-        """Add one channel of the view."""
         away = values - self.mean[:, channel]
         step = away * (self.weight / self.weights)
         self.mean[:, channel] += step
         self.square[:, channel] += self.weight * away * (away - step)
 
     def result(self) -> Tensor:
-        """Return the standard deviation."""
         return self.square.div_(self.weights).clamp_(min=0).sqrt_()
 
 
@@ -112,15 +106,12 @@ class Entropy:
         self.mean = PowerMean(like, 1.0)
 
     def add_view(self, weight: Tensor) -> None:
-        """Begin the next view."""
         self.mean.add_view(weight)
 
     def add_channel(self, channel: int, values: Tensor) -> None:
-        """Add one channel of the view."""
         self.mean.add_channel(channel, values)
 
     def result(self) -> Tensor:
-        """Return the entropy."""
         out = self.mean.result()
         for channel in range(out.shape[1]):  # one at a time: logarithms make copies
             p = out[:, channel].clone()
@@ -139,15 +130,12 @@ class OfProbs:
         self.running = running
 
     def add_view(self, weight: Tensor) -> None:
-        """Begin the next view."""
         self.running.add_view(weight)
 
     def add_channel(self, channel: int, values: Tensor) -> None:
-        """Add one channel of the view."""
         self.running.add_channel(channel, values.sigmoid())
 
     def result(self) -> Tensor:
-        """Return the merge."""
         return self.running.result()
 
 

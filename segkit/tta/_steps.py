@@ -58,15 +58,12 @@ class Symmetry:
     partial = False
 
     def apply(self, image: Tensor) -> Tensor:
-        """Flip and turn images (..., H, W)."""
         return torch.rot90(image.flip(-1) if self.mirrored else image, self.turns, (-2, -1))
 
     def size(self, size: Size) -> Size:
-        """Return what an image of this (H, W) becomes."""
         return (size[1], size[0]) if self.turns % 2 else size
 
     def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
-        """Turn and flip back, exactly."""
         out = torch.rot90(out, -self.turns, (-2, -1))
         return out.flip(-1) if self.mirrored else out
 
@@ -85,19 +82,15 @@ class _InPlace:
     mirrored = partial = False
 
     def apply(self, image: Tensor) -> Tensor:
-        """Transform images."""
         raise NotImplementedError
 
     def size(self, size: Size) -> Size:
-        """Return the same size."""
         return size
 
     def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
-        """Return the prediction as it is."""
         return out
 
     def commuted(self, symmetry: Symmetry) -> Step | None:
-        """Return this step: it does the same before and after a symmetry."""
         return self
 
 
@@ -117,15 +110,12 @@ class Rotate(_InPlace):
             raise ValueError(f"rotate({self.degrees:g}): expected -45 to 45 degrees, not 0; for more use rot90")
 
     def apply(self, image: Tensor) -> Tensor:
-        """Rotate, the edge repeated where nothing was."""
         return _rotated(image, self.degrees, "border")
 
     def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
-        """Rotate back."""
         return _rotated(out, -self.degrees, fill)
 
     def commuted(self, symmetry: Symmetry) -> Rotate:
-        """Return the rotation after the symmetry: a mirror reverses it."""
         return Rotate(-self.degrees) if symmetry.mirrored else self
 
 
@@ -144,15 +134,12 @@ class Scale(_InPlace):
             raise ValueError(f"scale({self.factor:g}): expected a factor above 0, not 1")
 
     def size(self, size: Size) -> Size:
-        """Return the scaled size, rounded, at least one pixel."""
         return max(1, round(size[0] * self.factor)), max(1, round(size[1] * self.factor))
 
     def apply(self, image: Tensor) -> Tensor:
-        """Resize by the factor."""
         return _resized(image, self.size((image.shape[-2], image.shape[-1])))
 
     def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
-        """Resize to the size asked for, so that odd sizes come back."""
         return _resized(out, size)
 
 
@@ -176,17 +163,14 @@ class Shift(_InPlace):
             )
 
     def apply(self, image: Tensor) -> Tensor:
-        """Shift, the edge repeated where nothing was."""
         height, width = image.shape[-2:]
         return _moved(image, round(self.down * height), round(self.right * width), "border")
 
     def undo(self, out: Tensor, size: Size, image_size: Size, fill: str) -> Tensor:
-        """Shift back, in pixels of the prediction."""
         down, right = (round(round(a * n) * m / n) for a, n, m in zip((self.down, self.right), image_size, size))
         return _moved(out, -down, -right, fill)
 
     def commuted(self, symmetry: Symmetry) -> Shift:
-        """Return the shift after the symmetry: its direction turns with the image."""
         down, right = self.down, -self.right if symmetry.mirrored else self.right
         for _ in range(symmetry.turns):
             down, right = -right, down
@@ -208,7 +192,6 @@ class Gamma(_InPlace):
             raise ValueError(f"gamma({self.exponent:g}): expected an exponent above 0, not 1")
 
     def apply(self, image: Tensor) -> Tensor:
-        """Change the tones of each image."""
         least, most = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
         new = ((image - least) / (most - least).clamp(min=1e-12)) ** self.exponent
         spread, old = (x.std((1, 2, 3), keepdim=True, correction=0) for x in (new, image))
@@ -231,7 +214,6 @@ class Multiply(_InPlace):
             raise ValueError(f"multiply({self.factor:g}): expected a factor above 0, not 1")
 
     def apply(self, image: Tensor) -> Tensor:
-        """Multiply."""
         return image * self.factor
 
 
@@ -250,7 +232,6 @@ class Add(_InPlace):
             raise ValueError(f"add({self.value:g}): expected a finite number, not 0")
 
     def apply(self, image: Tensor) -> Tensor:
-        """Add."""
         return image + self.value
 
 
