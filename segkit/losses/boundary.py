@@ -62,9 +62,6 @@ class BoundaryLoss(_Contour):
         Kervadec et al., 2019.
     """
 
-    def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
-        super().__init__(class_weights=class_weights)
-
     @override
     def _costs(self, inputs: LossInputs, hard: Tensor, distance: Tensor, has_contour: Tensor) -> Tensor:
         return distance.to(inputs.probs) * (inputs.probs - hard.to(inputs.probs))

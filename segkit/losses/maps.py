@@ -11,7 +11,11 @@ from torch.nn import functional as F
 
 
 class LazyTensor:
-    """Property that is computed once; torch.compile cannot trace the lock of `functools.cached_property` (3.11)."""
+    """Property that is computed once; torch.compile cannot trace the lock of `functools.cached_property` (3.11).
+
+    Args:
+        compute: The decorated method.
+    """
 
     def __init__(self, compute: Callable[[Any], Tensor]) -> None:
         self.compute, self.__doc__ = compute, compute.__doc__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from segkit.models import checks
@@ -63,6 +64,7 @@ def create(
     if encoder and not row.takes("encoder"):
         raise ValueError(f"{name} brings its own encoder, got encoder={encoder!r}; leave it out")
     checks.options(row, options, plain=NETWORKS[name])
+    options = {key: value.item() if isinstance(value, np.generic) else value for key, value in options.items()}
     encoder = encoder or row.encoder
     file = weights if weights is not None and is_file(weights) else None
     tag = None if weights is None or file else str(weights)

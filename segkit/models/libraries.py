@@ -87,13 +87,13 @@ DEEPLABV3PLUS = _smp(
 )  # fmt: skip
 SEGFORMER = _smp(
     "segformer", Paper("SegFormer", "Xie et al.", "NeurIPS", 2021), encoder="mit_b0", stride=4,
-    good_for="long range at little cost; wants pretrained weights",
+    good_for="long range at little cost; needs pretrained weights",
 )  # fmt: skip
 SEGFORMERS = {
     "b0": "the smallest: quick tries",
     "b1": "small, twice B0's width",
-    "b2": "a strong single model; wants pretrained weights",
-    "b3": "a strong single model, deeper; wants pretrained weights",
+    "b2": "a strong single model; needs pretrained weights",
+    "b3": "a strong single model, deeper; needs pretrained weights",
     "b4": "the last thousandths, where B3 is not enough",
     "b5": "the largest: the last thousandths of an ensemble",
 }

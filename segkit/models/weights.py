@@ -31,7 +31,15 @@ class TorchvisionWeights(Protocol):
     url: str
 
     def get_state_dict(self, *, progress: bool, check_hash: bool) -> Mapping[str, Tensor]:
-        """Fetch the weights, or read them from the cache."""
+        """Fetch the weights, or read them from the cache.
+
+        Args:
+            progress: Print a bar.
+            check_hash: Compare the file's digest.
+
+        Returns:
+            State dict.
+        """
 
 
 def adapt_input(weight: Tensor, in_channels: int) -> Tensor:

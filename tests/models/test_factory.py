@@ -1,5 +1,6 @@
 """The networks that libraries build, the wrapper around every network, and what `create` says to a mistake."""
 
+import json
 import socket
 from functools import partial
 
@@ -199,6 +200,7 @@ def test_whole_numbers_and_numbers_of_numpy_are_numbers():
     model = models.create("unetpp", levels=np.int64(1), **options)
     assert (model.classes, model.in_channels) == (2, 3)
     assert type(model.classes) is int
+    assert models.create(**json.loads(json.dumps(model.config))).config == model.config  # as model files store it
     assert models.create("unetpp", classes=iter("ab"), width=1).classes == ("a", "b")
 
 

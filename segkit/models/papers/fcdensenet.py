@@ -21,12 +21,8 @@ from segkit.models.network import Network, Paper
 
 
 @contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms normalise by the batch as in training, but keep no statistics of it.
-
-    Args:
-        module: With batch norms, in training.
-    """
+def _frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch norms of `module` normalise by the batch as in training, but keep no statistics of it."""
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     before = [(norm.momentum, cast(Tensor, norm.num_batches_tracked).clone()) for norm in norms]
     for norm in norms:
@@ -87,7 +83,7 @@ def _joined(layer: nn.Module, *maps: Tensor) -> Tensor:
 
 def _contexts(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Of the first run, and of the one for the gradient, which must not count its batch once more."""
-    return nullcontext(), frozen_statistics(layer)
+    return nullcontext(), _frozen_statistics(layer)
 
 
 class FCDenseNet(nn.Module):
