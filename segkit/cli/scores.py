@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from segkit.cli.shared import persons
+from segkit.cli.shared import read_groups
 from segkit.rle.tables import by_image
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def score(
         pred: Submission CSV: image_name,class,rle.
         truth: The same with the truth, or a folder in the competition's layout.
         metric: Such as "dice", "dice(empty='skip')", "fbeta(beta=0.5, average='pooled')", "0.4*dice + 0.6*iou".
-        groups: CSV with the columns id (or image_name) and person: adds a 95 % interval clustered by person.
+        groups: CSV with the columns id (or image_name) and group: adds a 95 % interval clustered by group.
         strata: CSV with the column id (or image_name) and one more, such as pose: the score of each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the score at that mix.
         repair: Repair the submission's RLE, and say on stderr what was done to which row; without, it is an error.
@@ -46,7 +46,7 @@ def score(
         found = metrics.Scores.from_counts(counts, rule, target.ids, target.classes)
     else:
         found = rule.scores(masks, target)
-    whose, mixed = persons(groups) if groups else None, _mixed(strata, mix)
+    whose, mixed = read_groups(groups) if groups else None, _mixed(strata, mix)
     print(f"{rule}: {found.score():.4f} over {len(found.ids)} images x {len(found.classes)} classes")
     if whose is not None:
         print(metrics.bootstrap(found, whose))
@@ -72,14 +72,14 @@ def compare(
     mix: str | None = None,
     repair: bool = False,
 ) -> int:
-    """Is submission B better than A? The paired gain with its interval and test, clustered by person.
+    """Is submission B better than A? The paired gain with its interval and test, clustered by group.
 
     Args:
         a: Submission CSV.
         b: Submission CSV.
         truth: Truth CSV or folder.
         metric: As for score.
-        groups: CSV with the columns id (or image_name) and person; default: each image by itself.
+        groups: CSV with the columns id (or image_name) and group; default: each image by itself.
         strata: CSV with the column id (or image_name) and one more, such as pose: the gain for each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the gain at that mix.
         repair: Repair the submissions' RLE, and say on stderr what was done to which row; without, it is an error.
@@ -90,7 +90,7 @@ def compare(
     rule, target = metrics.parse(metric), Truth.open(truth)
     read = [submission.read(path, sizes=target.sizes, repair=repair) for path in (a, b)]
     first, second = (rule.scores(masks, target) for masks in read)
-    whose, mixed = persons(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)
+    whose, mixed = read_groups(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)
     print(f"{rule}: A {first.score():.4f}  B {second.score():.4f}")
     print(_gain(metrics.compare(first, second, whose)))
     if strata is not None:

@@ -29,9 +29,9 @@ def shape_of(store: PredictionStore) -> str:
     return f"{len(store.ids)} images x {len(store.classes)} classes at {store.grid[0]} x {store.grid[1]}"
 
 
-def persons(path: Path) -> dict[str, str]:
-    """{image: person} of a CSV with the columns id (or image_name) and person; ValueError for others."""
-    return {image: cells[0] for image, cells in by_image(path, ["person"]).items()}
+def read_groups(path: Path) -> dict[str, str]:
+    """{image: group} of a CSV with the columns id (or image_name) and group; ValueError for others."""
+    return {image: cells[0] for image, cells in by_image(path, ["group"]).items()}
 
 
 def sizes_of(size: tuple[int, int] | None, sizes: Path | None) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from segkit.cli.shared import persons
+from segkit.cli.shared import read_groups
 
 if TYPE_CHECKING:
     import optuna
@@ -57,7 +57,7 @@ def study(
         out: The JSON to write.
         trials: Finished trials in all, those of earlier runs and other hosts included.
         workers: Processes that share them.
-        groups: CSV with the columns id (or image_name) and person; default: the persons of TRUTH's folder, else each
+        groups: CSV with the columns id (or image_name) and group; default: the persons of TRUTH's folder, else each
             image by itself.
         storage: Journal file, or the URL of a database that several hosts share; default: OUT with the ending .journal.
         name: Of the study; default: OUT's.
@@ -234,7 +234,7 @@ def _persons(groups: Path | None, truth: Path, ids: Sequence[str]) -> dict[str, 
     from segkit.samples import index
 
     if groups is not None:
-        known = persons(groups)
+        known = read_groups(groups)
     elif truth.is_dir():
         known = {item.id: item.person for item in index(truth)}
     else:

@@ -22,7 +22,7 @@ def files(tmp_path):
     good = submission.write(tmp_path / "good.csv", rows)
     poor = submission.write(tmp_path / "poor.csv", [(i, c, "1 5" if c == "x" else t) for i, c, t in rows])
     groups = tmp_path / "groups.csv"
-    groups.write_text("image_name,person\na.png,p\nb.png,q\n")
+    groups.write_text("image_name,group\na.png,p\nb.png,q\n")
     return {"truth": truth, "good": good, "poor": poor, "groups": groups, "folder": tmp_path}
 
 
@@ -309,7 +309,7 @@ def test_class_weights_that_are_none(files, tmp_path, capsys, content, message):
 
 
 def test_groups_that_contradict_themselves_are_not_believed(files, tmp_path, capsys):
-    (tmp_path / "p.csv").write_text("id,person\na.png,p\nb.png,q\na.png,q\n")
+    (tmp_path / "p.csv").write_text("id,group\na.png,p\nb.png,q\na.png,q\n")
     code, _, err = call(capsys, "score", files["good"], files["good"], "--groups", tmp_path / "p.csv")
     assert (code, "p.csv, line 4, image a.png: q, but p further up" in err) == (2, True)
     (tmp_path / "s.csv").write_text("id,pose\na.png,up\nb.png,\n")

@@ -31,7 +31,7 @@ def place(tmp_path, monkeypatch):
     masks = as_masks(truth)
     submission.write("truth.csv", [(i, c, masks[i][c]) for i in IDS for c in CLASSES])
     rows = "".join(f"{image},p{n}\n" for n, image in enumerate(IDS))
-    (tmp_path / "persons.csv").write_text(f"id,person\n{rows}")
+    (tmp_path / "persons.csv").write_text(f"id,group\n{rows}")
     return tmp_path
 
 
@@ -109,7 +109,7 @@ def test_thresholds_are_kept_where_the_weights_do_not_gain(place, capsys):
 
 
 def test_too_few_persons_to_check_anything_on(place, capsys):
-    (place / "two.csv").write_text("id,person\n" + "".join(f"{i},p{n % 2}\n" for n, i in enumerate(IDS)))
+    (place / "two.csv").write_text("id,group\n" + "".join(f"{i},p{n % 2}\n" for n, i in enumerate(IDS)))
     for stores in (["a.zarr"], ["a.zarr", "b.zarr"]):
         name = f"{len(stores)}.json"
         code, out, _ = asked(capsys, *stores, "truth.csv", "-o", name, "--groups", "two.csv", "--trials", "3")
@@ -147,7 +147,7 @@ def test_a_study_of_other_predictions_is_not_gone_on_with(place, capsys):
     ],
 )
 def test_bad_input_is_one_line(place, capsys, words, message):
-    (place / "few.csv").write_text("id,person\ni0.png,p\n")
+    (place / "few.csv").write_text("id,group\ni0.png,p\n")
     code, _, err = asked(capsys, *words, "-o", "post.json")
     assert code == 2
     assert message in err

@@ -57,7 +57,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for csv in ("a.csv", "b.csv", "c.csv"):
         submission.write(folder / csv, ((i, c, truth[i][c]) for i in truth.ids for c in truth.classes))
     rows = "".join(f"{item.id},{item.person}\n" for item in items)
-    (folder / "persons.csv").write_text(f"image_name,person\n{rows}")
+    (folder / "persons.csv").write_text(f"image_name,group\n{rows}")
     return folder
 
 

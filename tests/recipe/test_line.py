@@ -100,7 +100,7 @@ def test_the_summary_has_every_number(run):
 def test_held_out_images_are_predicted_by_the_network_that_did_not_see_them(run):
     _, out = run
     folds = pd.read_csv(out / "folds.csv")
-    assert folds.groupby("person")["fold"].nunique().max() == 1
+    assert folds.groupby("group")["fold"].nunique().max() == 1
     assert set(PredictionStore.open(out / "oof.zarr").ids) == set(folds.loc[folds["fold"] == 0, "id"])
 
 
@@ -230,7 +230,7 @@ def test_limit_keeps_whole_persons(tmp_path):
     flags = ["--data", str(data), "--out", str(tmp_path / "run"), "--limit", "4", "--epochs", "1"]
     assert main(RECIPE, ["audit", "train", *flags]) == 0
     folds = pd.read_csv(tmp_path / "run" / "folds.csv")
-    assert folds["person"].tolist() == ["ID000", "ID000", "ID001", "ID001"]
+    assert folds["group"].tolist() == ["ID000", "ID000", "ID001", "ID001"]
 
 
 def test_of_few_persons_the_folds_that_there_are_are_trained(tmp_path, capsys):

@@ -29,7 +29,7 @@ def ran(tmp_path):
     line = Line(RECIPE, Config(data=data, out=out))
     truth, test = line.truth, Truth.open(data / "test_truth.csv")
     rows = "".join(f"{item.id},{item.person},0\n" for item in line.train_items)
-    (out / "folds.csv").write_text("id,person,fold\n" + rows)
+    (out / "folds.csv").write_text("id,group,fold\n" + rows)
     (out / "fold0").mkdir()
     (out / "fold0" / "metrics.jsonl").write_text(
         '{"epoch": 1, "loss": 0.5, "lr": 0.1, "seconds": 1, "val_dice": 0.9}\n'
