@@ -105,8 +105,10 @@ class MaskSet(Mapping[str, Mapping[str, Runs]]):
         ids = tuple(ids)
         for image in ids:
             self._check(image)
-        kept = set(ids)
-        rows = None if self._rows is None else [row for row in self._rows if row[0] in kept]
+        place = {image: number for number, image in enumerate(ids)}
+        rows = None if self._rows is None else [row for row in self._rows if row[0] in place]
+        if rows is not None:
+            rows.sort(key=lambda row: place[row[0]])
         return MaskSet(
             ids, self.classes, self._load, sizes=self.sizes, rows=rows, name=self.name, ignore=self._ignore
         )  # fmt: skip

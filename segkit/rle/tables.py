@@ -68,7 +68,7 @@ class Table:
         """Every row below the header; blank lines are passed over."""
         with self._source.open() as handle:
             records = _records(handle, self.path)
-            next(records)
+            next(records, None)
             for line, offset, record in records:
                 cells = _cells(record, f"{self.path}, line {line}")
                 if cells == [""]:

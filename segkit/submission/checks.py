@@ -52,15 +52,17 @@ class CellCheck:
         if text in ("", self._empty):
             is_whole = cell == self._empty or (not self._empty and cell.lower() == "nan")
             return True, None if is_whole else f"expected {self._empty!r} for an empty mask, got {cell!r}"
-        odd = next((what for pattern, what in BLANKS if pattern.search(cell)), None)
-        if odd:
-            return False, f"the RLE text has {odd}; scorers split it at single spaces"
+        again, broken = None, ""
         try:
             again = self._again(text, size)
         except ValueError as error:
-            return False, str(error)
-        if again == text:
+            broken = str(error)
+        if again == cell:
             return False, None
+        if odd := next((what for pattern, what in BLANKS if pattern.search(cell)), None):
+            return False, f"the RLE text has {odd}; scorers split it at single spaces"
+        if broken:
+            return False, broken
         odd = next((token for token in text.split() if token != str(int(token))), None)
         what = "touching runs" if odd is None else f"numbers like {odd!r}"
         return False, f"{what} (they decode, but no encoder writes them)"
