@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.optim import swa_utils
 
-Update = Callable[[list[Tensor], list[Tensor], int], None]
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class _Average(swa_utils.AveragedModel):
     """An AveragedModel in eval mode, without gradients, that averages half precision in float32."""
 
-    def __init__(self, model: nn.Module, update: Update) -> None:
-        def in_place(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-            update(averaged, [new.to(old.dtype) for old, new in zip(averaged, current, strict=True)], int(count))
-
-        in_place_typed: Any = in_place  # torch's annotation allows gaps in the lists
-        super().__init__(model, multi_avg_fn=in_place_typed)
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.multi_avg_fn = self._in_place
         self.eval().requires_grad_(False)
         tensors: list[Tensor] = [*self.module.parameters(), *self.module.buffers()]
         for tensor in tensors:
             if tensor.dtype in (torch.float16, torch.bfloat16):
                 tensor.data = tensor.data.float()  # small steps would be rounded away
+
+    def _in_place(self, averaged: Tensors, current: Tensors, _: Tensor | int) -> None:
+        """What torch calls; the number of updates is read on the CPU, as reading it on a GPU would wait for it."""
+        same_dtype: Tensors = [new.to(old.dtype) for old, new in zip(averaged, current, strict=True)]
+        self._average(averaged, same_dtype, int(self.n_averaged))
+
+    def _average(self, averaged: Tensors, current: Tensors, count: int) -> None:
+        """Take `current` into the average of `count` models, in place."""
+        raise NotImplementedError
 
     def update(self, model: nn.Module) -> None:
         """Add a model to the average; buffers are copied.
@@ -75,13 +78,13 @@ class EMA(_Average):
     def __init__(self, model: nn.Module, decay: float = 0.999, warmup: bool = True) -> None:
         if not isinstance(decay, (int, float)) or not 0 <= decay < 1:
             raise ValueError(f"decay must be a number of at least 0 and below 1, got {decay!r}")
-
-        def update(averaged: list[Tensor], current: list[Tensor], count: int) -> None:
-            kept = min(decay, count / (9 + count)) if warmup else decay
-            swa_utils.get_ema_multi_avg_fn(kept)(averaged, current, count)
-
-        super().__init__(model, update)
+        super().__init__(model)
+        self.decay, self.warmup = decay, warmup
         self.n_averaged += 1  # the initial weights count as the first average
+
+    def _average(self, averaged: Tensors, current: Tensors, count: int) -> None:
+        kept = min(self.decay, count / (9 + count)) if self.warmup else self.decay
+        swa_utils.get_ema_multi_avg_fn(kept)(averaged, current, count)
 
 
 class SWA(_Average):
@@ -100,8 +103,5 @@ class SWA(_Average):
         Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI 2018.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        def update(averaged: list[Tensor], current: list[Tensor], count: int) -> None:
-            swa_utils.get_swa_multi_avg_fn()(averaged, current, count)
-
-        super().__init__(model, update)
+    def _average(self, averaged: Tensors, current: Tensors, count: int) -> None:
+        swa_utils.get_swa_multi_avg_fn()(averaged, current, count)

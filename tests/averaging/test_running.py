@@ -1,5 +1,8 @@
 """EMA and SWA counted by hand, and against torch's own."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -119,3 +122,18 @@ def test_a_wrapped_model_updates_too_and_another_does_not():
     for decay in (1.0, None, float("nan")):
         with pytest.raises(ValueError, match="decay"):
             EMA(net(), decay=decay)
+
+
+@pytest.mark.parametrize("kind", [lambda model: EMA(model, decay=0.5, warmup=False), SWA])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_goes_on_by_itself(kind, again):
+    average = kind(net(0.0))
+    average.update(net(1.0))
+    other = again(average)
+    for value in (3.0, 5.0):
+        other.update(net(value))
+        average.update(net(value))
+    for a, b in zip(average.module.parameters(), other.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+    other.update(net(9.0))
+    assert int(average.n_averaged) == int(other.n_averaged) - 1
