@@ -103,7 +103,17 @@ def compare(
 
 
 def read_column(path: Path) -> dict[str, str]:
-    """{image: value} of a CSV of two columns. ValueError names the file and what it has."""
+    """Read a CSV of two columns.
+
+    Args:
+        path: The file: an image and a value a row.
+
+    Returns:
+        {image: value}.
+
+    Raises:
+        ValueError: If the file has other columns; it names them.
+    """
     return {image: cells[0] for image, cells in by_image(path, None).items()}
 
 

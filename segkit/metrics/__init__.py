@@ -4,12 +4,13 @@ A metric is a value such as `Dice()` or `FBeta(beta=0.5, average="pooled")`: `me
 `metric.table` the scores of single images, `metric.scores` what `bootstrap` and `compare` take.
 """
 
-from segkit.metrics.base import Average, CountMetric, Empty, MaskMetric, Metric
+from segkit.metrics.base import Average, Empty, Metric
 from segkit.metrics.baselines import empty_score, full_score
 from segkit.metrics.combined import Combined
 from segkit.metrics.counts import Counts, count
 from segkit.metrics.groups import bootstrap, compare, score
 from segkit.metrics.instances import AveragePrecision, ObjectMasks
+from segkit.metrics.kinds import CountMetric, MaskMetric
 from segkit.metrics.overlap import Dice, FBeta, IoU, MeanIoU
 from segkit.metrics.pairs import MasksLike, Pair
 from segkit.metrics.results import MIN_GROUPS, Comparison, Interval

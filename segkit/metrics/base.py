@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from segkit.masks import as_masks
 from segkit.metrics.counts import Counts, count
-from segkit.metrics.pairs import MasksLike, Pair, pairs
-from segkit.metrics.scores import Parts, Scores, mean_finish, mean_of_known, mean_parts
+from segkit.metrics.pairs import MasksLike
+from segkit.metrics.scores import Parts, Scores, mean_of_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,12 +143,26 @@ class Metric(ABC):
         raise NotImplementedError
 
     def parts(self, counts: Counts) -> Parts:
-        """Make the arrays that are added over images, each of shape (..., images, classes); see `Scores`."""
+        """Make the arrays that are added over images, see `Scores`.
+
+        Args:
+            counts: Pixel counts, shape (..., images, classes).
+
+        Returns:
+            Arrays of that shape.
+        """
         self._need_counts()
         raise NotImplementedError
 
     def finish(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """Compute scores of classes, shape (..., classes), from what `parts` adds up to."""
+        """Compute scores of classes from what `parts` adds up to.
+
+        Args:
+            parts: The sums, each of shape (..., classes).
+
+        Returns:
+            Scores, shape (..., classes).
+        """
         self._need_counts()
         raise NotImplementedError
 
@@ -167,66 +180,17 @@ class Metric(ABC):
         return f"{self.name}({', '.join(settings)})" if settings else self.name
 
 
-class CountMetric(Metric):
-    """A metric that follows from the pixel counts of each image and class: `values` is all that it adds."""
-
-    has_counts = True
-    separable = True
-
-    def scores(self, pred: MasksLike, truth: MasksLike) -> Scores:
-        """See `Metric.scores`."""
-        truth = as_masks(truth)
-        return Scores.from_counts(count(pred, truth), self, truth.ids, truth.classes)
-
-    def parts(self, counts: Counts) -> Parts:
-        """See `Metric.parts`."""
-        if self.average == "pooled":
-            return counts.tp, counts.predicted, counts.target
-        return mean_parts(self.values(counts.tp, counts.predicted, counts.target))
-
-    def finish(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """See `Metric.finish`."""
-        return self.values(*parts) if self.average == "pooled" else mean_finish(parts)
-
-
-class MaskMetric(Metric):
-    """A metric of the masks themselves, image by image: `value` of two masks that are not empty is all that it adds.
-
-    What counts where the truth is empty says `empty`. "one": the best value for an empty prediction, the worst for any
-    other. "zero": the worst. "skip": nothing.
-    """
-
-    empty: Empty = "one"
-
-    @abstractmethod
-    def value(self, pair: Pair) -> float:
-        """Score one image and class, neither of whose masks is empty."""
-
-    def best(self, pair: Pair) -> float:
-        """The best value that an image can have."""
-        return 1.0
-
-    def worst(self, pair: Pair) -> float:
-        """The worst value that an image can have."""
-        return 0.0
-
-    def scores(self, pred: MasksLike, truth: MasksLike) -> Scores:
-        """See `Metric.scores`."""
-        pred, truth = as_masks(pred), as_masks(truth)
-        cells = np.array([self._cell(pair) for pair in pairs(pred, truth)])
-        cells = cells.reshape(len(truth.ids), len(truth.classes))
-        return Scores.from_cells(cells, truth.ids, truth.classes, higher_is_better=self.higher_is_better)
-
-    def _cell(self, pair: Pair) -> float:
-        if pair.truth:
-            return self.value(pair) if pair.pred else self.worst(pair)
-        if self.empty == "skip":
-            return np.nan
-        return self.best(pair) if self.empty == "one" and not pair.pred else self.worst(pair)
-
-
 def check_choice(metric: Metric, setting: str, choices: Sequence[str]) -> None:
-    """Raise ValueError where a setting is none of `choices`."""
+    """Check a setting of a metric.
+
+    Args:
+        metric: The metric.
+        setting: Name of the setting.
+        choices: What it may be.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
     value = getattr(metric, setting)
     if value not in choices:
         raise ValueError(f"{metric.name}: expected {setting} to be {', '.join(choices)}, got {value!r}")

@@ -60,7 +60,15 @@ class Combined(Metric):
             object.__setattr__(self, key, value)
 
     def scores(self, pred: MasksLike, truth: MasksLike) -> Scores:
-        """See `Metric.scores`."""
+        """See `Metric.scores`.
+
+        Args:
+            pred: Predicted masks.
+            truth: True masks.
+
+        Returns:
+            The scores.
+        """
         found = [metric.scores(pred, truth) for metric, _ in self.terms]
         finishers = [(scores.finish, len(scores.parts)) for scores in found]
         return Scores(
@@ -73,15 +81,38 @@ class Combined(Metric):
         )
 
     def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """See `Metric.values`."""
+        """See `Metric.values`.
+
+        Args:
+            tp: Pixels predicted and true.
+            predicted: Pixels predicted.
+            target: Pixels true.
+
+        Returns:
+            Scores, same shape; NaN counts nothing.
+        """
         return self._sum([metric.values(tp, predicted, target) for metric, _ in self.terms])
 
     def parts(self, counts: Counts) -> Parts:
-        """See `Metric.parts`."""
+        """See `Metric.parts`.
+
+        Args:
+            counts: Pixel counts, shape (..., images, classes).
+
+        Returns:
+            Arrays of that shape.
+        """
         return tuple(part for metric, _ in self.terms for part in metric.parts(counts))
 
     def finish(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """See `Metric.finish`."""
+        """See `Metric.finish`.
+
+        Args:
+            parts: What `parts` adds up to, each of shape (..., classes).
+
+        Returns:
+            Scores, shape (..., classes).
+        """
         finishers = [(metric.finish, 3 if metric.average == "pooled" else 2) for metric, _ in self.terms]
         return self._sum(_finish(finishers, parts))
 

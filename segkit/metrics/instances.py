@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from segkit.masks import MaskSet
-from segkit.metrics.base import Empty, MaskMetric, check_choice
+from segkit.metrics.base import Empty, check_choice
+from segkit.metrics.kinds import MaskMetric
 from segkit.metrics.pairs import Pair
 from segkit.rle import Runs, at_least
 
@@ -51,7 +52,14 @@ class AveragePrecision(MaskMetric):
         object.__setattr__(self, "iou_thresholds", tuple(float(each) for each in given))
 
     def value(self, pair: Pair) -> float:
-        """See `MaskMetric.value`."""
+        """See `MaskMetric.value`.
+
+        Args:
+            pair: A predicted and a true mask, neither empty.
+
+        Returns:
+            The value.
+        """
         pred, truth = ([pair.pred], [pair.truth]) if self.objects == "mask" else pair.objects()
         hits = matched_ious(pred, truth)
         found = [int((hits > threshold).sum()) for threshold in self.iou_thresholds]
@@ -125,7 +133,15 @@ class ObjectMasks(MaskSet):
         super().__init__(self._objects, classes, self._union)
 
     def objects(self, image: str, cls: str) -> list[Runs]:
-        """The objects of an image and class."""
+        """Give the objects of an image and class.
+
+        Args:
+            image: Image id.
+            cls: Class name.
+
+        Returns:
+            A mask for each object.
+        """
         return self._objects[image][cls]
 
     def _union(self, image: str, cls: str) -> Runs:

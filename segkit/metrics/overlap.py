@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from segkit.metrics.base import Average, CountMetric, Empty, check_choice
+from segkit.metrics.base import Average, Empty, check_choice
+from segkit.metrics.kinds import CountMetric
 from segkit.rle import EPSILON
 
 Quotient = tuple[np.ndarray, np.ndarray]
@@ -32,7 +33,16 @@ class _Overlap(CountMetric):
         """Numerator and denominator without EPSILON."""
 
     def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """See `Metric.values`."""
+        """See `Metric.values`.
+
+        Args:
+            tp: Pixels predicted and true.
+            predicted: Pixels predicted.
+            target: Pixels true.
+
+        Returns:
+            Scores, same shape; NaN counts nothing.
+        """
         above, below = self._quotient(tp, predicted, target)
         found = (above + EPSILON) / (below + EPSILON)
         if self.empty == "one":
@@ -143,7 +153,16 @@ class MeanIoU(CountMetric):
         check_choice(self, "average", ("image", "pooled"))
 
     def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """See `Metric.values`."""
+        """See `Metric.values`.
+
+        Args:
+            tp: Pixels predicted and true.
+            predicted: Pixels predicted.
+            target: Pixels true.
+
+        Returns:
+            Scores, same shape; NaN counts nothing.
+        """
         union = np.asarray(predicted + target - tp, np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(union > 0, tp / union, np.nan)

@@ -47,7 +47,14 @@ class GroupSums:
             return np.where(self.shares > 0, self.shares * there.sum(axis=-1, keepdims=True) / there, 0.0)
 
     def scores(self, counts: np.ndarray) -> np.ndarray:
-        """Scores, shape (...), where group p is there counts[..., p] times."""
+        """Score resamples.
+
+        Args:
+            counts: How often each group is there, shape (..., P).
+
+        Returns:
+            Scores, shape (...).
+        """
         factors = self.factors(counts)
         shape = (*counts.shape[:-1], *self.parts[0].shape[1:])
         sums = [

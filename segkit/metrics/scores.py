@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from segkit.metrics.base import Metric
     from segkit.metrics.counts import Counts
 
 Parts = tuple[np.ndarray, ...]
 """What is added over images, each (..., classes) once it is added."""
 
 Index = list[int] | tuple[slice, list[int]]
-
-
-class FromCounts(Protocol):
-    """A metric that follows from pixel counts: what `Scores.from_counts` needs of it."""
-
-    higher_is_better: bool
-
-    def parts(self, counts: Counts) -> Parts:
-        """What to add over images, each of shape (..., images, classes)."""
-
-    def finish(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """Scores of the classes from what was added."""
-
-    def values(self, tp: np.ndarray, predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Score of each image and class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +84,7 @@ class Scores:
         return cls(tuple(ids), tuple(classes), mean_parts(cells), mean_finish, cells, None, higher_is_better)
 
     @classmethod
-    def from_counts(cls, counts: Counts, metric: FromCounts, ids: Iterable[str], classes: Iterable[str]) -> Scores:
+    def from_counts(cls, counts: Counts, metric: Metric, ids: Iterable[str], classes: Iterable[str]) -> Scores:
         """Make the scores of a metric from pixel counts, pooled or as a mean over images as the metric says.
 
         Args:
@@ -198,20 +184,41 @@ def _places(wanted: Sequence[str], known: Sequence[str], what: str) -> list[int]
 
 
 def mean_parts(values: np.ndarray) -> Parts:
-    """Make the parts of a mean over images: the values that are known, and how many these are."""
+    """Make the parts of a mean over images.
+
+    Args:
+        values: Scores, float, shape (..., images, classes); NaN counts nothing.
+
+    Returns:
+        The values that are known (else 0), and whether each is known (1 or 0).
+    """
     known = ~np.isnan(values)
     return np.where(known, values, 0.0), known.astype(np.float64)
 
 
 def mean_finish(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Divide the sum of the known values by their number; NaN where there is none."""
+    """Divide the sum of the known values by their number.
+
+    Args:
+        parts: What `mean_parts` adds up to.
+
+    Returns:
+        Means; NaN where nothing is known.
+    """
     total, known = parts
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(known > 0, total / known, np.nan)
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Take the mean over the last axis without NaN; NaN where nothing else is there."""
+    """Take the mean over the last axis without NaN.
+
+    Args:
+        values: Numbers, float, shape (..., n).
+
+    Returns:
+        Means, shape (...); NaN where nothing else is there.
+    """
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)

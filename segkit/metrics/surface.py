@@ -9,7 +9,8 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from segkit.metrics.base import Empty, MaskMetric, check_choice
+from segkit.metrics.base import Empty, check_choice
+from segkit.metrics.kinds import MaskMetric
 from segkit.metrics.pairs import Pair
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
@@ -44,7 +45,14 @@ class SurfaceDice(MaskMetric):
         _check_number(self.name, "tolerance", self.tolerance, math.inf)
 
     def value(self, pair: Pair) -> float:
-        """See `MaskMetric.value`."""
+        """See `MaskMetric.value`.
+
+        Args:
+            pair: A predicted and a true mask, neither empty.
+
+        Returns:
+            The value.
+        """
         both = surface_distances(pair)
         return sum(int((each <= self.tolerance).sum()) for each in both) / sum(len(each) for each in both)
 
@@ -85,16 +93,37 @@ class Hausdorff(MaskMetric):
         object.__setattr__(self, "higher_is_better", self.normalized)
 
     def value(self, pair: Pair) -> float:
-        """See `MaskMetric.value`."""
+        """See `MaskMetric.value`.
+
+        Args:
+            pair: A predicted and a true mask, neither empty.
+
+        Returns:
+            The value.
+        """
         distance = max(float(np.percentile(each, self.percentile)) for each in surface_distances(pair))
         return self._scored(distance, pair)
 
     def best(self, pair: Pair) -> float:
-        """See `MaskMetric.best`."""
+        """See `MaskMetric.best`.
+
+        Args:
+            pair: The masks of an image and class.
+
+        Returns:
+            The value.
+        """
         return 1.0 if self.normalized else 0.0
 
     def worst(self, pair: Pair) -> float:
-        """See `MaskMetric.worst`."""
+        """See `MaskMetric.worst`.
+
+        Args:
+            pair: The masks of an image and class.
+
+        Returns:
+            The value.
+        """
         return self._scored(math.hypot(*pair.shape), pair)
 
     def _scored(self, distance: float, pair: Pair) -> float:

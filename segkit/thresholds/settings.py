@@ -62,7 +62,17 @@ def probabilities(thresholds: object, classes: Sequence[str]) -> dict[str, float
 
 
 def check_separable(metric: Metric) -> Metric:
-    """Return the metric; ValueError where the best thresholds cannot be read off class by class."""
+    """Check that the best thresholds of a metric can be read off class by class.
+
+    Args:
+        metric: The metric.
+
+    Returns:
+        The metric.
+
+    Raises:
+        ValueError: If they cannot.
+    """
     if metric.has_counts and metric.separable:
         return metric
     why = "does not separate by class" if metric.has_counts else "does not follow from pixel counts"

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def save(curves: ScoreCurves, path: str | Path) -> None:
-    """Write curves, see `ScoreCurves.save`."""
+    """Write curves, see `ScoreCurves.save`.
+
+    Args:
+        curves: The curves.
+        path: The file; an existing one is replaced.
+    """
     arrays = {
         "ids": np.array(curves.ids),
         "classes": np.array(curves.classes),
@@ -34,7 +39,14 @@ def save(curves: ScoreCurves, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read the arguments of `ScoreCurves` from a file, see `ScoreCurves.load`."""
+    """Read a file of curves, see `ScoreCurves.load`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The arguments of `ScoreCurves`.
+    """
     with np.load(path) as data:
         found = {key: data[key] for key in ("thresholds", "target")}
         for key in ("tp", "predicted"):
