@@ -171,9 +171,9 @@ def _print_classes(scores: Scores, counts: Counts) -> None:
     for k, (cls, value) in enumerate(zip(scores.classes, scores.per_class())):
         have = int(there[:, k].sum())
         print(f"{cls:{width}} {value:.4f}         {f'{present[k]:.4f}' if have else '     -'} ({have})")
-    for k, cls in enumerate(scores.classes):
-        if there[:, k].any() and not counts.predicted[:, k].any():
-            print(f"WARNING: {cls} is predicted nowhere, though {there[:, k].sum()} of {len(there)} images have it")
+    for k in counts.never_predicted.nonzero()[0]:
+        images = f"{there[:, k].sum()} of {len(there)} images"
+        print(f"WARNING: {scores.classes[k]} is predicted nowhere, though {images} have it")
 
 
 def _baselines(metric: Metric, truth: MaskSet) -> str:

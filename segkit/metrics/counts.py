@@ -49,6 +49,14 @@ class Counts:
         """Shape (..., images, classes) of the three arrays."""
         return self.tp.shape
 
+    @property
+    def never_predicted(self) -> np.ndarray:
+        """Whether a class is true in some image and predicted in none, bool, shape (..., classes).
+
+        Dice with empty="one" of a rare class is often highest so: say it loudly.
+        """
+        return (self.target > 0).any(axis=-2) & ~(self.predicted > 0).any(axis=-2)
+
     def __add__(self, other: Counts) -> Counts:
         """Add the counts of two parts of the same images, such as tiles."""
         return Counts(self.tp + other.tp, self.predicted + other.predicted, self.target + other.target)

@@ -48,3 +48,8 @@ def test_counts_have_axes_in_front():
     found = Counts(tp, tp + 1, tp + 2)
     assert found.pooled().shape == (2, 1, 2)
     assert found.subset([0, 2]).shape == (2, 2, 2)
+
+
+def test_a_class_that_is_never_predicted():
+    found = Counts([[0, 0, 0], [0, 1, 0]], [[0, 0, 0], [0, 2, 0]], [[3, 0, 0], [0, 1, 0]])
+    assert found.never_predicted.tolist() == [True, False, False]
