@@ -29,7 +29,7 @@ from segkit.ensemble import BlendSpace
 from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.samples import Truth
-from segkit.studies import CurveSampler, blend_curves, blend_objective, postprocess_objective, threshold_objective
+from segkit.studies import BlendObjective, CurveSampler, PostprocessObjective, ThresholdObjective, blend_curves
 from segkit.thresholds import ScoreCurves, curves
 
 
@@ -107,9 +107,9 @@ def main() -> None:
         print("|---|---|---|---|---|")
         plain, exact = (found.score(t) for t in (0.5, found.best()))
         title = f"29 thresholds (.5: {plain:.4f}, exact: {exact:.4f})"
-        report(title, threshold_objective(found, low=0.02, high=0.98), found, plain, exact, given.trials, given.seeds)
+        report(title, ThresholdObjective(found, low=0.02, high=0.98), found, plain, exact, given.trials, given.seeds)
 
-        steps = postprocess_objective(stores[0], truth, thresholds=found)
+        steps = PostprocessObjective(stores[0], truth, thresholds=found)
         every = itertools.product(np.arange(11) / 20, (False, True), (False, True))
         values = [
             steps.table(steps.pipeline({**dict(zip(("min_area", "keep_largest", "fill_holes"), some)), **named(found)}))
@@ -120,7 +120,7 @@ def main() -> None:
         report(title, steps, found, plain, sure, given.dear, given.seeds)
 
         space = BlendSpace(stores, truth, low=0.05, high=0.95)
-        blend, known = blend_objective(space, thresholds_by_class=True), blend_curves(space)
+        blend, known = BlendObjective(space, thresholds_by_class=True), blend_curves(space)
         equal, sure = float(space.dice().mean()), float(space.dice(None, known.best()).mean())
         title = f"3 weights and 29 thresholds (equal, .5: {equal:.4f}; exact: {sure:.4f})"
 

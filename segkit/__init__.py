@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 __all__ = [
     "audit", "averaging", "cam", "cli", "data", "ensemble", "files", "folds", "geometry", "images", "inference",
     "losses", "masks", "metrics", "models", "optim", "postprocess", "predictions", "pseudo", "recipe", "report", "rle",
-    "samples", "studies", "submission", "thresholds", "training", "tta",
+    "samples", "selection", "studies", "submission", "thresholds", "training", "tta",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,19 +20,14 @@ if TYPE_CHECKING:
 
     from segkit.ensemble import BlendSpace
     from segkit.masks import MaskSet
+    from segkit.metrics import Metric
+    from segkit.postprocess import Pipeline
     from segkit.predictions import PredictionStore
-    from segkit.studies import BlendChoice, Choice, blend_objective, postprocess_objective
+    from segkit.selection import Selection
+    from segkit.studies import BlendObjective, PostprocessObjective
 
 Search = Callable[..., "optuna.Study"]
-"""search(objective, make, curves, made_of) -> the study, its trials done."""
-
-OF_A_BLEND = {
-    "nothing": "equal weights at .5",
-    "thresholds": "equal weights, tuned thresholds",
-    "weights": "weights at .5",
-    "thresholds and weights": "weights, tuned thresholds",
-}
-"""What is kept of a blend, in words."""
+"""search(objective, make, curves, made_of, trials) -> the study, its trials done."""
 
 
 def study(
@@ -39,6 +35,7 @@ def study(
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     trials: int = 100,
     workers: int = 1,
+    metric: str = "dice",
     groups: Path | None = None,
     storage: str | None = None,
     name: str | None = None,
@@ -48,21 +45,21 @@ def study(
     thresholds_by_class: bool = False,
     domain: Literal["logits", "probs"] | None = None,
 ) -> int:
-    """Search what suits your predictions, and keep what persons gain from who had no part in the search.
+    """Search what suits your predictions, and keep what gains on groups that had no part in the search.
 
     Args:
         inputs: PredictionStores (.zarr), then the truth: a CSV like a submission, or a folder in the competition's
-            layout. One store: thresholds and post-processing, written as a Pipeline. Several: the weights of their
-            blend and thresholds, written as a Pipeline too.
-        out: The JSON to write.
+            layout. One store: thresholds and post-processing. Several: the weights of their blend and thresholds.
+        out: The JSON to write, a Pipeline for `segkit submit --settings`.
         trials: Finished trials in all, those of earlier runs and other hosts included.
         workers: Processes that share them.
-        groups: CSV with the columns id (or image_name) and group; default: the persons of TRUTH's folder, else each
+        metric: Such as "dice", "iou", "fbeta(beta=0.5, average='pooled')".
+        groups: CSV with the columns id (or image_name) and group; default: the groups of TRUTH's folder, else each
             image by itself.
         storage: Journal file, or the URL of a database that several hosts share; default: OUT with the ending .journal.
         name: Of the study; default: OUT's.
         seed: Of the draws of a first run with one worker.
-        multipart: Of one store: classes of several parts, which keep them.
+        multipart: Of one store: classes of several components, which keep them.
         weights_by_class: Of several stores: each class has its own weights.
         thresholds_by_class: Of several stores: each class has its own threshold.
         domain: Of several stores: what is averaged; default: logits.
@@ -70,13 +67,15 @@ def study(
     import optuna
 
     from segkit import studies
+    from segkit.metrics import parse
     from segkit.predictions import PredictionStore
     from segkit.samples import Truth
 
     if len(inputs) < 2:
-        raise ValueError(f"at least one store and the truth are wanted, got {', '.join(map(str, inputs))}")
+        raise ValueError(f"expected at least one store and the truth, got {', '.join(map(str, inputs))}")
     if trials < 1 or workers < 1:
-        raise ValueError(f"--trials {trials}, --workers {workers}: at least 1 is wanted")
+        raise ValueError(f"--trials {trials}, --workers {workers}: expected at least 1")
+    rule = parse(metric)
     place, called = storage or out.with_suffix(".journal"), name or out.stem
     _apart(out, place, inputs)
     paths, several = inputs[:-1], len(inputs) > 2
@@ -89,7 +88,7 @@ def study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     stores, truth = [PredictionStore.open(path) for path in paths], Truth.open(inputs[-1])
 
-    def search(objective: Any, make: Callable[[], Any], curves: Any, made_of: object) -> optuna.Study:
+    def search(objective: Any, make: Callable[[], Any], curves: Any, made_of: object, trials: int) -> optuna.Study:
         found = studies.open_study(called, place, seed=seed, curves=curves)
         _only_of(found, made_of)
         objective.enqueue(found)
@@ -102,111 +101,121 @@ def study(
         return found
 
     try:
-        person = _persons(groups, inputs[-1], [image for image in stores[0].ids if image in truth])
+        group = _groups(groups, inputs[-1], [image for image in stores[0].ids if image in truth])
         if several:
-            _blend(stores, truth, person, search, out, inputs, of_several, workers=workers, trials=trials, seed=seed)
+            chosen = _blend(
+                stores, truth, rule, group, search, inputs, of_several, workers=workers, trials=trials, seed=seed
+            )
         else:
-            _steps(stores[0], truth, person, search, out, inputs, multipart)
+            chosen = _steps(stores[0], truth, rule, group, search, inputs, multipart, trials)
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on with study {called}", file=sys.stderr)
         return 130
     except RuntimeError as error:  # of a worker
         raise ValueError(str(error)) from error
+    chosen.save(out)
     print(out)
     return 0
 
 
 def _steps(
-    store: PredictionStore, truth: MaskSet, person: Mapping[str, str], search: Search, out: Path,
-    inputs: Sequence[Path], multipart: tuple[str, ...],
-) -> None:  # fmt: skip
-    """Thresholds and steps of one store -> a Pipeline."""
+    store: PredictionStore, truth: MaskSet, metric: Metric, groups: Mapping[str, str], search: Search,
+    inputs: Sequence[Path], multipart: tuple[str, ...], trials: int,
+) -> Pipeline:  # fmt: skip
+    """Thresholds and steps of one store."""
     from segkit import studies
     from segkit.files import digest
+    from segkit.metrics import count
+    from segkit.postprocess import render
     from segkit.thresholds import curves
 
-    found = curves(store, truth)
+    found = curves(store, truth, metric)
     best = found.best()
-    objective = studies.postprocess_objective(store, truth, thresholds=best, multipart=multipart)
-    made_of = digest(["steps", found.ids, found.classes, found.means.round(4), multipart])
-    study = search(objective, partial(_make_steps, inputs[0], inputs[1], best, multipart), None, made_of)
-    choice = studies.choose(found, objective, person, [t.params for t in study.get_trials() if t.values])
-    _say(choice, person)
-    choice.pipeline.save(out)
+    objective = studies.PostprocessObjective(store, truth, metric=metric, thresholds=best, multipart=multipart)
+    made_of = digest(["steps", str(metric), found.ids, found.classes, found.scores().cells.round(3), multipart])
+    make = partial(_make_steps, inputs[0], inputs[1], metric, best, multipart)
+    trials = min(trials, objective.combinations or trials)
+    study = search(objective, make, None, made_of, trials)
+    choice = studies.choose(found, objective, groups, [t.params for t in study.get_trials() if t.values])
+    counts = count(render(store, choice.setting, ids=objective.ids), objective.truth)
+    _print(choice, groups, studies.cautions(counts, store.classes, metric, full_score=found.full_score))
+    for step, settings in choice.setting.steps:
+        print(f"  {step} for {', '.join(settings.get('only', store.classes))}")
+    return choice.setting
 
 
 def _make_steps(
-    store: Path, truth: Path, thresholds: dict[str, float], multipart: tuple[str, ...]
-) -> postprocess_objective:
+    store: Path, truth: Path, metric: Metric, thresholds: dict[str, float], multipart: tuple[str, ...]
+) -> PostprocessObjective:
+    """The objective, made anew in a worker."""
     from segkit import studies
     from segkit.predictions import PredictionStore
     from segkit.samples import Truth
 
-    opened = PredictionStore.open(store)
-    return studies.postprocess_objective(opened, Truth.open(truth), thresholds=thresholds, multipart=multipart)
+    return studies.PostprocessObjective(
+        PredictionStore.open(store), Truth.open(truth), metric=metric, thresholds=thresholds, multipart=multipart
+    )
 
 
 def _blend(
-    stores: Sequence[PredictionStore], truth: MaskSet, person: Mapping[str, str], search: Search, out: Path,
+    stores: Sequence[PredictionStore], truth: MaskSet, metric: Metric, groups: Mapping[str, str], search: Search,
     inputs: Sequence[Path], settings: Mapping[str, Any], *, workers: int, trials: int, seed: int | None,
-) -> None:  # fmt: skip
-    """Weights and thresholds of several stores -> a Pipeline with a blend."""
+) -> Pipeline:  # fmt: skip
+    """Weights and thresholds of several stores."""
     import optuna
 
     from segkit import studies
-    from segkit.ensemble import Blend
     from segkit.files import digest
-    from segkit.postprocess import Pipeline
 
     domain = settings["domain"] or "logits"
     by_class = {key: settings[key] for key in ("weights_by_class", "thresholds_by_class")}
     with ExitStack() as stack:
         cache = stack.enter_context(TemporaryDirectory()) if workers > 1 else None  # the band is shared
-        objective = _make_blend(inputs, domain, by_class, cache, None)
+        objective = _make_blend(inputs, metric, domain, by_class, cache, None)
         space = objective.space
         known = studies.blend_curves(space)
-        made_of = digest(["blend", space.ids, space.classes, space.names, known.means.round(4), domain, by_class])
-        study = search(objective, partial(_make_blend, inputs, domain, by_class, cache, 1), known, made_of)
+        cells = known.scores().cells.round(3)
+        made_of = digest(["blend", str(metric), space.ids, space.classes, space.names, cells, domain, by_class])
+        make = partial(_make_blend, inputs, metric, domain, by_class, cache, 1)
+        study = search(objective, make, known, made_of, trials)
         found = objective.settings(study.best_params)[0]
 
         def look(part: BlendSpace) -> Any:
             sampler = studies.CurveSampler(studies.blend_curves(part), seed=seed)
             inner = optuna.create_study(direction="maximize", sampler=sampler)
-            wanted = studies.blend_objective(part, **by_class)
+            wanted = studies.BlendObjective(part, **by_class)
             wanted.enqueue(inner)
             inner.optimize(wanted, n_trials=trials)
             return wanted.settings(inner.best_params)[0]
 
-        choice = studies.choose_blend(space, person, look, found=found, **by_class)
-    print(f"equal weights at .5: {choice.held_out['nothing']:.4f}")
-    _say(choice, person, blend=True)
-    share = {cls: weights.tolist() for cls, weights in choice.weights.items()}
-    blend = Blend(
-        share if by_class["weights_by_class"] else next(iter(share.values())),
-        domain=domain,
-        stores=[str(store.path) for store in stores],
-    )
-    thresholds = choice.thresholds if by_class["thresholds_by_class"] else next(iter(choice.thresholds.values()))
-    Pipeline(thresholds=thresholds, classes=space.classes, blend=blend).save(out)
+        choice = studies.choose_blend(space, groups, look, found=found, **by_class)
+        pipeline = choice.setting
+        assert pipeline.blend is not None
+        counts = space.counts(pipeline.blend.weights, pipeline.thresholds)
+        _print(choice, groups, studies.cautions(counts, space.classes, metric))
+    return replace(pipeline, blend=replace(pipeline.blend, stores=[str(store.path) for store in stores]))
 
 
 def _make_blend(
-    inputs: Sequence[Path], domain: Any, by_class: Mapping[str, bool], cache: str | None, threads: int | None
-) -> blend_objective:
+    inputs: Sequence[Path], metric: Metric, domain: Any, by_class: Mapping[str, bool], cache: str | None,
+    threads: int | None,
+) -> BlendObjective:  # fmt: skip
+    """The objective, made anew in a worker."""
     from segkit import studies
     from segkit.ensemble import BlendSpace
     from segkit.predictions import PredictionStore
     from segkit.samples import Truth
 
     stores = [PredictionStore.open(path) for path in inputs[:-1]]
-    space = BlendSpace(stores, Truth.open(inputs[-1]), domain=domain, cache=cache, workers=threads)
-    return studies.blend_objective(space, **by_class)
+    truth = Truth.open(inputs[-1])
+    space = BlendSpace(stores, truth, metric=metric, domain=domain, cache=cache, workers=threads)
+    return studies.BlendObjective(space, **by_class)
 
 
 def _apart(out: Path, storage: str | Path, inputs: Sequence[Path]) -> None:
     """ValueError where what is written would overwrite what is read, or the study's own journal."""
     if out.is_dir():
-        raise ValueError(f"-o {out} is a folder; a JSON file to write is wanted")
+        raise ValueError(f"-o {out} is a folder; expected a JSON file to write")
     read = {path.resolve() for path in inputs}
     if out.resolve() in read:
         raise ValueError(f"-o {out} is one of the inputs; name another file to write")
@@ -229,31 +238,33 @@ def _only_of(study: optuna.Study, made_of: object) -> None:
         )
 
 
-def _persons(groups: Path | None, truth: Path, ids: Sequence[str]) -> dict[str, str]:
-    """{image: person} of all images; ValueError names those without."""
-    from segkit.samples import index
+def _groups(groups: Path | None, truth: Path, ids: Sequence[str]) -> dict[str, str]:
+    """{image: group} of all images; ValueError names those without."""
+    from segkit.samples import Samples
 
     if groups is not None:
-        known = read_groups(groups)
+        known = dict(read_groups(groups))
     elif truth.is_dir():
-        known = {item.id: item.person for item in index(truth)}
+        known = dict(Samples.from_folder(truth).groups)
     else:
-        print("no --groups: each image counts as a person of its own", file=sys.stderr)
+        print("no --groups: each image counts as a group of its own", file=sys.stderr)
         return {image: image for image in ids}
     if lacking := [image for image in ids if image not in known]:
-        raise ValueError(f"{groups}: {len(lacking)} images have no person: {', '.join(lacking[:3])} ...")
+        raise ValueError(f"{groups}: {len(lacking)} images have no group: {', '.join(lacking[:3])} ...")
     return {image: known[image] for image in ids}
 
 
-def _say(choice: Choice | BlendChoice, person: Mapping[str, str], *, blend: bool = False) -> None:
-    """What choosing gains on persons who had no part in it, and what is kept."""
+def _print(choice: Selection[Pipeline], groups: Mapping[str, str], notes: Sequence[str]) -> None:
+    """What choosing gains on groups that had no part in it, and what is kept."""
     from segkit.metrics import MIN_GROUPS, bootstrap
 
-    for what, gain in choice.gains.items():
-        interval = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}, {gain.groups} persons"
-        print(f"{what}: {gain.gain:+.4f} ({interval})")
-    found = bootstrap(choice.table, person)
-    print(f"tuned {choice.tuned:.4f}; held out {found.mean:.4f} (95 % interval {found.low:.4f} to {found.high:.4f})")
+    for row in choice.rows:
+        print(f"{row.name}: {row.gain}")
+    found = bootstrap(choice.scores, groups)
+    print(f"untuned {choice.untuned:.4f}; tuned {choice.tuned:.4f}; held out {found}")
     if found.groups < MIN_GROUPS:
-        print(f"{found.groups} persons: nothing is kept that fewer than {MIN_GROUPS} speak for")
-    print(f"kept: {OF_A_BLEND[choice.kept] if blend else choice.kept}")
+        print(f"{found.groups} groups: nothing is kept that fewer than {MIN_GROUPS} speak for")
+    plain = " (a threshold of .5" + (", equal weights)" if choice.setting.blend else ", no steps)")
+    print(f"kept: {choice.kept}{plain if choice.kept == 'nothing' else ''}")
+    for note in notes:
+        print(note)

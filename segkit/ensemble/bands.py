@@ -28,8 +28,13 @@ Band = tuple[np.ndarray, np.ndarray]
 
 
 class BandCache:
-    """Keeps bands: in the folder `cache`, found again there; without one in memory up to `memory` bytes, and those
-    that come after in a temporary folder that goes with the cache."""
+    """Where bands are kept.
+
+    Args:
+        cache: Folder, where they are found again; None keeps them in memory.
+        memory: Bytes that are kept in memory; the bands that come after lie in a temporary folder that goes with the
+            cache.
+    """
 
     def __init__(self, cache: str | Path | None, memory: int) -> None:
         self.cache, self.left = None if cache is None else Path(cache), memory
@@ -37,7 +42,15 @@ class BandCache:
         self._numbers, self._lock = itertools.count(), threading.Lock()
 
     def keep(self, made: Callable[[], Band], key: Callable[[], str]) -> tuple[np.ndarray | Path, np.ndarray]:
-        """The values, or the .npy file that has them, and the counts."""
+        """Keep a band.
+
+        Args:
+            made: Makes it, where it is not found.
+            key: Its name in the folder.
+
+        Returns:
+            The values, or the .npy file that has them, and the counts.
+        """
         if self.cache is not None:
             values, counts = (self.cache / f"{key()}.{what}.npy" for what in ("values", "counts"))
             if not (counts.exists() and values.exists()):
@@ -63,17 +76,30 @@ def make_band(
     every: Sequence[np.ndarray],
     size: tuple[int, int],
     targets: Sequence[Runs],
+    ignore: Runs | None,
     domain: Domain,
     below: np.floating,
     above: np.floating,
 ) -> Band:
-    """One image: float32 (K, n) values of the band, class by class, in each the true pixels first; and its counts.
+    """The band of one image.
 
-    every: int8 (C, h, w) levels of each store. counts: int64 (classes, 5): pixels surely kept, those of them that are
-    true, true pixels at all, true pixels of the band, pixels of the band.
+    Args:
+        stores: The stores.
+        every: What store.levels() gives of each, (C, h, w).
+        size: (H, W) of the image.
+        targets: True runs of each class.
+        ignore: Pixels that count nowhere.
+        domain: What is averaged.
+        below: A pixel whose values are all at or below it is never kept.
+        above: A pixel whose values are all above it is always kept.
+
+    Returns:
+        float32 (K, n) values, class by class, in each the true pixels first; int64 (classes, 5) counts: pixels surely
+        kept, those of them that are true, true pixels at all, true pixels of the band, pixels of the band.
     """
     values, counts = [np.zeros((len(stores), 0), np.float32)], np.zeros((len(targets), 5), np.int64)
     for channel, target in enumerate(targets):
+        target = target if ignore is None else target - ignore
         counts[channel, 2] = target.area
         one = [class_map(store, levels[channel], domain) for store, levels in zip(stores, every)]
         box = active_region(one, size, below)
@@ -81,6 +107,7 @@ def make_band(
             continue
         top, left, bottom, right = box
         mask = target.crop(top, left, bottom, right)
+        counted = None if ignore is None else ~ignore.crop(top, left, bottom, right)
         found: dict[bool, list[np.ndarray]] = {True: [], False: []}
         step = max(1, STRIP // (right - left))
         for start in range(top, bottom, step):
@@ -91,8 +118,11 @@ def make_band(
                 np.minimum(least, value, out=least)
                 np.maximum(most, value, out=most)
             sure, true = least > above, mask[start - top : end - top]
-            counts[channel, :2] += np.count_nonzero(sure), np.count_nonzero(sure & true)
             band = (most > below) & ~sure
+            if counted is not None:
+                sure &= counted[start - top : end - top]
+                band &= counted[start - top : end - top]
+            counts[channel, :2] += np.count_nonzero(sure), np.count_nonzero(sure & true)
             for kind, part in ((True, band & true), (False, band & ~true)):
                 at = np.flatnonzero(part)
                 found[kind].append(np.stack([value.ravel()[at] for value in full]))
@@ -107,9 +137,23 @@ def band_key(
     every: Sequence[np.ndarray],
     size: tuple[int, int],
     targets: Sequence[Runs],
-    settings: tuple,
+    ignore: Runs | None,
+    settings: tuple[object, ...],
 ) -> str:
-    """A name for all that the band of one image is made of: what has changed has another name."""
+    """A name for all that a band is made of: what has changed has another name.
+
+    Args:
+        stores: As for make_band().
+        every: As for make_band().
+        size: As for make_band().
+        targets: As for make_band().
+        ignore: As for make_band().
+        settings: What else it depends on.
+
+    Returns:
+        Hexadecimal digits.
+    """
+    targets = [*targets, ignore] if ignore else targets
     heads = [[store.scale, *store.grid] for store in stores], [len(target.array) for target in targets]
     hashed = hashlib.blake2b(repr((settings, size, heads)).encode(), digest_size=16)
     for levels in every:

@@ -1,46 +1,67 @@
-"""Which stores belong into a mean: one is taken in only where persons it was not chosen on gain. The default is one."""
+"""Which stores belong into a mean: one is taken in only where groups gain that had no part in the choice."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from segkit.ensemble.search import Scorer
+from segkit.ensemble.greedy import EXACT, Scorer
+from segkit.ensemble.space import BlendSpace
 from segkit.files import nearest
-from segkit.metrics import MIN_GROUPS, Comparison, compare
-from segkit.thresholds import PerClass, person_folds
+from segkit.metrics import Comparison, Scores, compare
+from segkit.selection import Candidate, Selection, is_promising, select, signed
+from segkit.thresholds import PerClass
 
 if TYPE_CHECKING:
-    from segkit.ensemble.space import BlendSpace
+    import pandas as pd
+
+Chosen = tuple[int, ...]
+"""Places of stores, in the order they were taken."""
 
 
-class Tried(NamedTuple):
-    """What taking a store into the mean did, on top of those taken before it."""
+class MemberResult(NamedTuple):
+    """What taking a store into the mean did, on top of those taken before it.
+
+    Attributes:
+        name: Of the store.
+        gain: On all groups.
+        kept: Whether it is taken.
+    """
 
     name: str
     gain: Comparison
     kept: bool
 
 
-class Members(NamedTuple):
-    """The stores that are kept, with the numbers."""
+@dataclass(frozen=True, eq=False)
+class Members:
+    """The stores that are kept, with the numbers.
+
+    Attributes:
+        names: In the order they were taken; the first is the one it began with.
+        weights: 1 for those kept and 0 for the others, in the space's order: for BlendSpace.dice and ensemble.blend.
+        tried: Every store that came first in a round, and each other one's gain in the round that took none.
+        selection: How the choice as a whole was judged on groups that had no part in it.
+    """
 
     names: tuple[str, ...]
-    """In the order they were taken; the first is the one it began with."""
     weights: list[float]
-    """1 for those kept and 0 for the others, in the space's order: for BlendSpace.dice and ensemble.blend."""
-    tried: list[Tried]
-    """Every store that came first in a round, and each other one's gain in the round that took none."""
-    held_out: Comparison | None
-    """What such a choice gains over the first alone on persons unseen: each is scored under what the others alone would
-    have kept. None where too few persons are left to ask."""
+    tried: list[MemberResult]
+    selection: Selection[Chosen]
+
+    @property
+    def held_out(self) -> Comparison | None:
+        """What such a choice gains over the first alone on groups unseen; None where there are too few to ask."""
+        return self.selection.rows[0].gain if self.selection.rows else None
 
     @property
     def table(self) -> pd.DataFrame:
         """`tried` as a table: store, gain, low, high, kept."""
+        import pandas as pd
+
         rows = [(t.name, t.gain.gain, t.gain.low, t.gain.high, t.kept) for t in self.tried]
         return pd.DataFrame(rows, columns=["store", "gain", "low", "high", "kept"])
 
@@ -54,67 +75,64 @@ def members(
     level: float = 0.95,
     k: int = 5,
 ) -> Members:
-    """Grow an equal mean from one store, taking in what is sure to help: test-time views, folds, other networks.
+    """Grow an equal mean from one store, taking in what gains: views, folds, other networks.
 
-    space: of one store for each candidate; groups: {id: person}; first: the name of the store to begin with (default
-    the first), which is the answer where nothing helps. In each round the store whose addition gains most is taken, if
-    the paired interval of its gain, clustered by person, is above 0; else growing ends. That choice is then made again
-    without each of at most k folds of persons and scored on them: unless the interval of that held-out gain is above 0
-    too, nothing is taken. Nor with fewer than 6 persons.
-    ValueError for an unknown first, a threshold outside the space's range, or an image without a person.
+    In each round the store whose addition gains most is taken, if the interval of that gain lies above 0; else growing
+    ends. That choice is made again without each fold of groups and scored on them: unless the gain on the groups held
+    out is significant, nothing is taken.
+
+    Args:
+        space: Of one store for each candidate.
+        groups: {image id: group}.
+        first: Name of the store to begin with, which is the answer where nothing helps; default: the first.
+        thresholds: A probability, or one for each class.
+        level: Of interval and test.
+        k: Most folds of groups.
+
+    Returns:
+        The stores to average.
+
+    Raises:
+        ValueError: For an unknown first, a threshold outside the space's range, or an image without a group.
     """
     names = list(space.names)
     if first is not None and first not in names:
         raise ValueError(f"no store {first!r}; {nearest(first, names)}")
-    begin = 0 if first is None else names.index(first)
+    begin = (0 if first is None else names.index(first),)
     grower = _Grower(Scorer(space, thresholds), groups, level)
-    everyone = np.arange(len(space.ids))
-    chosen, tried = grower.grow(everyone, begin)
-    held_out = None
-    if len({groups[i] for i in space.ids if i in groups}) < MIN_GROUPS:
-        chosen = [begin]
-    else:
-        before = grower.table([begin])
-        unseen = before.copy()
-        for held, others in person_folds(space.ids, groups, k):
-            unseen.iloc[held] = grower.table(grower.grow(others, begin)[0]).iloc[held]
-        held_out = compare(before, unseen, groups, level=level)
-        if not held_out.is_significant():
-            chosen = [begin]
-    kept = {names[store] for store in chosen}
-    return Members(
-        tuple(names[store] for store in chosen),
-        [float(store in chosen) for store in range(len(names))],
-        [t._replace(kept=t.kept and t.name in kept) for t in tried],
-        held_out,
-    )
+    fit = Candidate[Chosen]("members", lambda ids, now: grower.grow(ids, now)[0])
+    found = select(begin, [fit], grower.scores, space.ids, groups, k=k, level=level)
+    kept = {names[store] for store in found.setting}
+    tried = [t._replace(kept=t.name in kept) for t in grower.grow(space.ids, begin)[1]]
+    weights = [float(store in found.setting) for store in range(len(names))]
+    return Members(tuple(names[store] for store in found.setting), weights, tried, found)
 
 
 class _Grower:
+    """Forward selection of stores on some images."""
+
     def __init__(self, scorer: Scorer, groups: Mapping[str, str], level: float) -> None:
         self.scorer, self.groups, self.level = scorer, groups, level
 
-    def table(self, chosen: Sequence[int]) -> pd.DataFrame:
-        """Dice image x class of the equal mean of some stores."""
-        space = self.scorer.space
-        weights = [float(store in chosen) for store in range(len(space.names))]
-        return pd.DataFrame(self.scorer(weights), index=list(space.ids), columns=list(space.classes))
+    def scores(self, chosen: Chosen, ids: Sequence[str]) -> Scores:
+        """Scores of the equal mean of some stores."""
+        return self.scorer([float(store in chosen) for store in range(len(self.scorer.space.names))], ids)
 
-    def grow(self, rows: np.ndarray, begin: int) -> tuple[list[int], list[Tried]]:
-        """What is taken, and what was tried, judged on these rows (images) alone."""
-        names, chosen = self.scorer.space.names, [begin]
-        tried: list[Tried] = []
+    def grow(self, ids: Sequence[str], begin: Chosen) -> tuple[Chosen, list[MemberResult]]:
+        """What is taken, and what was tried, judged on these images alone."""
+        names, chosen = self.scorer.space.names, begin
+        tried: list[MemberResult] = []
         while len(chosen) < len(names):
-            left = [store for store in range(len(names)) if store not in chosen]
-            base = self.table(chosen).iloc[rows]
-            tables = {store: self.table([*chosen, store]).iloc[rows] for store in left}
-            best = max(left, key=lambda store: round(float(tables[store].to_numpy().mean()), 12))
-            gain = self._gain(base, tables[best])
-            if not gain.low > 0:
-                return chosen, [*tried, *(Tried(names[s], self._gain(base, tables[s]), False) for s in left)]
-            chosen.append(best)
-            tried.append(Tried(names[best], gain, True))
+            base = self.scores(chosen, ids)
+            added = {store: self.scores((*chosen, store), ids) for store in range(len(names)) if store not in chosen}
+            best = max(added, key=lambda store: round(signed(added[store]), EXACT))
+            gain = self._gain(base, added[best])
+            if not is_promising(gain):
+                return chosen, [*tried, *(MemberResult(names[s], self._gain(base, a), False) for s, a in added.items())]
+            chosen = (*chosen, best)
+            tried.append(MemberResult(names[best], gain, True))
         return chosen, tried
 
-    def _gain(self, base: pd.DataFrame, other: pd.DataFrame) -> Comparison:
-        return compare(base, other, self.groups, level=self.level, draws=1 if base.equals(other) else 2000)
+    def _gain(self, base: Scores, other: Scores) -> Comparison:
+        same = all(np.array_equal(a, b) for a, b in zip(base.parts, other.parts))
+        return compare(base, other, self.groups, level=self.level, draws=1 if same else 2000)

@@ -1,56 +1,82 @@
-"""Which step stays for which class: only where persons it was not chosen on gain. The default is off."""
+"""Which step stays for which class: only where it gains on groups that had no part in the choice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from segkit.masks import MaskSet, as_masks, true_runs
-from segkit.metrics import MIN_GROUPS, Comparison, compare
+from segkit.masks import MaskSet
+from segkit.metrics import Comparison, Dice, Metric, Scores, compare
+from segkit.metrics.joining import join_classes
 from segkit.postprocess.cache import MaskCache
 from segkit.postprocess.pipeline import Pipeline
 from segkit.postprocess.rendering import render
+from segkit.postprocess.truth import truth_of
 from segkit.predictions import PredictionStore
-from segkit.thresholds import person_folds
+from segkit.selection import Candidate, Selection, check_groups, is_promising, select
 
-Dice = Callable[[Pipeline, Sequence[str]], np.ndarray]
+if TYPE_CHECKING:
+    import pandas as pd
 
-Steps = frozenset[int]
-"""Places in the candidate's steps."""
+ScorePipeline = Callable[[Pipeline, Sequence[str]], Scores]
+"""score(pipeline, ids) -> the scores of these images."""
+Chosen = Mapping[str, frozenset[int]]
+"""{class: places in the candidate's steps}."""
 
 
 class StepResult(NamedTuple):
-    """What a step did to one class, on top of what was kept before it."""
+    """What a step did to one class, on top of what was kept before it.
+
+    Attributes:
+        step: Its place in the candidate's steps.
+        name: Of the step.
+        cls: The class.
+        gain: On all groups.
+        kept: Whether the class keeps the step.
+    """
 
     step: int
-    """Its place in the candidate's steps."""
     name: str
     cls: str
     gain: Comparison
     kept: bool
 
 
-class GateResult(NamedTuple):
-    """A Pipeline whose kept steps leave all other classes alone (`only`), with the numbers."""
+@dataclass(frozen=True, eq=False)
+class GateResult:
+    """A Pipeline whose kept steps leave all other classes alone (`only`), with the numbers.
+
+    Attributes:
+        pipeline: What to use.
+        steps: Every step and class that was tried, in the candidate's order.
+        selection: How the choice as a whole was judged on groups that had no part in it.
+        after: Scores of `pipeline` on the very images it was chosen on.
+    """
 
     pipeline: Pipeline
-    weighed: list[StepResult]
-    """Every tried step and class, the candidate's order."""
-    held_out: Comparison | None
-    """What such a choice gains over `base` on persons unseen: each is scored under what the others alone would have
-    kept. None where too few persons are left to ask."""
-    before: pd.DataFrame
-    """Dice of `base`, image x class."""
-    after: pd.DataFrame
-    """Dice of `pipeline`, image x class."""
+    steps: list[StepResult]
+    selection: Selection[Chosen]
+    after: Scores
+
+    @property
+    def before(self) -> Scores:
+        """Scores of the base."""
+        return self.selection.start
+
+    @property
+    def held_out(self) -> Comparison | None:
+        """What such a choice gains over the base on groups unseen; None where there are too few to ask."""
+        return self.selection.rows[0].gain if self.selection.rows else None
 
     @property
     def table(self) -> pd.DataFrame:
-        """`weighed` as a table: step, class, gain, low, high, kept."""
-        rows = [(w.name, w.cls, w.gain.gain, w.gain.low, w.gain.high, w.kept) for w in self.weighed]
+        """`steps` as a table: step, class, gain, low, high, kept."""
+        import pandas as pd
+
+        rows = [(s.name, s.cls, s.gain.gain, s.gain.low, s.gain.high, s.kept) for s in self.steps]
         return pd.DataFrame(rows, columns=["step", "class", "gain", "low", "high", "kept"])
 
 
@@ -61,169 +87,173 @@ def gate(
     store: PredictionStore,
     truth: MaskSet,
     groups: Mapping[str, str],
+    metric: Metric | None = None,
     chosen_on: Collection[str] = (),
     level: float = 0.95,
     k: int = 5,
     ids: Collection[str] | None = None,
-    dice: Dice | None = None,
+    score: ScorePipeline | None = None,
 ) -> GateResult:
     """Keep each of the candidate's steps for the classes that gain from it, and for no other.
 
-    candidate: base's steps, in base's order, with those to be tried among them; the thresholds are base's.
-    store, truth: images scored at full resolution by the very Pipeline that submission runs. groups: {id: person}.
-    chosen_on: ids that the candidate's settings were chosen on: no image of their persons counts here.
-    level: of the intervals. k: folds of persons of the held-out check. ids: images that count, default all of the
-    store that truth has. dice: (pipeline, ids) -> (images, classes) Dice, where masks are drawn already
-    (postprocess_objective.table); default: of `store` against `truth`.
+    A class takes a step where the interval of its gain on top of the steps taken before lies above 0. That choice is
+    made again without each fold of groups and scored on them: where the gain on the groups held out is not significant
+    nothing is kept, and a class whose held-out score falls keeps no step. With many classes some gain by chance alone:
+    `held_out` is the gain to believe.
 
-    A step is kept for a class where the paired interval of its gain, clustered by person, is above 0, on top of the
-    steps kept before it. That choice is then made again without each fold of persons and scored on them: a class
-    whose held-out Dice falls keeps no step. With fewer than 6 persons nothing can be told, and nothing is kept.
-    With many classes some gain by chance alone: `held_out` is the gain to believe.
-    ValueError where the candidate's thresholds or steps do not contain base's, or an image has no person.
+    Args:
+        candidate: The base's steps, in its order, with those to be tried among them; the rest is the base's.
+        base: What there is without them.
+        store: Logits, scored at full resolution by the very Pipeline that submission runs.
+        truth: True masks.
+        groups: {image id: group}.
+        metric: A metric that is a mean over classes; default: Dice().
+        chosen_on: Ids that the candidate's settings were chosen on: no image of their groups counts here.
+        level: Of interval and test.
+        k: Most folds of groups.
+        ids: Images that count; default: all of the store that the truth has.
+        score: Scores a Pipeline, where masks are known already (PostprocessObjective.scores).
+
+    Returns:
+        The Pipeline, with the numbers.
+
+    Raises:
+        ValueError: If the candidate differs from the base in more than steps, an image has no group, or the metric does
+            not separate by class.
     """
-    truth = as_masks(truth)
-    ids = _held_out_ids(store, truth, groups, chosen_on, ids)
+    metric = Dice() if metric is None else metric
+    if not metric.separable:
+        raise ValueError(f"{metric} is no mean over classes: a gate weighs each class by itself")
+    known = truth_of(store, truth, None if ids is None else [image for image in store.ids if image in set(ids)])
+    images = _unseen(store, known.ids, groups, chosen_on)
     candidate, base = (pipeline.with_classes(store.classes) for pipeline in (candidate, base))
-    scores = _Scores(candidate, _tried(candidate, base), dice or _dice_of(store, truth), store.classes, ids)
-    nothing = dict.fromkeys(store.classes, frozenset[int]())
-    before = scores.table(nothing)
-    everyone = range(len(ids))
-    if len({groups[i] for i in ids}) < MIN_GROUPS:
-        return GateResult(base, scores.weigh(everyone, groups, level, keep=False), None, before, before)
-    unseen = before.copy()
-    for held, others in person_folds(ids, groups, k):
-        chosen = _kept(scores.weigh(others, groups, level), nothing)
-        unseen.iloc[held] = scores.table(chosen).iloc[held]
-    falls = {cls for cls in store.classes if unseen[cls].mean() < before[cls].mean()}
-    weighed = [w._replace(kept=w.kept and w.cls not in falls) for w in scores.weigh(everyone, groups, level)]
-    kept = _kept(weighed, nothing)
-    steps = list(_steps(candidate, scores.tried, kept))
-    pipeline = Pipeline(steps, thresholds=base.thresholds, classes=store.classes)
-    held_out = compare(before, unseen, groups, level=level)
-    return GateResult(pipeline, weighed, held_out, before, scores.table(kept))
+    chooser = StepChooser(candidate, base, score or _scores_of(store, known, metric), store.classes, images)
+    fit = Candidate("steps", lambda part, _: chooser.choose(part, groups, level)[0], _without)
+    found: Selection[Chosen] = select(chooser.nothing, [fit], chooser.scores, images, groups, k=k, level=level)
+    kept = found.setting
+    results = [s._replace(kept=s.step in kept[s.cls]) for s in chooser.choose(images, groups, level)[1]]
+    return GateResult(chooser.pipeline(kept), results, found, chooser.scores(kept, images))
 
 
-class _Scores:
-    """Dice columns of a class under base's steps and some of those tried, each asked for once."""
+class StepChooser:
+    """Chooses among added steps for each class, and scores any such choice; what was scored once is remembered.
+
+    Args:
+        candidate: The base's steps, in its order, with those to be tried among them.
+        base: What there is without them.
+        score: Scores a Pipeline.
+        classes: All classes, in channel order.
+        ids: All images.
+
+    Raises:
+        ValueError: If the candidate differs from the base in more than steps, or a class's mask depends on another's.
+    """
 
     def __init__(
-        self, candidate: Pipeline, tried: Sequence[int], dice: Dice, classes: Sequence[str], ids: Sequence[str]
+        self, candidate: Pipeline, base: Pipeline, score: ScorePipeline, classes: Sequence[str], ids: Sequence[str]
     ) -> None:
-        self.candidate, self.tried, self.dice, self.classes, self.ids = candidate, tried, dice, classes, ids
-        self._columns: dict[tuple[str, Steps], np.ndarray] = {}
+        self.candidate, self.base, self.added = candidate, base, _added(candidate, base)
+        self.score, self.classes, self.ids = score, classes, ids
+        self.nothing: Chosen = dict.fromkeys(classes, frozenset[int]())
+        self._columns: dict[tuple[str, frozenset[int]], Scores] = {}
 
-    def table(self, chosen: Mapping[str, Steps]) -> pd.DataFrame:
-        """Dice image x class with these steps for each class."""
-        self._draw(list(chosen.items()))
-        return pd.DataFrame({c: self._columns[c, s] for c, s in chosen.items()}, index=pd.Index(self.ids))
+    def scores(self, chosen: Chosen, ids: Sequence[str]) -> Scores:
+        """The scores of some images with these steps for each class."""
+        self._make(list(chosen.items()))
+        return join_classes({cls: self._columns[cls, steps] for cls, steps in chosen.items()}).subset(ids)
 
-    def weigh(
-        self, rows: Sequence[int] | np.ndarray, groups: Mapping[str, str], level: float, *, keep: bool = True
-    ) -> list[StepResult]:
-        """Each tried step for each class it is for, in order, judged on these rows alone."""
-        kept = dict.fromkeys(self.classes, frozenset[int]())
-        out = []
-        for place in self.tried:
-            classes = [c for c in self.classes if self.candidate.active(place, c)]
-            self._draw([(c, kept[c] | more) for c in classes for more in (frozenset[int](), {place})])
+    def choose(self, ids: Sequence[str], groups: Mapping[str, str], level: float) -> tuple[Chosen, list[StepResult]]:
+        """Choose the steps that each class gains from on some images alone.
+
+        Args:
+            ids: The images.
+            groups: {image id: group}.
+            level: Of interval and test.
+
+        Returns:
+            (the steps of each class, what each step did to each class).
+        """
+        chosen = dict(self.nothing)
+        results = []
+        for place in self.added:
+            classes = [cls for cls in self.classes if self.candidate.active(place, cls)]
+            self._make([(cls, chosen[cls] | more) for cls in classes for more in (frozenset[int](), {place})])
             for cls in classes:
-                a, b = (
-                    pd.DataFrame({cls: self._columns[cls, chosen]}, index=pd.Index(self.ids)).iloc[list(rows)]
-                    for chosen in (kept[cls], kept[cls] | {place})
-                )
-                gain = compare(a, b, groups, level=level, draws=1 if a.equals(b) else 2000)
-                better = keep and gain.low > 0
-                out.append(StepResult(place, self.candidate.steps[place][0], cls, gain, better))
-                if better:
-                    kept[cls] |= {place}
-        return out
+                more = chosen[cls] | {place}
+                before, after = (self._columns[cls, steps].subset(ids) for steps in (chosen[cls], more))
+                same = all(np.array_equal(a, b) for a, b in zip(before.parts, after.parts))
+                gain = compare(before, after, groups, level=level, draws=1 if same else 2000)
+                results.append(StepResult(place, self.candidate.steps[place][0], cls, gain, is_promising(gain)))
+                if is_promising(gain):
+                    chosen[cls] = more
+        return chosen, results
 
-    def _draw(self, wanted: Sequence[tuple[str, Steps]]) -> None:
-        for chosen in dict.fromkeys(chosen for cls, chosen in wanted if (cls, chosen) not in self._columns):
-            table = self.dice(self._pipeline(chosen), self.ids)
-            self._columns |= {(cls, chosen): column for cls, column in zip(self.classes, table.T)}
+    def pipeline(self, chosen: Chosen) -> Pipeline:
+        """The base with the steps of a choice, each for its classes alone."""
+        steps: list[tuple[str, Mapping[str, object]]] = []
+        for place, (name, settings) in enumerate(self.candidate.steps):
+            if place not in self.added:
+                steps.append((name, settings))
+            elif classes := [cls for cls, own in chosen.items() if place in own]:
+                kept = {key: value for key, value in settings.items() if key not in ("skip", "only")}
+                steps.append((name, {**kept, "only": classes}))
+        return replace(self.base, steps=steps)
 
-    def _pipeline(self, chosen: Steps) -> Pipeline:
-        steps = [s for place, s in enumerate(self.candidate.steps) if place not in self.tried or place in chosen]
-        return Pipeline(steps, thresholds=self.candidate.thresholds)
+    def _make(self, wanted: Sequence[tuple[str, frozenset[int]]]) -> None:
+        """Score what is not known yet."""
+        for chosen in dict.fromkeys(steps for cls, steps in wanted if (cls, steps) not in self._columns):
+            steps = [step for n, step in enumerate(self.candidate.steps) if n not in self.added or n in chosen]
+            scores = self.score(replace(self.candidate, steps=steps), self.ids)
+            self._columns |= {(cls, chosen): scores.select([cls]) for cls in self.classes}
 
 
-def _dice_of(store: PredictionStore, truth: MaskSet) -> Dice:
-    """Dice of Pipelines on a store, whose masks at a threshold are drawn once."""
+def _scores_of(store: PredictionStore, truth: MaskSet, metric: Metric) -> ScorePipeline:
+    """Scores of Pipelines on a store, whose masks at a threshold are made once."""
     cache = MaskCache(store)
-
-    def table(pipeline: Pipeline, ids: Sequence[str]) -> np.ndarray:
-        out, masks = np.empty((len(ids), len(store.classes))), render(cache, pipeline, ids=ids, workers=1)
-        for row, image in enumerate(ids):
-            for column, cls in enumerate(store.classes):
-                out[row, column] = masks[image][cls].dice(
-                    true_runs(truth, image, cls, store.sizes[image], of=store.path)
-                )
-        return out
-
-    return table
+    return lambda pipeline, ids: metric.scores(render(cache, pipeline, ids=ids, workers=1), truth.subset(ids))
 
 
-def _tried(candidate: Pipeline, base: Pipeline) -> list[int]:
-    """The places of the candidate's steps that base does not have."""
+def _without(chosen: Chosen, classes: Sequence[str]) -> Chosen:
+    return {cls: frozenset() if cls in classes else steps for cls, steps in chosen.items()}
+
+
+def _added(candidate: Pipeline, base: Pipeline) -> list[int]:
+    """The places of the candidate's steps that the base does not have."""
     if candidate.overlaps or base.overlaps:
         raise ValueError(
             "a gate weighs each class by itself, and overlaps bind two: gate the steps without them, then weigh the "
             "overlaps with metrics.compare"
         )
-    if candidate.thresholds != base.thresholds:
+    if candidate.exclusive or base.exclusive:
+        raise ValueError("a gate weighs each class by itself, and the steps of exclusive classes bind all of them")
+    if replace(candidate, steps=()) != replace(base, steps=()):
         raise ValueError(
-            "the candidate's thresholds are not base's: a gate weighs steps alone; make it with "
-            "Pipeline(steps, thresholds=base.thresholds), and weigh thresholds with segkit.thresholds.nested"
+            "the candidate's thresholds are not the base's: a gate weighs steps alone; make it with "
+            "dataclasses.replace(base, steps=...), and weigh thresholds with segkit.thresholds.nested"
         )
-    left, tried = list(base.steps), []
+    left, added = list(base.steps), []
     for place, step in enumerate(candidate.steps):
         if left and step == left[0]:
             del left[0]
         else:
-            tried.append(place)
+            added.append(place)
     if left:
-        raise ValueError(f"the candidate lacks base's step {left[0]}, or has it earlier: name base's steps in order")
-    return tried
+        raise ValueError(
+            f"the candidate lacks the base's step {left[0]}, or has it earlier: name the base's steps in order"
+        )
+    return added
 
 
-def _held_out_ids(
-    store: PredictionStore,
-    truth: MaskSet,
-    groups: Mapping[str, str],
-    chosen_on: Collection[str],
-    wanted: Collection[str] | None,
+def _unseen(
+    store: PredictionStore, ids: Sequence[str], groups: Mapping[str, str], chosen_on: Collection[str]
 ) -> list[str]:
-    lacking = [c for c in store.classes if c not in truth.classes]
-    if lacking:
-        raise ValueError(f"the truth has no class {', '.join(lacking)}")
-    ids = [i for i in store.ids if i in truth and (wanted is None or i in wanted)]
-    if lost := [i for i in wanted or () if i not in ids]:
-        raise ValueError(f"{len(lost)} images of ids= are not in both store and truth: {', '.join(lost[:3])} ...")
-    missing = [i for i in (*ids, *chosen_on) if i not in groups]
-    if missing:
-        raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")
-    persons = {groups[i] for i in chosen_on}
-    kept = [i for i in ids if groups[i] not in persons]
+    """The images of groups that the settings were not chosen on."""
+    check_groups((*ids, *chosen_on), groups)
+    seen = {groups[image] for image in chosen_on}
+    kept = [image for image in ids if groups[image] not in seen]
     if not kept:
         raise ValueError(
-            f"{store.path}: of its {len(store)} images {len(ids)} are in the truth, and none is of a person that the "
-            "settings were not chosen on; choose them on fewer persons"
+            f"{store.path}: of its {len(store)} images {len(ids)} are in the truth, and none is of a group that the "
+            "settings were not chosen on; choose them on fewer groups"
         )
     return kept
-
-
-def _kept(weighed: Sequence[StepResult], nothing: Mapping[str, Steps]) -> dict[str, Steps]:
-    return {cls: frozenset(w.step for w in weighed if w.kept and w.cls == cls) for cls in nothing}
-
-
-def _steps(
-    candidate: Pipeline, tried: Sequence[int], kept: Mapping[str, Steps]
-) -> Iterator[tuple[str, dict[str, object]]]:
-    """The candidate's steps: base's as they are, those kept for their classes only."""
-    for place, (name, settings) in enumerate(candidate.steps):
-        if place not in tried:
-            yield name, settings
-        elif classes := [c for c, chosen in kept.items() if place in chosen]:
-            yield name, {**{k: v for k, v in settings.items() if k not in ("skip", "only")}, "only": classes}

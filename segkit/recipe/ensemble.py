@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from segkit import metrics
-from segkit.ensemble import BlendSpace, NestedBlend, blend, nested
+from segkit.ensemble import BlendSpace, blend, nested
+from segkit.ensemble.search import ClassWeights
 from segkit.files import read_json, write_json
 from segkit.predictions import PredictionStore
 from segkit.recipe import audit, report, submit, tune
 from segkit.recipe.config import replace
 from segkit.recipe.line import Line
-from segkit.thresholds import person_folds
+from segkit.selection import Selection
 
 FOLDS = 5
 """Of persons, where weights are weighed."""
@@ -101,16 +102,14 @@ def _held_out(line: Line, oof: Sequence[PredictionStore]) -> list[str]:
 def _choose(line: Line, members: Sequence[Path], oof: Sequence[PredictionStore], ids: list[str]) -> None:
     """Choose weights, blend the held-out images, and write what was found."""
     space = BlendSpace(oof, line.truth, ids=ids, cache=line.cache / "band")
-    enough = len({line.persons[image] for image in ids}) >= metrics.MIN_GROUPS
-    found = nested(space, line.persons, k=FOLDS) if enough else None
-    sure = found is not None and found.gain.is_significant()
-    weights = next(iter(found.weights.values())) if found and sure else np.full(len(oof), 1 / len(oof))
+    found = nested(space, line.persons, k=FOLDS)
+    weights = next(iter(found.setting.values()))
     shutil.rmtree(line.folder / "oof.zarr", ignore_errors=True)
-    if sure:
-        _by_other_persons(line, space, oof, ids)
-    else:
+    if found.kept == "nothing":
         blend(oof, weights, out=line.folder / "oof.zarr", ids=ids)
-    write_json(line.folder / "ensemble.json", _said(line, members, space, found if sure else None, found, weights))
+    else:
+        _by_other_persons(line, found, oof, ids)
+    write_json(line.folder / "ensemble.json", _said(line, members, space, found, weights))
 
 
 def _blend(line: Line, test: Sequence[PredictionStore], weights: Sequence[float]) -> None:
@@ -118,14 +117,15 @@ def _blend(line: Line, test: Sequence[PredictionStore], weights: Sequence[float]
     blend(test, weights, out=line.folder / "test.zarr")
 
 
-def _by_other_persons(line: Line, space: BlendSpace, oof: Sequence[PredictionStore], ids: list[str]) -> None:
-    """oof.zarr: each image under the weights that folds of other persons chose, as nested() scored it."""
+def _by_other_persons(
+    line: Line, found: Selection[ClassWeights], oof: Sequence[PredictionStore], ids: list[str]
+) -> None:
+    """oof.zarr: each image under the weights that folds of other groups chose, as nested() scored it."""
     parts = []
-    for number, (held, kept) in enumerate(person_folds(ids, line.persons, FOLDS)):
-        weights = nested(space.subset([ids[row] for row in kept]), line.persons, k=FOLDS).weights
+    for number, (held, weights) in enumerate(found.folds):
         place = line.cache / f"blend{number}.zarr"
         shutil.rmtree(place, ignore_errors=True)
-        parts.append(blend(oof, weights, out=place, ids=[ids[row] for row in held]))
+        parts.append(blend(oof, weights, out=place, ids=held))
     first = parts[0]
     whole = PredictionStore.create(
         line.folder / "oof.zarr", ids=ids, classes=first.classes, sizes={i: oof[0].sizes[i] for i in ids},
@@ -138,8 +138,7 @@ def _by_other_persons(line: Line, space: BlendSpace, oof: Sequence[PredictionSto
 
 
 def _said(
-    line: Line, members: Sequence[Path], space: BlendSpace, kept: NestedBlend | None, found: NestedBlend | None,
-    weights: np.ndarray,
+    line: Line, members: Sequence[Path], space: BlendSpace, found: Selection[ClassWeights], weights: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
     """What ensemble.json holds: each member, the blend and what its weights are worth, at .5 and without steps."""
 
@@ -149,9 +148,8 @@ def _said(
     alone = [table(np.eye(len(members))[number]) for number in range(len(members))]
     scores = [metrics.score(one) for one in alone]
     best = int(np.argmax(scores))
-    held_out = table(None)
-    if kept is not None:
-        held_out = pd.DataFrame(kept.table, index=held_out.index, columns=held_out.columns)
+    judged = found.rows[0] if found.rows else None
+    kept = found.kept != "nothing"
     return {
         "members": [str(member) for member in members],
         "dice": scores,
@@ -160,11 +158,11 @@ def _said(
         "images": len(space.ids),
         "persons": len({line.persons[image] for image in space.ids}),
         "equal": metrics.score(table(None)),
-        "tuned": found.tuned if found else None,
-        "held_out": found.held_out if found else None,
-        "gain": found.gain._asdict() if found else None,
+        "tuned": found.tuned,
+        "held_out": judged.held_out if judged else None,
+        "gain": judged.gain._asdict() if judged else None,
         "best_member": str(members[best]),
-        "over_best_member": metrics.compare(alone[best], held_out, line.persons)._asdict(),
+        "over_best_member": metrics.compare(alone[best], found.scores, line.persons)._asdict(),
     }
 
 

@@ -81,7 +81,7 @@ def summarise(line: Line, held_out: pd.DataFrame, test: pd.DataFrame | None) -> 
         "dice_low": whole.low,
         "dice_high": whole.high,
         "dice_tuned": tuned["tuned"],
-        "dice_untuned": tuned["held_out"]["nothing"],
+        "dice_untuned": tuned["untuned"],
         "dice_test": None if test is None else metrics.score(test),
         "per_class": held_out.mean().to_dict(),
         "images": {"held_out": whole.images, "persons": whole.groups, "test": len(line.test_items)},

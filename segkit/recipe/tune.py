@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import optuna
+from optuna.trial import TrialState
 
 from segkit import studies
 from segkit.files import replacing, write_json
+from segkit.metrics import count
+from segkit.postprocess import render
 from segkit.predictions import PredictionStore
 from segkit.recipe.line import Line
-from segkit.thresholds import curves
+from segkit.selection import MIN_GROUPS_TO_SCORE
+from segkit.thresholds import choose_shrink, curves
 
 
 def run(line: Line) -> None:
@@ -28,40 +32,39 @@ def work(line: Line) -> None:
     store = PredictionStore.open(folder / "oof.zarr")
     found = curves(store, line.truth)
     found.save(folder / "curves.npz")
-    objective = studies.postprocess_objective(
+    objective = studies.PostprocessObjective(
         store, line.truth, thresholds=found.best(), multipart=line.recipe.multipart
     )
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line a trial is noise here; the journal has them all
     study = studies.open_study(f"tune-{folder.key('predict.oof')}", folder / "study.journal", seed=config.seed)
     objective.enqueue(study)
     persons = {line.persons[image] for image in found.ids}
-    enough = len(persons) >= studies.FEWEST_PERSONS  # of fewer nothing can be checked, and nothing will be used
-    studies.optimise(study, objective, trials=config.trials if enough else 1)
+    enough = len(persons) >= MIN_GROUPS_TO_SCORE  # of fewer nothing can be checked, and nothing will be used
+    studies.optimise(study, objective, trials=min(config.trials, objective.combinations) if enough else 1)
     choice = studies.choose(found, objective, line.persons, [trial.params for trial in study.trials if trial.values])
-    choice.pipeline.save(folder / "post.json")
+    pipeline = choice.setting
+    pipeline.save(folder / "post.json")
     with replacing(folder / "oof_dice.csv") as part:
-        choice.table.to_csv(part, float_format="%.6f")
+        choice.scores.table.to_csv(part, float_format="%.6f")
+    counts = count(render(store, pipeline, ids=objective.ids), objective.truth)
+    notes = studies.cautions(counts, store.classes, objective.metric, full_score=found.full_score)
     write_json(
         folder / "tune.json",
         {
             "kept": choice.kept,
+            "untuned": choice.untuned,
             "tuned": choice.tuned,
             "held_out": choice.held_out,
-            "gains": {name: gain._asdict() for name, gain in choice.gains.items()},
-            "steps": choice.pipeline.steps,
-            "weighed": [] if choice.gated is None else choice.gated.table.to_dict("records"),
-            "shrink": choice.shrink,
+            "gains": {row.name: row.gain._asdict() for row in choice.rows},
+            "steps": pipeline.steps,
+            "shrink": choose_shrink(found, line.persons) if enough else 1.0,
+            "cautions": notes,
             "study_best": study.best_value,
             "study_params": study.best_params,
-            "trials": len(study.trials),
+            "trials": len(study.get_trials(states=(TrialState.COMPLETE,))),
         },
     )
-    line.say(f"  held-out Dice: {', '.join(f'{name} {value:.4f}' for name, value in choice.held_out.items())}")
-    for name, gain in choice.gains.items():
-        interval = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}, p = {gain.p:.2g}"
-        line.say(f"  gain of {name}: {gain.gain:+.4f} ({interval})")
-    if not enough:
-        line.say(f"  {len(persons)} held-out persons: nothing can be checked, so nothing is tuned")
-    line.say(f"  kept: {choice.kept} (tuned {choice.tuned:.4f})")
-    for step, settings in choice.pipeline.steps:
+    for text in (*str(choice).splitlines(), *notes):
+        line.say(f"  {text}")
+    for step, settings in pipeline.steps:
         line.say(f"  {step} for {', '.join(settings['only'])}")

@@ -18,7 +18,7 @@ from segkit.files import digest, write_json
 from segkit.recipe import train, variant
 from segkit.recipe.config import Config
 from segkit.recipe.line import Line, Recipe
-from segkit.studies import loss_weight_objective
+from segkit.studies import LossWeightObjective
 from segkit.studies.loss_weights import Report
 
 LEVEL = 0.95
@@ -35,7 +35,7 @@ def run(line: Line) -> None:
     config = line.config
     if config.loss_trials < 1 or config.loss_finalists < 1 or config.loss_workers < 1:
         raise ValueError("--loss-trials, --loss-finalists and --loss-workers: at least 1 of each is wanted")
-    for text in (config.loss, loss_weight_objective.text(dict.fromkeys(config.losses, 1.0))):
+    for text in (config.loss, LossWeightObjective.text(dict.fromkeys(config.losses, 1.0))):
         _read(text)  # a misspelt one is better known now
     variant.begin(line)
     for left in (line.folder / "tune-loss").glob("short-*"):  # by a process that was killed
@@ -79,16 +79,16 @@ def run(line: Line) -> None:
     line.say(f'  kept: --loss "{kept}"' + ("" if sure else ", the default: nothing else is surely better"))
 
 
-def objective(recipe: Recipe, config: Config) -> loss_weight_objective:
+def objective(recipe: Recipe, config: Config) -> LossWeightObjective:
     """What a worker runs: it reads what the stage left in the run folder."""
     return _objective(_inner(Line(recipe, config)))
 
 
-def _objective(inner: Line) -> loss_weight_objective:
-    return loss_weight_objective(functools.partial(_short, inner), inner.config.losses)
+def _objective(inner: Line) -> LossWeightObjective:
+    return LossWeightObjective(functools.partial(_short, inner), inner.config.losses)
 
 
-def _make(line: Line) -> Callable[[], loss_weight_objective]:
+def _make(line: Line) -> Callable[[], LossWeightObjective]:
     """objective() for this run, as workers are given it."""
     make = functools.partial(objective, line.recipe, line.config)
     if line.config.loss_workers > 1:
@@ -102,7 +102,7 @@ def _make(line: Line) -> Callable[[], loss_weight_objective]:
     return make
 
 
-def _study(line: Line, search: loss_weight_objective, make: Callable[[], loss_weight_objective]) -> optuna.Study:
+def _study(line: Line, search: LossWeightObjective, make: Callable[[], LossWeightObjective]) -> optuna.Study:
     """The short runs, up to --loss-trials: those of earlier calls count."""
     config, place = line.config, line.folder / "tune-loss" / "study.journal"
     decides = [train.deciding(config), config.losses, _epochs(config), line.folds[0]]
@@ -144,7 +144,7 @@ def _short(inner: Line, weights: Mapping[str, float], report: Report) -> float:
     folder = inner.folder.path.parent / f"short-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     changes = {
-        "loss": loss_weight_objective.text(weights),
+        "loss": LossWeightObjective.text(weights),
         "weights": str(inner.folder / "fold0" / "last.safetensors"),
         "validate_every": 1,
         "workers": 0,  # a worker of a study may have none of its own

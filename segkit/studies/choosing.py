@@ -1,121 +1,98 @@
-"""What of thresholds and steps is used: a study proposes, a gate keeps, and persons who had no part in it judge."""
+"""What of one store's thresholds and steps is used: the curves and a study propose, other groups judge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from segkit.metrics import Comparison, compare
-from segkit.postprocess import STEPS, GateResult, Pipeline, gate
-from segkit.studies.objectives import NO_STEP, postprocess_objective
-from segkit.thresholds import PerClass, ScoreCurves, choose_shrink, nested, person_folds
-
-FEWEST_PERSONS = 3
-"""With fewer no choice can be checked on persons who had no part in it; nothing is kept below metrics.MIN_GROUPS."""
-
-
-class Choice(NamedTuple):
-    """A Pipeline chosen on some persons, and what the choosing is worth on others."""
-
-    pipeline: Pipeline
-    kept: str
-    """Which of `held_out` it is."""
-    table: pd.DataFrame
-    """Dice image x class, each image scored by what the other persons chose."""
-    tuned: float
-    """Mean Dice of `pipeline` on the very images it was chosen on."""
-    held_out: dict[str, float]
-    """Mean held-out Dice of each choice; "nothing" is .5 and no step, which needs no choosing."""
-    gains: dict[str, Comparison]
-    """Of each choice over what was kept before it, paired and clustered by person."""
-    shrink: float
-    gated: GateResult | None
-    """The steps of all persons together: None where there are too few to ask."""
+from segkit.metrics import Scores
+from segkit.postprocess import STEPS, Pipeline
+from segkit.postprocess.gate import StepChooser
+from segkit.selection import Candidate, Selection, select, signed
+from segkit.studies.steps import NO_STEP, PostprocessObjective
+from segkit.thresholds import ScoreCurves, choose_shrink
 
 
 def choose(
-    curves: ScoreCurves,
-    objective: postprocess_objective,
+    curves: ScoreCurves | None,
+    objective: PostprocessObjective,
     groups: Mapping[str, str],
     candidates: Sequence[Mapping[str, Any]],
     *,
     k: int = 5,
-) -> Choice:
-    """Choose thresholds and steps, with the nested, person-grouped score of the choosing beside it.
+    level: float = 0.95,
+) -> Selection[Pipeline]:
+    """Choose thresholds, then steps, each only where it gains on groups that had no part in the choice.
 
-    candidates: params of a study's trials. Thresholds are the exact ones with their shrink (thresholds.nested). Of the
-    candidates' steps each class is offered those that score best for it, and a gate keeps them where their gain is sure
-    and no class falls. For each fold of persons all that is done on the others alone: that is `table`. Thresholds, then
-    steps, are used only where the 95 % interval of what choosing them so gains on the persons held out, paired and
-    clustered by person, is above 0; no class keeps a step that falls there. With fewer than 6 persons nothing is used,
-    with fewer than 3 nothing is scored on others either.
-    groups: {id: person}.
+    Thresholds are the exact ones with their shrink (thresholds.choose_shrink). Of the candidates' steps each class is
+    offered those that score best for it, and takes one after another where the interval of its gain lies above 0; a
+    metric that is no mean over classes takes the best candidate for all of them. For each fold of groups all that is
+    done on the others alone. No class keeps a step with which its held-out score falls. With fewer than 6 groups
+    nothing is used.
+
+    Args:
+        curves: Counts at every threshold; None leaves thresholds at .5, for a metric that needs the masks.
+        objective: Scores Pipelines, by the same metric.
+        groups: {image id: group}.
+        candidates: Params of a study's trials; thresholds in them are not used.
+        k: Most folds of groups.
+        level: Of interval and test.
+
+    Returns:
+        The selection; `.setting` is the Pipeline to use.
+
+    Raises:
+        ValueError: If an image has no group, or curves and objective score by different metrics.
     """
-    ids, classes = curves.ids, curves.classes
-    plain = objective.table(Pipeline(), ids)
-    persons = len({groups[i] for i in ids})
-    if persons < FEWEST_PERSONS:
-        nothing, score = Pipeline(classes=classes), float(plain.mean())
-        return Choice(nothing, "nothing", _frame(plain, curves), score, {"nothing": score}, {}, 1.0, None)
-    thresholded = nested(curves, groups, k=k)
-    gains = {"thresholds": _gain(curves.scores(0.5).cells, thresholded.table, curves, groups)}
-    tuned = gains["thresholds"].is_significant()
-    name = "thresholds and steps" if tuned else "steps"
-    before, after = np.empty_like(plain), np.empty_like(plain)
-    for held, kept in person_folds(ids, groups, k):
-        inner, there = curves.subset([ids[i] for i in kept]), [ids[i] for i in held]
-        thresholds: PerClass = inner.best(choose_shrink(inner, groups, k=k)) if tuned else 0.5
-        gated = _steps(objective.on(inner.ids, thresholds), groups, candidates, k)
-        before[held] = objective.table(Pipeline(thresholds=gated.pipeline.thresholds), there)
-        after[held] = objective.table(gated.pipeline, there)
-    gains[name] = _gain(before, after, curves, groups)
-    gated = _steps(objective.on(ids, curves.best(thresholded.shrink) if tuned else 0.5), groups, candidates, k)
-    falls = [cls for cls, fell in zip(classes, after.mean(axis=0) < before.mean(axis=0)) if fell]
-    stepped = _without(gated.pipeline, falls)
-    options = {
-        "nothing": (plain, Pipeline(classes=classes)),
-        "thresholds": (
-            before if tuned else thresholded.table,
-            Pipeline(thresholds=gated.pipeline.thresholds, classes=classes),
-        ),
-        name: (after, stepped),
-    }
-    best = name if gains[name].is_significant() and stepped.steps else "thresholds" if tuned else "nothing"
-    table, pipeline = options[best]
-    held_out = {option: float(scores.mean(dtype=np.float64)) for option, (scores, _) in options.items()}
-    score = float(objective.table(pipeline, ids).mean())
-    return Choice(pipeline, best, _frame(table, curves), score, held_out, gains, thresholded.shrink, gated)
+    if curves is not None and curves.metric != objective.metric:
+        raise ValueError(f"the curves score by {curves.metric}, the objective by {objective.metric}: use one metric")
+    ids, start = objective.ids if curves is None else curves.ids, Pipeline(classes=objective.classes)
+    offered, known = _distinct(candidates), dict[tuple[Pipeline, Sequence[str]], Scores]()
 
+    def score(pipeline: Pipeline, part: Sequence[str]) -> Scores:
+        if curves is not None and not pipeline.steps:
+            return curves.scores(pipeline.thresholds).subset(part)
+        images = ids if pipeline.thresholds == start.thresholds else tuple(part)  # untuned: the same in every fold
+        if (pipeline, images) not in known:
+            known[pipeline, images] = objective.scores(pipeline, images)
+        return known[pipeline, images].subset(part)
 
-def _steps(
-    objective: postprocess_objective, groups: Mapping[str, str], candidates: Sequence[Mapping[str, Any]], k: int
-) -> GateResult:
-    """The steps that a gate keeps of those that score best for each class, at the objective's thresholds."""
-    offered: list[Pipeline] = [objective.pipeline(params) for params in _distinct(candidates)]
-    scores = np.stack([objective.table(pipeline).mean(axis=0) for pipeline in offered])
-    best = {cls: offered[k] for cls, k in zip(objective.classes, scores.argmax(axis=0))}
-    candidate = _merged(best, offered[0].thresholds)
-    base = Pipeline(thresholds=offered[0].thresholds)
-    return gate(
-        candidate, base, store=objective.store, truth=objective.truth, groups=groups, k=k, ids=objective.ids,
-        dice=objective.table,
-    )  # fmt: skip
+    def fit_thresholds(part: Sequence[str], now: Pipeline) -> Pipeline:
+        assert curves is not None
+        inner = curves.subset(part)
+        return replace(now, thresholds=inner.best(choose_shrink(inner, groups, k=k)))
+
+    def fit_steps(part: Sequence[str], now: Pipeline) -> Pipeline:
+        there = objective.on(part, now.thresholds)
+        pipelines = [replace(there.pipeline(params), thresholds=now.thresholds) for params in offered]
+        scored = [score(pipeline, part) for pipeline in pipelines]
+        if not objective.metric.separable:
+            return pipelines[int(np.argmax([round(signed(one), 9) for one in scored]))]
+        sign = 1 if scored[0].higher_is_better else -1
+        best = np.nan_to_num(np.stack([sign * one.per_class() for one in scored]), nan=-np.inf).argmax(axis=0)
+        merged = _merged({cls: pipelines[at] for cls, at in zip(objective.classes, best)}, now)
+        chooser = StepChooser(merged, now, score, objective.classes, part)
+        return chooser.pipeline(chooser.choose(part, groups, level)[0])
+
+    thresholds = [] if curves is None else [Candidate("thresholds", fit_thresholds)]
+    steps = Candidate("steps", fit_steps, _without if objective.metric.separable else None)
+    return select(start, [*thresholds, steps], score, ids, groups, k=k, level=level)
 
 
 def _distinct(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Their steps at the objective's own thresholds, each once, "no step" first: of equals it is taken."""
-    out: list[dict[str, Any]] = [{"threshold_weight": 1.0, **NO_STEP}]
+    """The candidates' steps, each once, "no step" first: of equals it is taken."""
+    out: list[dict[str, Any]] = [dict(NO_STEP)]
     for params in candidates:
-        steps = {"threshold_weight": 1.0, **{k: v for k, v in params.items() if not k.startswith("threshold")}}
+        steps = {key: params[key] for key in NO_STEP}
         if steps not in out:
             out.append(steps)
     return out
 
 
-def _merged(best: Mapping[str, Pipeline], thresholds: PerClass) -> Pipeline:
+def _merged(best: Mapping[str, Pipeline], now: Pipeline) -> Pipeline:
     """One Pipeline that does to each class what its own does."""
     steps: list[tuple[str, dict[str, Any]]] = []
     for name in STEPS:
@@ -131,22 +108,14 @@ def _merged(best: Mapping[str, Pipeline], thresholds: PerClass) -> Pipeline:
                             merged.setdefault(key, {})[cls] = own
         if active:
             steps.append((name, {**merged, "only": active}))
-    return Pipeline(steps, thresholds=thresholds)
+    return replace(now, steps=steps)
 
 
 def _without(pipeline: Pipeline, classes: Sequence[str]) -> Pipeline:
-    """A gated Pipeline whose steps leave these classes alone."""
+    """A Pipeline whose steps leave these classes alone."""
     steps = []
     for name, settings in pipeline.steps:
         only = [cls for cls in settings["only"] if cls not in classes]
         if only:
             steps.append((name, {**settings, "only": only}))
-    return Pipeline(steps, thresholds=pipeline.thresholds, classes=pipeline.classes)
-
-
-def _gain(before: np.ndarray, after: np.ndarray, curves: ScoreCurves, groups: Mapping[str, str]) -> Comparison:
-    return compare(_frame(before, curves), _frame(after, curves), groups)
-
-
-def _frame(scores: np.ndarray, curves: ScoreCurves) -> pd.DataFrame:
-    return pd.DataFrame(scores, index=pd.Index(curves.ids, name="image_name"), columns=list(curves.classes))
+    return replace(pipeline, steps=steps)

@@ -12,30 +12,40 @@ Report = Callable[[int, float], None]
 FitFn = Callable[[Mapping[str, float], Report], float]
 
 
-class loss_weight_objective:
+class LossWeightObjective:
     """objective(trial) over the shares of a sum of losses: trial.suggest_float("dice/bce", low, 1 / low, log=True).
-
-    fit_fn(weights, report) -> score: trains a short run with {loss: weight} and scores it on persons that it did not
-    see, higher is better; it calls report(epoch, score) along the way, epochs counted from 1, and lets the exception
-    pass that report raises where the run is hopeless. losses: texts of segkit.losses.build, or any names that fit_fn
-    knows.
 
     Only shares are searched: Adam and its relatives divide by the gradient's size, so that a factor before the whole
     sum changes nothing (but how often a clipped gradient is clipped). Each loss but the first has a ratio to the first,
     in logarithms, between `low` and 1 / low; weights add up to the number of losses, so that equal ones are 1 each.
     A run goes on where its score is among the best 1 / reduction at epochs first, first * reduction, ...: asynchronous
-    successive halving (Li et al. 2020), whatever pruner the study has. All runs should start from the same weights:
-    what differs is then the loss, and a few epochs show it. enqueue(study) puts equal weights first, which are never
-    stopped. ValueError for fewer than two losses, or one twice.
+    successive halving, whatever pruner the study has. All runs should start from the same weights: what differs is then
+    the loss, and a few epochs show it.
 
-    >>> study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    >>> objective = loss_weight_objective(lambda weights, report: -abs(weights["dice"] - 1.2))
-    >>> objective.enqueue(study)
-    >>> study.optimize(objective, n_trials=3)
-    >>> study.trials[0].params, objective.weights(study.trials[0].params)
-    ({'dice/bce': 1.0}, {'bce': 1.0, 'dice': 1.0})
-    >>> objective.text({"bce": 0.5, "dice": 1.5})
-    '0.5*bce + 1.5*dice'
+    Args:
+        fit_fn: fit_fn(weights, report) -> score: trains a short run with {loss: weight} and scores it on groups that it
+            did not see, higher is better; it calls report(epoch, score) along the way, epochs counted from 1, and lets
+            the exception pass that report raises where the run is hopeless.
+        losses: Texts of segkit.losses.build, or any names that fit_fn knows.
+        low: Smallest ratio to the first loss, between 0 and 1.
+        reduction: One in so many runs goes on.
+        first: Epoch of the first comparison.
+
+    Raises:
+        ValueError: For fewer than two losses, or one twice, and for numbers out of range.
+
+    References:
+        Li et al., "A system for massively parallel hyperparameter tuning" (2020).
+
+    Example:
+        >>> study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+        >>> objective = LossWeightObjective(lambda weights, report: -abs(weights["dice"] - 1.2))
+        >>> objective.enqueue(study)
+        >>> study.optimize(objective, n_trials=3)
+        >>> study.trials[0].params, objective.weights(study.trials[0].params)
+        ({'dice/bce': 1.0}, {'bce': 1.0, 'dice': 1.0})
+        >>> objective.text({"bce": 0.5, "dice": 1.5})
+        '0.5*bce + 1.5*dice'
     """
 
     def __init__(
@@ -48,11 +58,11 @@ class loss_weight_objective:
         first: int = 1,
     ) -> None:
         if isinstance(losses, str) or len(losses) < 2 or len(set(losses)) < len(losses):
-            raise ValueError(f"losses={losses!r}: two or more different ones are wanted, such as ('bce', 'dice')")
+            raise ValueError(f"losses={losses!r}: expected two or more different ones, such as ('bce', 'dice')")
         if not 0 < low < 1:
-            raise ValueError(f"low={low}: the smallest ratio to {losses[0]}, between 0 and 1, is wanted")
+            raise ValueError(f"low={low}: expected the smallest ratio to {losses[0]}, between 0 and 1")
         if reduction < 2 or first < 1:
-            raise ValueError(f"reduction={reduction}, first={first}: at least 2, and at least epoch 1, are wanted")
+            raise ValueError(f"reduction={reduction}, first={first}: expected at least 2, and at least epoch 1")
         self.fit_fn, self.losses, self.low = fit_fn, tuple(losses), low
         self.pruner = SuccessiveHalvingPruner(min_resource=first, reduction_factor=reduction)
 
@@ -70,7 +80,7 @@ class loss_weight_objective:
         return float(self.fit_fn(self.weights(params), report))
 
     def enqueue(self, study: optuna.Study) -> None:
-        """Make equal weights the first trial."""
+        """Make equal weights the first trial; it is never stopped."""
         study.enqueue_trial(dict.fromkeys(self._names(), 1.0), skip_if_exists=True)
 
     def weights(self, params: Mapping[str, float]) -> dict[str, float]:

@@ -1,39 +1,40 @@
-"""What a trial of a study over stored predictions scores."""
+"""What a trial over thresholds, or over the weights of a blend, scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import optuna
 
-from segkit.ensemble import BlendSpace
+from segkit.ensemble import Blend, BlendSpace
 from segkit.ensemble.weights import Weights
 from segkit.geometry import resize
-from segkit.masks import MaskSet, as_masks, true_runs
-from segkit.postprocess import MaskCache, Pipeline, render
-from segkit.predictions import PredictionStore
-from segkit.rle import Runs
-from segkit.thresholds import PerClass, ScoreCurves, images_of_both, per_class
-
-NO_STEP: dict[str, Any] = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
-"""The params of a trial that changes no mask."""
-KEPT_LEVELS = 8
-"""Masks of each image and class that are remembered: those of the thresholds asked for last."""
+from segkit.postprocess import Pipeline
+from segkit.selection import signed
+from segkit.thresholds import ScoreCurves
 
 
-class threshold_objective:
+class ThresholdObjective:
     """objective(trial) over one threshold a class: trial.suggest_float("threshold/Ulna", low, high).
 
-    Mean Dice at the suggested thresholds, in microseconds. enqueue(study) puts .5 and the exact optimum first: what
-    is left to a sampler is what does not separate by class.
+    A trial takes microseconds. Where the score separates by class the exact optimum needs no search
+    (ScoreCurves.best): what is left to a sampler is what does not separate.
+
+    Args:
+        curves: Counts at every threshold, with their metric.
+        low: Lowest threshold.
+        high: Highest threshold.
+
+    Raises:
+        ValueError: If low and high are no range within (0, 1).
     """
 
-    def __init__(self, dice_curves: ScoreCurves, *, low: float = 0.1, high: float = 0.9) -> None:
+    def __init__(self, curves: ScoreCurves, *, low: float = 0.1, high: float = 0.9) -> None:
         if not 0 < low < high < 1:
-            raise ValueError(f"low={low}, high={high}: 0 < low < high < 1 is wanted")
-        self.curves, self.low, self.high = dice_curves, low, high
+            raise ValueError(f"low={low}, high={high}: expected 0 < low < high < 1")
+        self.curves, self.low, self.high = curves, low, high
 
     def __call__(self, trial: optuna.Trial) -> float:
         thresholds = {c: trial.suggest_float(f"threshold/{c}", self.low, self.high) for c in self.curves.classes}
@@ -43,119 +44,96 @@ class threshold_objective:
         """Make .5 and the exact optimum (clipped to the range) the first trials."""
         for thresholds in (dict.fromkeys(self.curves.classes, 0.5), self.curves.best()):
             clipped = {c: min(max(t, self.low), self.high) for c, t in thresholds.items()}
-            study.enqueue_trial(_named(clipped), skip_if_exists=True)
+            study.enqueue_trial(threshold_params(clipped), skip_if_exists=True)
 
 
-class postprocess_objective:
-    """objective(trial) over post-processing steps, scored at full resolution by the Pipeline that submission runs.
+class BlendObjective:
+    """objective(trial) over the weights of a blend and its thresholds: trial.suggest_float("weight/STORE", 0, 1).
 
-    The trial chooses `min_area` as a share of each class's median true area, `keep_largest` and `fill_holes`, and the
-    thresholds. thresholds: a value or one for each class, of which the trial takes a share (`threshold_weight`: 0 is
-    .5, 1 is all); or ScoreCurves, and each class has a threshold of its own ("threshold/CLASS", for a CurveSampler).
-    multipart: classes of several parts, which neither keep_largest nor remove_small may touch. ids: the images scored,
-    default all that truth has. MaskSet of the thresholds asked for last are kept as runs, so that a trial at such
-    thresholds costs milliseconds an image.
+    The value is the space's metric at full resolution. Weights are normalised; a trial whose weights are all 0 is
+    pruned. More settings overfit more: choose_blend says by how much.
+
+    Args:
+        space: Of the stores, with its metric.
+        weights_by_class: "weight/STORE/CLASS" instead, one for each class.
+        thresholds_by_class: "threshold/CLASS" instead of one "threshold".
     """
 
-    def __init__(
-        self,
-        store: PredictionStore,
-        truth: MaskSet,
-        *,
-        thresholds: PerClass | ScoreCurves = 0.5,
-        multipart: Sequence[str] = (),
-        ids: Sequence[str] | None = None,
-    ) -> None:
-        self.store, self.truth = store, as_masks(truth)
-        self.ids = tuple(images_of_both(store, self.truth) if ids is None else ids)
-        self.classes = store.classes
-        self.curves = thresholds if isinstance(thresholds, ScoreCurves) else None
-        best = thresholds.best() if isinstance(thresholds, ScoreCurves) else thresholds
-        self.best: dict[str, float] = per_class(best, self.classes)
-        self.multipart = tuple(multipart)
-        unknown = [c for c in self.multipart if c not in self.classes]
-        if unknown:
-            raise ValueError(f"multipart names {unknown}: no such class; there are {', '.join(self.classes)}")
-        self._targets: dict[tuple[str, str], Runs] = {}
-        self._median = {c: self._median_area(c) for c in self.classes}
-        self._cache = MaskCache(store, keep=KEPT_LEVELS)
+    def __init__(self, space: BlendSpace, *, weights_by_class: bool = False, thresholds_by_class: bool = False) -> None:
+        self.space = space
+        self.weights_by_class, self.thresholds_by_class = weights_by_class, thresholds_by_class
 
     def __call__(self, trial: optuna.Trial) -> float:
-        params: dict[str, Any] = {}
-        if self.curves is None:
-            params["threshold_weight"] = trial.suggest_float("threshold_weight", 0.0, 1.0, step=0.25)
-        params["min_area"] = trial.suggest_float("min_area", 0.0, 0.5, step=0.05)
-        params["keep_largest"] = trial.suggest_categorical("keep_largest", [False, True])
-        params["fill_holes"] = trial.suggest_categorical("fill_holes", [False, True])
-        if self.curves is not None:  # last, so that a CurveSampler knows the steps
-            low, high = (float(t) for t in self.curves.thresholds[[0, -1]])
-            params |= {f"threshold/{c}": trial.suggest_float(f"threshold/{c}", low, high) for c in self.classes}
-        return float(self.table(self.pipeline(params)).mean())
+        for name in self._weight_names():
+            trial.suggest_float(name, 0.0, 1.0)
+        for name in self._threshold_names():
+            trial.suggest_float(name, self.space.low, self.space.high)
+        weights, thresholds = self.settings(trial.params)
+        if not all(np.any(w) for w in weights.values()):
+            raise optuna.TrialPruned("all weights are 0")
+        return signed(self.space.scores(weights, thresholds))
 
     def enqueue(self, study: optuna.Study) -> None:
-        """Make "change nothing" and "the exact thresholds alone" the first trials."""
-        for weight, levels in ((0.0, dict.fromkeys(self.classes, 0.5)), (1.0, self.best)):
-            thresholds = {"threshold_weight": weight} if self.curves is None else _named(levels)
-            study.enqueue_trial({**NO_STEP, **thresholds}, skip_if_exists=True)
+        """Make equal weights at .5 (or the end of the range that is nearest to it) the first trial."""
+        middle = min(max(0.5, self.space.low), self.space.high)
+        params = {**dict.fromkeys(self._weight_names(), 1.0), **dict.fromkeys(self._threshold_names(), middle)}
+        study.enqueue_trial(params, skip_if_exists=True)
 
-    def on(self, ids: Sequence[str], thresholds: PerClass | ScoreCurves) -> postprocess_objective:
-        """The same objective for some of the images and other thresholds; masks that are drawn are shared."""
-        other = postprocess_objective(self.store, self.truth, thresholds=thresholds, multipart=self.multipart, ids=ids)
-        other._cache = self._cache
-        return other
+    def settings(self, params: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """What a trial's params stand for.
+
+        Args:
+            params: Of a trial.
+
+        Returns:
+            ({class: (K,) weights}, {class: threshold}), for BlendSpace.scores.
+        """
+        stores = self.space.names
+        weights, thresholds = {}, {}
+        for cls in self.space.classes:
+            end = f"/{cls}" if self.weights_by_class else ""
+            weights[cls] = np.array([params[f"weight/{name}{end}"] for name in stores], np.float64)
+            thresholds[cls] = float(params[f"threshold/{cls}" if self.thresholds_by_class else "threshold"])
+        return weights, thresholds
 
     def pipeline(self, params: Mapping[str, Any]) -> Pipeline:
-        """The Pipeline that a trial's params stand for."""
-        if "threshold_weight" in params:
-            thresholds = self._mixed(params["threshold_weight"])
-        else:
-            thresholds = {c: float(params[f"threshold/{c}"]) for c in self.classes}
-        steps: list[tuple[str, dict[str, Any]]] = []
-        if params["keep_largest"]:
-            steps.append(("keep_largest", {"k": 1, "skip": list(self.multipart)}))
-        if params["min_area"] > 0:
-            areas: dict[str, float] = {c: round(params["min_area"] * a) for c, a in self._median.items()}
-            steps.append(("remove_small", {"min_area": areas, "skip": list(self.multipart)}))
-        if params["fill_holes"]:
-            steps.append(("fill_holes", {}))
-        return Pipeline(steps, thresholds=thresholds)
+        """The Pipeline that a trial's params stand for: render(stores, pipeline) makes the masks that were scored."""
+        weights, thresholds = self.settings(params)
+        blend = Blend(weights, domain=self.space.domain, stores=self.space.names)
+        return Pipeline(thresholds=thresholds, classes=self.space.classes, blend=blend)
 
-    def table(self, pipeline: Pipeline, ids: Sequence[str] | None = None) -> np.ndarray:
-        """(images, classes) Dice of a pipeline at full resolution."""
-        ids = self.ids if ids is None else ids
-        values, masks = np.empty((len(ids), len(self.classes))), render(self._cache, pipeline, ids=ids, workers=1)
-        for row, image in enumerate(ids):
-            for column, cls in enumerate(self.classes):
-                values[row, column] = masks[image][cls].dice(self._true(image, cls))
-        return values
+    def _weight_names(self) -> list[str]:
+        ends = [f"/{cls}" for cls in self.space.classes] if self.weights_by_class else [""]
+        return [f"weight/{name}{end}" for name in self.space.names for end in ends]
 
-    def _true(self, image: str, cls: str) -> Runs:
-        if (image, cls) not in self._targets:
-            self._targets[image, cls] = true_runs(self.truth, image, cls, self.store.sizes[image], of=self.store.path)
-        return self._targets[image, cls]
-
-    def _mixed(self, weight: float) -> dict[str, float]:
-        """The best thresholds, moved towards .5: 1 leaves them, 0 is .5."""
-        return {c: float(resize.sigmoid(resize.logit(t) * weight)) for c, t in self.best.items()}
-
-    def _median_area(self, cls: str) -> float:
-        areas = [a for a in (self._true(i, cls).area for i in self.ids) if a]
-        return float(np.median(areas)) if areas else 0.0
+    def _threshold_names(self) -> list[str]:
+        return [f"threshold/{cls}" for cls in self.space.classes] if self.thresholds_by_class else ["threshold"]
 
 
-def blend_curves(space: BlendSpace, weights: Weights = None, *, cuts: int = 33) -> ScoreCurves:
-    """The score curves of one blend, for a CurveSampler: exact, at `cuts` thresholds of the space's range.
+def blend_curves(space: BlendSpace, weights: Weights = None, *, steps: int = 33) -> ScoreCurves:
+    """The score curves of one blend, for a CurveSampler: exact, in one pass (BlendSpace.sweep).
 
-    The thresholds are evenly spaced in logits; one pass (space.sweep). weights: as for it, default equal ones.
-    ValueError for fewer than 2 cuts.
+    Args:
+        space: Of the stores, with its metric.
+        weights: As for BlendSpace.scores; None for equal ones.
+        steps: Number of thresholds over the space's range, evenly spaced in logits, at least 2.
+
+    Returns:
+        The curves.
+
+    Raises:
+        ValueError: For fewer than 2 steps.
     """
-    if cuts < 2:
-        raise ValueError(f"cuts={cuts}: at least 2 are wanted, the ends of the range")
-    logits = np.linspace(resize.logit(space.low), resize.logit(space.high), cuts)
+    if steps < 2:
+        raise ValueError(f"steps={steps}: expected at least 2, the ends of the range")
+    logits = np.linspace(resize.logit(space.low), resize.logit(space.high), steps)
     thresholds = np.clip(resize.sigmoid(logits), space.low, space.high)
     tp, predicted = space.sweep(weights, thresholds=thresholds.tolist())
-    return ScoreCurves(space.ids, space.classes, thresholds, tp, predicted, space.target)
+    return ScoreCurves(
+        space.ids, space.classes, thresholds, tp, predicted, space.target, metric=space.metric
+    )  # fmt: skip
 
 
-def _named(thresholds: Mapping[str, float]) -> dict[str, Any]:
+def threshold_params(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Thresholds as the params of a trial: {"threshold/CLASS": threshold}."""
     return {f"threshold/{cls}": threshold for cls, threshold in thresholds.items()}

@@ -13,7 +13,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from segkit.studies.lost import again
+from segkit.studies.lost import retry
 from segkit.studies.sampler import Curves, CurveSampler
 
 HEARTBEAT = 30
@@ -29,18 +29,26 @@ def open_study(
     seed: int | None = None,
     curves: Curves | None = None,
 ) -> optuna.Study:
-    """A study that is resumed where it exists.
+    """Open a study, which is resumed where it exists.
 
-    storage: None keeps a journal file NAME.journal in the working folder; a path is such a journal file (one host,
-    several processes); a URL such as postgresql://... or sqlite:///... is any database that Optuna knows: several
-    hosts, a running trial then gives signs of life, and one that is silent for two minutes is run again.
-    seed: of the sampler, for a first run; a resumed study goes on drawing, it does not repeat its trials.
-    curves: draw the thresholds from these (see CurveSampler); without, Optuna's TPE draws everything.
-    ValueError for a database that cannot be reached, or whose driver is not installed, and for a file that is no
-    journal of Optuna, or one that cannot be read; it is left as it is.
+    Args:
+        name: Of the study.
+        storage: None keeps a journal file NAME.journal in the working folder; a path is such a journal file (one host,
+            several processes); a URL such as postgresql://... or sqlite:///... is any database that Optuna knows:
+            several hosts, a running trial then gives signs of life, and one that is silent for two minutes is run
+            again.
+        seed: Of the sampler, for a first run; a resumed study goes on drawing, it does not repeat its trials.
+        curves: Draw the thresholds from these (see CurveSampler); None: Optuna's TPE draws everything.
+
+    Returns:
+        A study that maximises.
+
+    Raises:
+        ValueError: For a database that cannot be reached, or whose driver is not installed, and for a file that is no
+            journal of Optuna, or one that cannot be read; it is left as it is.
     """
     if storage is not None and not str(storage):
-        raise ValueError("storage is empty: a journal file, or the URL of a database, is wanted")
+        raise ValueError("storage is empty: expected a journal file, or the URL of a database")
     url = storage is not None and "://" in str(storage)
     place = _database(str(storage)) if url else _journal(Path(storage if storage is not None else f"{name}.journal"))
     study = optuna.create_study(study_name=name, storage=place, direction="maximize", load_if_exists=True)
@@ -52,7 +60,7 @@ def open_study(
 
 def _journal(path: Path) -> BaseStorage:
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; a journal file, or the URL of a database, is wanted")
+        raise ValueError(f"{path} is a folder; expected a journal file, or the URL of a database")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = JournalFileOpenLock(str(path))
     if path.is_file():
@@ -105,7 +113,7 @@ def _database(url: str) -> BaseStorage:
             settings |= {
                 "heartbeat_interval": HEARTBEAT,
                 "grace_period": GRACE,
-                "heartbeat_stale_trial_callback": again,
+                "heartbeat_stale_trial_callback": retry,
             }
         return _connected(place.render_as_string(hide_password=False), settings)
     except ImportError as error:

@@ -5,11 +5,11 @@ class, and the optimum of 255 thresholds is read off. (Sampling 29 thresholds re
 """
 
 from segkit.thresholds.counting import curves, images_of_both
-from segkit.thresholds.nested import SHRINKS, Nested, choose_shrink, nested, person_folds
+from segkit.thresholds.nested import SHRINKS, Nested, choose_shrink, nested
 from segkit.thresholds.score_curves import ScoreCurves
 from segkit.thresholds.settings import PerClass, per_class, probabilities
 
 __all__ = [
     "SHRINKS", "Nested", "PerClass", "ScoreCurves", "choose_shrink", "curves", "images_of_both", "nested", "per_class",
-    "person_folds", "probabilities",
+    "probabilities",
 ]  # fmt: skip

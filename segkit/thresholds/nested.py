@@ -7,13 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segkit.metrics import Counts, Scores
+from segkit.metrics import Scores
+from segkit.selection import best_of, cross_fit
 from segkit.thresholds.score_curves import ScoreCurves
 
 SHRINKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-Choose = Callable[[ScoreCurves], dict[str, float]]
-Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
 class Nested(NamedTuple):
@@ -67,10 +65,11 @@ def nested(
         ValueError: If an image has no group, or there are fewer than 3 groups.
     """
 
-    def choose(inner: ScoreCurves) -> dict[str, float]:
+    def choose(ids: Sequence[str]) -> dict[str, float]:
+        inner = score_curves.subset(ids)
         return inner.best(choose_shrink(inner, groups, k=k, shrinks=shrinks, shared=shared), shared=shared)
 
-    scores = _held_out(score_curves, person_folds(score_curves.ids, groups, k), [choose])[0]
+    scores = cross_fit(choose, _scorer(score_curves), score_curves.ids, groups, k=k)
     shrink = choose_shrink(score_curves, groups, k=k, shrinks=shrinks, shared=shared)
     tuned = score_curves.score(score_curves.best(shrink, shared=shared))
     return Nested(scores, shrink, tuned, scores.score(), score_curves.score(0.5))
@@ -97,51 +96,15 @@ def choose_shrink(
         The shrink.
     """
 
-    def rule(shrink: float) -> Choose:
-        return lambda inner: inner.best(shrink, shared=shared)
+    careful_first = sorted(shrinks, reverse=True)
 
-    folds = person_folds(score_curves.ids, groups, k)
-    scores = _held_out(score_curves, folds, [rule(shrink) for shrink in shrinks])
-    return max(zip(shrinks, scores), key=lambda pair: (round(pair[1].score(), 9), pair[0]))[0]
+    def offer(ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        inner = score_curves.subset(ids)
+        return {str(shrink): inner.best(shrink, shared=shared) for shrink in careful_first}
 
-
-def _held_out(score_curves: ScoreCurves, folds: Folds, rules: Sequence[Choose]) -> list[Scores]:
-    """The scores of each rule, each image under the thresholds that the rule chose on the other groups."""
-    ids = score_curves.ids
-    tp, predicted = (np.empty((len(rules), *score_curves.target.shape), np.int64) for _ in range(2))
-    for held, kept in folds:
-        inner, outer = (score_curves.subset([ids[i] for i in part]) for part in (kept, held))
-        for number, rule in enumerate(rules):
-            counts = outer.counts(rule(inner))
-            tp[number, held], predicted[number, held] = counts.tp, counts.predicted
-    found = [Counts(tp[n], predicted[n], score_curves.target) for n in range(len(rules))]
-    return [Scores.from_counts(counts, score_curves.metric, ids, score_curves.classes) for counts in found]
+    return float(best_of(offer, _scorer(score_curves), score_curves.ids, groups, k=k))
 
 
-def person_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> Folds:
-    """Divide images into folds of whole groups.
-
-    Args:
-        ids: Image ids.
-        groups: {image id: group}.
-        k: Most folds.
-
-    Returns:
-        (held-out rows, other rows) of `ids` for each fold.
-
-    Raises:
-        ValueError: If an image has no group, there are fewer than 2 groups, or k is below 2.
-    """
-    if k < 2:
-        raise ValueError(f"expected at least 2 folds of groups, one is scored by what the others chose, got k={k}")
-    missing = [i for i in ids if i not in groups]
-    if missing:
-        raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")
-    names = [groups[i] for i in ids]
-    count = len(set(names))
-    if count < 2:
-        raise ValueError(f"{count} group: a held-out check needs at least 2, a nested one 3")
-    from sklearn.model_selection import GroupKFold  # a second to import, which a vote need not wait for
-
-    splitter = GroupKFold(min(k, count), shuffle=True, random_state=0)
-    return [(held, kept) for kept, held in splitter.split(np.zeros(len(ids)), groups=names)]
+def _scorer(score_curves: ScoreCurves) -> Callable[[dict[str, float], Sequence[str]], Scores]:
+    """score(thresholds, ids) by the curves."""
+    return lambda thresholds, ids: score_curves.scores(thresholds).subset(ids)

@@ -68,8 +68,8 @@ def test_no_gain_no_change(place, capsys):
 @pytest.mark.parametrize(
     ("options", "kept"),
     [
-        ((), "weights, tuned thresholds"),
-        (("--thresholds-by-class", "--weights-by-class", "--domain", "probs"), "weights, tuned thresholds"),
+        ((), "thresholds and weights"),
+        (("--thresholds-by-class", "--weights-by-class", "--domain", "probs"), "thresholds and weights"),
     ],
 )
 def test_several_stores_give_the_blend_that_was_scored(place, capsys, options, kept):
@@ -88,7 +88,7 @@ def test_equal_weights_stay_where_nothing_is_gained(place, capsys):
     words = ("fair.zarr", "fair.zarr", "truth.csv", "-o", "blend.json", "--groups", "persons.csv", "--trials", "4")
     code, out, _ = asked(capsys, *words)
     assert code == 0
-    assert "kept: equal weights at .5" in out
+    assert "kept: nothing (a threshold of .5, equal weights)" in out
     found = json.loads((place / "blend.json").read_text())
     assert (found["blend"]["weights"], found["thresholds"]) == ([0.5, 0.5], 0.5)
 
@@ -102,26 +102,26 @@ def test_thresholds_are_kept_where_the_weights_do_not_gain(place, capsys):
     words = ("c.zarr", "c.zarr", "truth.csv", "-o", "blend.json", "--groups", "persons.csv", "--trials", "5")
     code, out, _ = asked(capsys, *words)
     assert code == 0
-    assert "kept: equal weights, tuned thresholds" in out
+    assert "kept: thresholds\n" in out
     found = json.loads((place / "blend.json").read_text())
     assert found["blend"]["weights"] == [0.5, 0.5]
     assert found["thresholds"] > 0.6
 
 
-def test_too_few_persons_to_check_anything_on(place, capsys):
+def test_too_few_groups_to_check_anything_on(place, capsys):
     (place / "two.csv").write_text("id,group\n" + "".join(f"{i},p{n % 2}\n" for n, i in enumerate(IDS)))
     for stores in (["a.zarr"], ["a.zarr", "b.zarr"]):
         name = f"{len(stores)}.json"
         code, out, _ = asked(capsys, *stores, "truth.csv", "-o", name, "--groups", "two.csv", "--trials", "3")
         assert code == 0
-        assert "kept: nothing" in out or "kept: equal weights at .5" in out
+        assert "kept: nothing" in out
 
 
-def test_without_groups_each_image_is_a_person_and_that_is_said(place, capsys):
+def test_without_groups_each_image_is_a_group_and_that_is_said(place, capsys):
     code, out, err = asked(capsys, "a.zarr", "truth.csv", "-o", "post.json", "--trials", "3")
     assert code == 0
-    assert "12 persons" in out
-    assert err == "no --groups: each image counts as a person of its own\n"
+    assert "12 groups" in out
+    assert err == "no --groups: each image counts as a group of its own\n"
 
 
 def test_a_study_of_other_predictions_is_not_gone_on_with(place, capsys):
@@ -136,12 +136,12 @@ def test_a_study_of_other_predictions_is_not_gone_on_with(place, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.zarr"], "at least one store and the truth are wanted, got a.zarr"),
+        (["a.zarr"], "expected at least one store and the truth, got a.zarr"),
         (["a.zarr", "truth.csv", "--weights-by-class"], "--weights-by-class: means nothing for one store"),
         (["a.zarr", "b.zarr", "truth.csv", "--multipart", "x"], "--multipart: means nothing for 2 stores"),
-        (["a.zarr", "truth.csv", "--trials", "0"], "--trials 0, --workers 1: at least 1 is wanted"),
+        (["a.zarr", "truth.csv", "--trials", "0"], "--trials 0, --workers 1: expected at least 1"),
         (["a.zarr", "absent.csv"], "absent.csv is neither a file nor a folder"),
-        (["a.zarr", "truth.csv", "--groups", "few.csv"], "few.csv: 11 images have no person: i1.png, i2.png, i3.png"),
+        (["a.zarr", "truth.csv", "--groups", "few.csv"], "few.csv: 11 images have no group: i1.png, i2.png, i3.png"),
         (["a.zarr", "truth.csv", "--multipart", "z"], "multipart names ['z']: no such class"),
         (["a.zarr", "truth.csv", "--workers", "2", "--storage", "sqlite://"], "memory of one process"),
     ],
@@ -171,3 +171,17 @@ def test_a_study_overwrites_neither_its_inputs_nor_itself(place, capsys, words, 
     assert message in err
     assert (place / "truth.csv").read_bytes() == truth
     assert not (place / "post.journal").exists()
+
+
+def test_a_metric_of_ones_own_decides(place, capsys):
+    words = ("a.zarr", "truth.csv", "-o", "post.json", "--groups", "persons.csv", "--trials", "4")
+    code, out, _ = asked(capsys, *words, "--metric", "fbeta(beta=0.5, average='pooled')")
+    assert code == 0
+    metric = metrics.FBeta(beta=0.5, average="pooled")
+    made = render(PredictionStore.open("a.zarr"), Pipeline.load("post.json"))
+    assert f"tuned {metric(made, Truth.open('truth.csv')):.4f}; held out" in out
+    assert "an empty submission scores" in out
+    code, _, err = asked(capsys, *words)  # by Dice these are trials of something else
+    assert (code, "trials of other predictions, truth or options" in err) == (2, True)
+    code, _, err = asked(capsys, *words, "--metric", "dyce")
+    assert (code, "dice" in err) == (2, True)

@@ -5,16 +5,18 @@ import itertools
 import numpy as np
 import pytest
 
-from segkit.ensemble import BlendSpace, held_out, nested, search, shrunk
+from segkit.ensemble import BlendSpace, held_out, nested, shrunk
+from segkit.ensemble.greedy import Scorer
 from segkit.geometry import resize
 from segkit.masks import MaskSet
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.thresholds import person_folds
+from segkit.selection import group_folds
 
 CLASSES, SIDE, SIZE = ("x", "y"), (12, 12), (24, 25)
 IDS = tuple(f"i{n}" for n in range(8))
-PERSONS = {image: f"p{n // 2}" for n, image in enumerate(IDS)}
+GROUPS = {image: f"p{n // 2}" for n, image in enumerate(IDS)}
+ALONE = {image: image for image in IDS}
 
 
 def made(folder, noises, seed=0):
@@ -96,7 +98,7 @@ def made_same(space):
 
 @pytest.mark.parametrize("shrink", [-0.1, 1.1, float("nan")])
 def test_a_shrink_out_of_range(shrink):
-    with pytest.raises(ValueError, match=r"a number in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"expected a number in \[0, 1\]"):
         shrunk({"x": np.array([1, 2])}, shrink)
 
 
@@ -116,7 +118,7 @@ def test_nested_is_choosing_by_hand(space):
         totals = []
         for shrink in shrinks:
             total = 0.0
-            for held, kept in person_folds(part.ids, PERSONS, 3):
+            for held, kept in group_folds(part.ids, GROUPS, 3):
                 weights = part.subset([part.ids[r] for r in kept]).greedy(rounds=4)
                 total += part.subset([part.ids[r] for r in held]).dice(shrunk(weights, shrink)).sum()
             totals.append((round(total / len(part.ids) / 2, 9), shrink))
@@ -124,50 +126,53 @@ def test_nested_is_choosing_by_hand(space):
         return shrink, shrunk(part.greedy(rounds=4), shrink)
 
     table = np.empty((len(IDS), 2))
-    for held, kept in person_folds(IDS, PERSONS, 3):
+    for held, kept in group_folds(IDS, GROUPS, 3):
         _, weights = choose(space.subset([IDS[r] for r in kept]))
         table[held] = space.dice(weights)[held]
-    shrink, weights = choose(space)
-    found = nested(space, PERSONS, rounds=4, k=3, shrinks=shrinks)
-    assert np.array_equal(found.table, table)
-    assert found.shrink == shrink
-    assert all(np.array_equal(found.weights[c], weights[c]) for c in CLASSES)
-    assert found.tuned == space.dice(weights).mean()
-    assert found.held_out == table.mean()
-    assert found.uniform == space.dice().mean()
-    assert found.gain.gain == pytest.approx(found.held_out - found.uniform)
+    found = nested(space, GROUPS, rounds=4, k=3, shrinks=shrinks)
+    assert found.rows[0].held_out == pytest.approx(table.mean())
+    assert found.untuned == pytest.approx(space.dice().mean())
+    assert found.rows[0].gain.gain == pytest.approx(table.mean() - found.untuned)
+    assert found.kept == "nothing"  # four groups keep nothing
+    assert found.setting["x"].tolist() == pytest.approx([1 / 3] * 3)
 
 
-def test_held_out_persons_are_scored_by_what_the_others_chose(space):
+def test_held_out_groups_are_scored_by_what_the_others_chose(space):
     seen = []
 
     def choose(part):
         seen.append(part.ids)
         return part.greedy(0.4, rounds=2), {"x": 0.4, "*": 0.6}
 
-    found = held_out(space, PERSONS, choose, k=4)
-    assert found.shape == (8, 2)
+    found = held_out(space, GROUPS, choose, k=4)
+    assert (found.ids, found.cells.shape) == (IDS, (8, 2))
     for row, image in enumerate(IDS):
-        others = tuple(i for i in IDS if PERSONS[i] != PERSONS[image])
+        others = tuple(i for i in IDS if GROUPS[i] != GROUPS[image])
         assert others in seen
         weights = space.subset(others).greedy(0.4, rounds=2)
-        assert np.array_equal(found[row], space.dice(weights, {"x": 0.4, "y": 0.6})[row])
+        assert np.array_equal(found.cells[row], space.dice(weights, {"x": 0.4, "y": 0.6})[row])
     assert len(seen) == 4
 
 
 def test_a_useless_store_is_left_out_and_the_gain_is_real(tmp_path):
-    found = nested(made(tmp_path, [(0.3, 0.3), (9, 9), (9, 9)]), PERSONS, rounds=5)
-    assert all(w[0] > 0.6 for w in found.weights.values())
-    assert found.gain.low > 0
-    assert found.held_out > found.uniform
+    space = made(tmp_path, [(0.3, 0.3), (9, 9), (9, 9)])
+    found = nested(space, ALONE, rounds=5)
+    assert found.kept == "weights"
+    assert all(w[0] > 0.6 for w in found.setting.values())
+    assert found.rows[0].gain.is_significant()
+    assert found.held_out > found.untuned
+    assert found.tuned == pytest.approx(space.dice(found.setting).mean())
+    again = np.concatenate([space.subset(ids).dice(weights) for ids, weights in found.folds])
+    assert again.mean() == pytest.approx(found.held_out)  # what the others chose for the images of each fold
 
 
 def test_stores_that_are_alike_give_no_gain_worth_keeping(tmp_path):
-    """Only noise tells them apart: tuned weights look better on what they were tuned on, and not on other persons."""
+    """Only noise tells them apart: tuned weights look better on what they were tuned on, and not on other groups."""
     spaces = [made(tmp_path / str(seed), [(1.5, 1.5)] * 4, seed) for seed in range(3)]
-    found = [nested(space, PERSONS, rounds=5, by_class=True, shrinks=(0.0,)) for space in spaces]
-    assert np.mean([f.tuned - f.uniform for f in found]) > np.mean([f.held_out - f.uniform for f in found])
-    assert all(f.gain.low <= 0 for f in found)
+    found = [nested(space, ALONE, rounds=5, by_class=True, shrinks=(0.0,)) for space in spaces]
+    tuned = [space.dice(space.greedy(rounds=5, by_class=True)).mean() for space in spaces]
+    assert np.mean([t - f.untuned for t, f in zip(tuned, found)]) > np.mean([f.rows[0].gain.gain for f in found])
+    assert all(f.kept == "nothing" for f in found)
 
 
 def test_a_blend_that_was_met_before_is_not_scored_again(space, monkeypatch):
@@ -177,25 +182,23 @@ def test_a_blend_that_was_met_before_is_not_scored_again(space, monkeypatch):
         BlendSpace, "columns", lambda self, share, t, c: asked.extend((k, share[k].tobytes()) for k in c) or
         columns(self, share, t, c),
     )  # fmt: skip
-    nested(space, PERSONS, rounds=4)
+    nested(space, GROUPS, rounds=4)
     assert len(asked) == len(set(asked))
-    scorer = search.Scorer(space, 0.5)
+    scorer = Scorer(space, 0.5)
     for weights in itertools.product((0, 1), repeat=3):
         if any(weights):
-            assert np.array_equal(scorer(weights), space.dice(weights))
+            assert np.array_equal(scorer(weights).cells, space.dice(weights))
 
 
 def test_what_cannot_be_checked(space):
-    with pytest.raises(ValueError, match="at least 1 is wanted"):
+    with pytest.raises(ValueError, match="expected at least 1"):
         space.greedy(rounds=0)
     with pytest.raises(ValueError, match=r"is outside \[0\.3, 0\.7\]"):
         space.greedy(0.2)
     with pytest.raises(ValueError, match="images have no group"):
         nested(space, {"i0": "p"})
-    with pytest.raises(ValueError, match="needs at least 2, a nested one 3"):
-        nested(space, dict.fromkeys(IDS, "p"))
-    with pytest.raises(ValueError, match="needs at least 2, a nested one 3"):
-        nested(space, {image: str(n % 2) for n, image in enumerate(IDS)})
+    for few in (dict.fromkeys(IDS, "p"), {image: str(n % 2) for n, image in enumerate(IDS)}):
+        assert (nested(space, few).kept, nested(space, few).rows) == ("nothing", ())
 
 
 @pytest.mark.parametrize("weights", [[0, 0], [1, -1], [np.nan, 1]])

@@ -10,6 +10,7 @@ from segkit.ensemble import Blend, BlendSpace, bands, space
 from segkit.ensemble.weights import normalised
 from segkit.geometry import resize
 from segkit.masks import MaskSet
+from segkit.metrics import Dice, FBeta, IoU
 from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
@@ -85,6 +86,24 @@ def test_the_masks_of_a_blend_are_what_was_scored(made, domain):
     assert (masks.ids, masks.classes, masks.sizes) == (tuple(SIZES), CLASSES, SIZES)
     table = metrics.Dice().table(masks, truth)
     assert np.array_equal(table.to_numpy(), spaces[domain].dice(weights, thresholds))
+
+
+@pytest.mark.parametrize("metric", [IoU(), Dice(average="pooled"), FBeta(beta=0.5)])
+def test_any_metric_from_counts_and_ignored_pixels_count_nowhere(made, metric):
+    stores, truth, _ = made
+    noise = np.random.default_rng(5)
+    ignored = {image: Runs.from_mask(noise.random(size) < 0.3) for image, size in SIZES.items()}
+    partly = MaskSet(truth.ids, truth.classes, lambda i, c: truth[i][c], ignore=ignored.get)
+    space = BlendSpace(stores, partly, metric=metric, low=0.2, high=0.8)
+    masks = render(stores, Pipeline(thresholds=0.4, blend=Blend([1, 2, 3])))
+    found, wanted = space.scores([1, 2, 3], 0.4), metric.scores(masks, partly)
+    assert np.array_equal(found.cells, wanted.cells)
+    assert found.score() == pytest.approx(metric(masks, partly))
+    assert not np.array_equal(found.cells, metric.scores(masks, truth).cells)
+    tp, predicted = space.sweep([1, 2, 3], thresholds=[0.4])
+    counts = metric.counts(masks, partly)
+    assert np.array_equal(tp[..., 0], counts.tp)
+    assert np.array_equal(predicted[..., 0], counts.predicted)
 
 
 def test_numbers_for_all_or_for_each_class_and_equal_ones(made):
@@ -229,7 +248,7 @@ def test_a_subset_is_those_rows(made):
     assert part.ids == ("d", "a")
     assert np.array_equal(part.dice((1, 2, 3)), spaces["logits"].dice((1, 2, 3))[[3, 0]])
     for ids in ([], ["q"]):
-        with pytest.raises(ValueError, match="a subset of the 4 images"):
+        with pytest.raises(ValueError, match="expected some of the 4 images"):
             spaces["logits"].subset(ids)
 
 

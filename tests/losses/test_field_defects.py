@@ -74,7 +74,7 @@ def test_12_tpe_alone_finds_little_of_what_the_curves_say():
     gains = {}
     for name, sampler in (("tpe", optuna.samplers.TPESampler(seed=0)), ("ours", CurveSampler(found, seed=0))):
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        study.optimize(studies.threshold_objective(found), n_trials=60)
+        study.optimize(studies.ThresholdObjective(found), n_trials=60)
         gains[name] = study.best_value - found.score(0.5)
     exact = found.score(found.best()) - found.score(0.5)
     assert gains["ours"] == pytest.approx(exact, rel=1e-4)

@@ -1,15 +1,15 @@
 """The gate: off by default, on where held-out persons gain, and never at another class's cost."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from competitions.handbone import anatomy
 from segkit.geometry import resize
 from segkit.geometry.polygons import rasterize
 from segkit.masks import MaskSet
-from segkit.metrics import Dice, compare
+from segkit.metrics import Dice, Scores, compare
 from segkit.postprocess import Pipeline, gate, keep_largest
-from segkit.postprocess.gate import _Scores
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 
@@ -64,19 +64,20 @@ def test_a_step_stays_for_the_classes_that_gain_and_the_numbers_are_compares(bon
     assert found.pipeline == Pipeline(
         [("keep_largest", {"k": 1, "only": ["Ulna"]})], thresholds={"Ulna": 0.4, "*": 0.5}
     )
-    assert [(w.name, w.cls, w.kept) for w in found.weighed] == [
+    assert [(w.name, w.cls, w.kept) for w in found.steps] == [
         ("keep_largest", "Ulna", True),
         ("keep_largest", "finger-3", False),
         ("keep_largest", "Radius", False),
     ]
-    assert found.weighed[1].gain.high < 0  # the sesamoid
+    assert found.steps[1].gain.high < 0  # the sesamoid
     base, every = (slow_table(bones, Pipeline(s, thresholds={"Ulna": 0.4, "*": 0.5})) for s in ([], [LARGEST]))
-    for w in found.weighed:
+    for w in found.steps:
         assert w.gain[:-2] == pytest.approx(compare(base[[w.cls]], every[[w.cls]], PERSONS)[:-2])
-    assert np.array_equal(found.before.to_numpy(), base.to_numpy())
-    assert np.array_equal(found.after.to_numpy(), slow_table(bones, found.pipeline).to_numpy())
-    assert (found.after.mean() >= found.before.mean()).all()
-    assert found.held_out.low > 0
+    assert np.array_equal(found.before.cells, base.to_numpy())
+    assert np.array_equal(found.after.cells, slow_table(bones, found.pipeline).to_numpy())
+    assert (found.after.per_class() >= found.before.per_class()).all()
+    assert found.held_out.is_significant()
+    assert found.selection.kept == "steps"
     assert found.table.columns.tolist() == ["step", "class", "gain", "low", "high", "kept"]
     assert found.table["kept"].tolist() == [True, False, False]
 
@@ -86,7 +87,7 @@ def test_the_default_is_off(bones):
     for steps in ([("fill_holes", {"max_area": 0})], [("opening", {"radius": 9})]):
         found = weigh(bones, [*steps, ("remove_small", {"min_area": 0})])
         assert found.pipeline == Pipeline(thresholds={"Ulna": 0.4, "*": 0.5})
-        assert found.before.equals(found.after)
+        assert np.array_equal(found.before.cells, found.after.cells)
         assert found.held_out.gain == 0
 
 
@@ -115,68 +116,97 @@ def test_the_phantoms_sesamoid_survives_the_default():
 
 def test_steps_are_weighed_on_top_of_what_was_kept(bones):
     again = weigh(bones, [LARGEST, ("remove_small", {"min_area": 100})])
-    assert [w.kept for w in again.weighed] == [True, False, False, False, False, False]
-    assert again.weighed[3].gain.gain == 0  # the specks are gone already
+    assert [w.kept for w in again.steps] == [True, False, False, False, False, False]
+    assert again.steps[3].gain.gain == 0  # the specks are gone already
     alone = weigh(bones, [("remove_small", {"min_area": 100})])
-    assert [w.kept for w in alone.weighed] == [True, False, False]
+    assert [w.kept for w in alone.steps] == [True, False, False]
 
 
-def test_bases_steps_stay_as_they_are_and_cuts_can_be_tried(bones):
+def test_the_bases_steps_stay_as_they_are_and_binarizers_can_be_tried(bones):
     fill = ("fill_holes", {"max_area": 10, "skip": ["Radius"]})
     cut = ("hysteresis", {"low": 0.4, "high": 0.9, "min_area": 200, "skip": ["Radius"]})
     found = weigh(bones, [cut, fill], base=[fill])
     assert found.pipeline.steps == [("hysteresis", {"low": 0.4, "high": 0.9, "min_area": 200, "only": ["Ulna"]}), fill]
-    assert {w.cls for w in found.weighed} == {"Ulna", "finger-3"}
-    assert not found.before.equals(found.after)
+    assert {w.cls for w in found.steps} == {"Ulna", "finger-3"}
+    assert not np.array_equal(found.before.cells, found.after.cells)
 
 
-def test_persons_the_settings_were_chosen_on_do_not_count(bones):
+def test_groups_that_the_settings_were_chosen_on_do_not_count(bones):
     found = weigh(bones, [LARGEST], chosen_on=["i0", "i3"])
-    assert list(found.before.index) == IDS[4:]
-    assert found.weighed[0].gain.groups == 8
+    assert list(found.before.ids) == IDS[4:]
+    assert found.steps[0].gain.groups == 8
     assert found.pipeline.steps
 
 
-def test_few_persons_say_nothing(bones):
+def test_few_groups_say_nothing(bones):
     found = weigh(bones, [LARGEST], chosen_on=IDS[10:])
-    assert found.weighed[0].gain.groups == 5
-    assert found.weighed[0].gain.low > 0
-    assert not any(w.kept for w in found.weighed)
+    assert found.steps[0].gain.groups == 5
+    assert found.steps[0].gain.low > 0
+    assert not any(step.kept for step in found.steps)
     assert found.pipeline == Pipeline(thresholds={"Ulna": 0.4, "*": 0.5})
-    assert found.held_out is None
-    assert weigh(bones, [LARGEST], chosen_on=IDS[12:]).pipeline.steps  # 6 persons
+    assert weigh(bones, [LARGEST], chosen_on=IDS[4:]).held_out is None  # 2 groups: none is left to ask
+    assert weigh(bones, [LARGEST], chosen_on=IDS[12:]).pipeline.steps  # 6 groups
 
 
-def test_two_hands_of_one_person_are_one_voice(bones):
+def test_two_images_of_one_group_are_one_voice(bones):
     one = dict.fromkeys(IDS, "p0") | {"i19": "p1"}
     assert not weigh(bones, [LARGEST], groups=one).pipeline.steps
 
 
 @pytest.mark.parametrize("loss", [-0.01, 0.015])
-def test_a_class_that_falls_on_persons_held_out_keeps_nothing(bones, monkeypatch, loss):
+def test_what_falls_on_groups_held_out_is_not_kept(bones, loss):
     """Nine gain .01 and one loses .015: kept on all, and on those without the loser, who then loses unseen."""
 
-    def draw(scores, wanted):
-        gains = np.where(np.arange(10) == 3, -loss, 0.01)
-        for cls, chosen in wanted:
-            scores._columns[cls, chosen] = 0.5 + gains * (bool(chosen) and cls == "Ulna")
+    def score(pipeline, ids):
+        table = pd.DataFrame(0.5, index=ids, columns=CLASSES)
+        table["Ulna"] += np.where(np.arange(10) == 3, -loss, 0.01) * bool(pipeline.steps)
+        return Scores.from_table(table)
 
     store, truth = bones
-    monkeypatch.setattr(_Scores, "_draw", draw)
-    ten = MaskSet(IDS[:10], CLASSES, lambda i, c: truth[i][c])
-    found = gate(Pipeline([LARGEST]), Pipeline(), store=store, truth=ten, groups={i: i for i in IDS})
-    assert found.weighed[0].gain.low > 0
-    assert found.weighed[0].kept == bool(found.pipeline.steps) == (loss < 0)
-    assert (found.held_out.gain < 0) == (loss > 0)  # what is reported is the choice before it was checked
-    assert found.before.equals(found.after) == (loss > 0)
+    one_each = {i: i for i in IDS}
+    found = gate(
+        Pipeline([LARGEST]), Pipeline(), store=store, truth=truth.subset(IDS[:10]), groups=one_each, score=score
+    )
+    assert found.steps[0].gain.is_significant()
+    assert found.steps[0].kept == bool(found.pipeline.steps) == (loss < 0)
+    assert (found.held_out.gain < 0) == (loss > 0)  # what is reported is the choice before it was judged
+    assert np.array_equal(found.before.cells, found.after.cells) == (loss > 0)
+
+
+def test_a_class_that_falls_on_groups_held_out_keeps_no_step(bones):
+    """The Ulna gains on all; Radius too, but for one who loses all of that where he has no part in the choice."""
+
+    def score(pipeline, ids):
+        table = pd.DataFrame(0.5, index=ids, columns=CLASSES)
+        if pipeline.steps:
+            table["Ulna"] += 0.1
+            table["Radius"] += np.where(np.arange(10) == 3, -0.015, 0.01)
+        return Scores.from_table(table)
+
+    store, truth = bones
+    one_each = {i: i for i in IDS}
+    found = gate(
+        Pipeline([LARGEST]), Pipeline(), store=store, truth=truth.subset(IDS[:10]), groups=one_each, score=score
+    )
+    assert [step.gain.is_significant() for step in found.steps] == [True, False, True]
+    assert found.pipeline.steps == [("keep_largest", {"k": 1, "only": ["Ulna"]})]
+
+
+def test_a_pooled_metric_is_weighed_by_its_own_scores(bones):
+    store, truth = bones
+    metric = Dice(average="pooled")
+    found = weigh(bones, [LARGEST], metric=metric)
+    assert dict(found.pipeline.steps)["keep_largest"]["only"] == ["Ulna"]
+    masks = {i: {c: found.pipeline.mask(store.plane(i, c), SIZE, c) for c in CLASSES} for i in IDS}
+    assert found.after.score() == pytest.approx(metric(masks, truth))
 
 
 @pytest.mark.parametrize(
     ("steps", "base", "more", "message"),
     [
-        ([], [LARGEST], {}, "lacks base's step"),
+        ([], [LARGEST], {}, "lacks the base's step"),
         ([("fill_holes", {}), LARGEST], [LARGEST, ("fill_holes", {})], {}, "in order"),
-        ([LARGEST], [], {"chosen_on": IDS}, "none is of a person"),
+        ([LARGEST], [], {"chosen_on": IDS}, "none is of a group"),
         ([LARGEST], [], {"groups": {"i0": "p"}}, "19 images have no group: i1"),
         ([LARGEST], [], {"chosen_on": ["nobody"]}, "1 images have no group: nobody"),
     ],
@@ -188,7 +218,7 @@ def test_what_cannot_be_weighed(bones, steps, base, more, message):
 
 def test_thresholds_are_not_the_gates_business(bones):
     store, truth = bones
-    with pytest.raises(ValueError, match=r"thresholds=base\.thresholds"):
+    with pytest.raises(ValueError, match=r"dataclasses\.replace\(base, steps"):
         gate(Pipeline([LARGEST]), Pipeline(thresholds=0.4), store=store, truth=truth, groups=PERSONS)
     some = {i: {c: truth[i][c] for c in CLASSES[:2]} for i in IDS}
     with pytest.raises(ValueError, match="no class Radius"):

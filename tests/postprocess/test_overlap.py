@@ -11,7 +11,7 @@ from segkit.postprocess import Pipeline, gate, limit_overlap, render
 from segkit.postprocess.overlap import keep_apart
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.studies import postprocess_objective
+from segkit.studies import PostprocessObjective
 
 SIZE = (23, 31)
 
@@ -125,7 +125,7 @@ def test_a_pipeline_limits_overlaps_after_its_steps(store, tmp_path):
 def test_what_is_scored_is_what_is_submitted(store):
     pipeline = Pipeline(STEPS, thresholds=0.4, overlaps=PAIRS)
     truth = {image: Pipeline().masks(dict(zip(CLASSES, store[image])), size) for image, size in SIZES.items()}
-    table = postprocess_objective(store, truth).table(pipeline)
+    table = PostprocessObjective(store, truth).scores(pipeline).cells
     assert np.array_equal(table, Dice().table({i: by_hand(store, i) for i in SIZES}, truth).to_numpy())
 
 

@@ -131,7 +131,7 @@ def test_held_out_images_are_blended_by_what_other_persons_chose(world, unlike):
     check = nested(BlendSpace(stores(world, "oof", "noise", "a"), world[2]), persons(world))
     store = PredictionStore.open(unlike / "oof.zarr")
     exact = metrics.Dice().table(render(store), world[2]).loc[list(world[2].ids)]
-    assert exact.to_numpy() == pytest.approx(check.table, abs=0.03)
+    assert exact.to_numpy() == pytest.approx(check.scores.cells, abs=0.03)
     assert metrics.score(exact) == pytest.approx(check.held_out, abs=3e-3)
     assert not list((unlike / "cache").glob("blend*.zarr"))
 

@@ -6,8 +6,10 @@ import pytest
 
 from segkit import studies
 from segkit.geometry import resize
+from segkit.geometry.logits import logit
 from segkit.masks import MaskSet
-from segkit.postprocess import Pipeline, fill_holes, keep_largest, remove_small
+from segkit.metrics import Counts, Dice, IoU
+from segkit.postprocess import Pipeline, fill_holes, keep_largest, remove_small, render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.thresholds import ScoreCurves, curves
@@ -15,8 +17,8 @@ from segkit.thresholds import ScoreCurves, curves
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 CLASSES = ("x", "y", "z")
 SIZES = {f"i{n}": ((60, 72), (51, 47))[n % 2] for n in range(8)}
-PERSONS = {i: f"p{int(i[1:]) // 2}" for i in SIZES}
-NOTHING = {"threshold_weight": 1.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False}
+GROUPS = {i: f"p{int(i[1:]) // 2}" for i in SIZES}
+NOTHING = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
 
 
 def ellipse(size, rng, share=0.3):
@@ -111,9 +113,9 @@ def test_an_empty_file_becomes_a_journal_a_folder_does_not(tmp_path):
     (tmp_path / "s.journal").touch()
     studies.optimise(studies.open_study("s", tmp_path / "s.journal"), Counted(), trials=1)
     assert len(studies.open_study("s", tmp_path / "s.journal").trials) == 1
-    with pytest.raises(ValueError, match="is a folder; a journal file, or the URL of a database, is wanted"):
+    with pytest.raises(ValueError, match="is a folder; expected a journal file, or the URL of a database"):
         studies.open_study("s", tmp_path)
-    with pytest.raises(ValueError, match="storage is empty: a journal file"):
+    with pytest.raises(ValueError, match="storage is empty: expected a journal file"):
         studies.open_study("s", "")
 
 
@@ -140,7 +142,7 @@ def test_a_seed_repeats_a_first_run(tmp_path):
 
 def test_the_exact_optimum_comes_second_and_no_trial_beats_it(specks, tmp_path):
     found = specks[2]
-    objective = Counted(studies.threshold_objective(found, low=0.03, high=0.97))
+    objective = Counted(studies.ThresholdObjective(found, low=0.03, high=0.97))
     study = studies.open_study("thresholds", tmp_path / "s.journal", seed=0)
     objective.found.enqueue(study)
     objective.found.enqueue(study)  # a resumed run enqueues again: nothing is tried twice
@@ -155,49 +157,61 @@ def test_the_exact_optimum_comes_second_and_no_trial_beats_it(specks, tmp_path):
 
 
 def test_thresholds_stay_in_their_range(specks, tmp_path):
-    objective = studies.threshold_objective(specks[2], low=0.45, high=0.5)
+    objective = studies.ThresholdObjective(specks[2], low=0.45, high=0.5)
     study = studies.open_study("thresholds", tmp_path / "s.journal", seed=0)
     objective.enqueue(study)
     studies.optimise(study, objective, trials=6)
     assert all(0.45 <= v <= 0.5 for t in study.trials for v in t.params.values())
     for low, high in ((0, 0.5), (0.5, 0.5), (0.5, 1)):
         with pytest.raises(ValueError, match="0 < low < high < 1"):
-            studies.threshold_objective(specks[2], low=low, high=high)
+            studies.ThresholdObjective(specks[2], low=low, high=high)
 
 
 @pytest.mark.parametrize(
     "params",
     [
-        {"threshold_weight": 0.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False},
-        {"threshold_weight": 0.75, "min_area": 0.0, "keep_largest": True, "fill_holes": False},
-        {"threshold_weight": 0.5, "min_area": 0.2, "keep_largest": False, "fill_holes": True},
-        {"threshold_weight": 1.0, "min_area": 0.05, "keep_largest": True, "fill_holes": True},
+        {"min_area": 0.0, "keep_largest": False, "fill_holes": False},
+        {"min_area": 0.0, "keep_largest": True, "fill_holes": False},
+        {"min_area": 0.2, "keep_largest": False, "fill_holes": True},
+        {"min_area": 0.05, "keep_largest": True, "fill_holes": True},
     ],
 )
-def test_a_trial_scores_what_the_pipeline_makes_of_the_full_plane(specks, params):
+def test_a_trial_scores_what_the_pipeline_makes_of_the_full_class_map(specks, params):
     store, truth, found = specks
     best = found.best()
-    objective = studies.postprocess_objective(store, truth, thresholds=best, multipart=("y",))
-    table = objective.table(objective.pipeline(params))
+    objective = studies.PostprocessObjective(store, truth, thresholds=best, multipart=("y",))
+    scores = objective.scores(objective.pipeline(params))
+    table = scores.cells
     assert table.shape == (8, 3)
     for n, image in enumerate(SIZES):
         for k, cls in enumerate(CLASSES):
-            level = np.float32(params["threshold_weight"] * resize.logit(best[cls]))
-            mask = resize.upsample(store.plane(image, cls), SIZES[image]) > level
+            mask = resize.upsample(store.plane(image, cls), SIZES[image]) > np.float32(logit(best[cls]))
             if cls != "y":
                 mask = keep_largest(mask) if params["keep_largest"] else mask
                 median = np.median([truth[i][cls].area for i in SIZES])
                 mask = remove_small(mask, min_area=round(params["min_area"] * median))
             mask = fill_holes(mask) if params["fill_holes"] else mask
             assert table[n, k] == Runs.from_mask(mask).dice(truth[image][cls]), (image, cls)
-    some = objective.table(objective.pipeline(params), ["i5", "i2"])
+    some = objective.scores(objective.pipeline(params), ["i5", "i2"]).cells
     assert np.array_equal(some, table[[5, 2]])
+    assert objective(optuna.trial.FixedTrial(params)) == scores.score()
+
+
+def test_any_metric_is_what_a_trial_scores(specks):
+    store, truth, found = specks
+    for metric in (IoU(), Dice(average="pooled")):
+        objective = studies.PostprocessObjective(store, truth, metric=metric)
+        pipeline = objective.pipeline({**NOTHING, "keep_largest": True})
+        value = objective(optuna.trial.FixedTrial({**NOTHING, "keep_largest": True}))
+        assert value == pytest.approx(metric(render(store, pipeline), truth))
+    with pytest.raises(ValueError, match=r"the curves score by dice, the objective by dice\(average='pooled'\)"):
+        studies.choose(found, objective, GROUPS, [])
 
 
 def test_classes_of_several_parts_keep_them(specks):
     store, truth, _ = specks
-    harsh = {"threshold_weight": 0.0, "min_area": 0.5, "keep_largest": True, "fill_holes": False}
-    pipeline = studies.postprocess_objective(store, truth, multipart=("y",)).pipeline(harsh)
+    harsh = {"min_area": 0.5, "keep_largest": True, "fill_holes": False}
+    pipeline = studies.PostprocessObjective(store, truth, multipart=("y",)).pipeline(harsh)
     changed = dict.fromkeys(CLASSES, 0)
     for image, size in SIZES.items():
         for cls in CLASSES:
@@ -206,31 +220,85 @@ def test_classes_of_several_parts_keep_them(specks):
     assert changed["y"] == 0
     assert min(changed["x"], changed["z"]) > 0
     with pytest.raises(ValueError, match=r"multipart names \['Y'\]: no such class; there are x, y, z"):
-        studies.postprocess_objective(store, truth, multipart=("Y",))
+        studies.PostprocessObjective(store, truth, multipart=("Y",))
 
 
-def test_a_study_over_steps_begins_with_no_change_and_resumes(specks, tmp_path):
+def test_a_study_over_steps_tries_each_combination_once_and_resumes(specks, tmp_path):
     store, truth, found = specks
-    objective = Counted(studies.postprocess_objective(store, truth, thresholds=found.best()))
-    for trials in (5, 9):
+    objective = Counted(studies.PostprocessObjective(store, truth, thresholds=found.best()))
+    assert objective.found.combinations == 44
+    for trials in (5, 44):
         study = studies.open_study("steps", tmp_path / "s.journal", seed=0)
         objective.found.enqueue(study)
         studies.optimise(study, objective, trials=trials)
-    assert objective.calls == len(study.trials) == 9
-    values = [t.value for t in study.trials]
-    assert values[0] == pytest.approx(found.score(0.5), abs=1e-7)
-    assert values[1] == pytest.approx(found.score(found.best()), abs=1e-7)
+    assert objective.calls == len(study.trials) == 44
+    assert len({tuple(t.params.items()) for t in study.trials}) == 44
+    assert study.trials[0].params == NOTHING
+    assert study.trials[0].value == found.score(found.best())
     again = objective.found.pipeline(study.best_params)
-    assert objective.found.table(again).mean() == study.best_value
+    assert objective.found.scores(again).score() == study.best_value
+
+
+@pytest.mark.parametrize("score", [None, float("nan")])
+def test_an_objective_that_never_scores_ends(tmp_path, score):
+    study = studies.open_study("s", tmp_path / "s.journal")
+    objective = Counted(lambda trial: score if trial.suggest_float("x", 0, 1) >= 0 else 0)
+    with pytest.raises(ValueError, match=f"study s: 5 trials in a row gave no score; the objective gave {score}"):
+        studies.optimise(study, objective, trials=20)
+    assert objective.calls == 5
+
+
+def test_a_score_now_and_then_is_enough(tmp_path):
+    study = studies.open_study("s", tmp_path / "s.journal")
+    objective = Counted(lambda trial: 0.5 if trial.number % 3 == 0 else float("nan"))
+    studies.optimise(study, objective, trials=4)
+    assert objective.calls == 10
 
 
 def test_no_gain_no_change(tmp_path):
     store, truth = world(tmp_path / "s.zarr")  # logits of the truth itself: .5 and no step are right
     found = curves(store, truth)
-    objective = studies.postprocess_objective(store, truth, thresholds=found.best())
+    objective = studies.PostprocessObjective(store, truth, thresholds=found.best())
     tp, predicted = (np.broadcast_to(counts[:, :, 127:128], (8, 3, 255)) for counts in (found.tp, found.predicted))
     flat = ScoreCurves(found.ids, found.classes, found.thresholds, tp, predicted, found.target)
-    choice = studies.choose(flat, objective, PERSONS, [{**NOTHING, "keep_largest": True}], k=4)
+    choice = studies.choose(flat, objective, GROUPS, [{**NOTHING, "keep_largest": True}], k=4)
     assert choice.kept == "nothing"
-    assert choice.pipeline == Pipeline()
-    assert choice.tuned == pytest.approx(choice.held_out["nothing"], abs=1e-6)
+    assert choice.setting == Pipeline()
+    assert choice.tuned == choice.untuned == choice.held_out
+
+
+def test_cautions_name_what_is_predicted_nowhere():
+    target = np.array([[0, 5, 0], [0, 0, 0], [9, 0, 0]])
+    predicted = np.array([[0, 5, 0], [3, 0, 0], [0, 0, 0]])
+    counts = Counts(np.minimum(target, predicted), predicted, target)
+    assert studies.cautions(counts, CLASSES, Dice(), full_score=0.25) == [
+        "an empty submission scores 0.7778, a full one 0.2500"
+    ]
+    counts = Counts(0 * target, 0 * target, target)
+    assert studies.cautions(counts, CLASSES, Dice()) == [
+        "an empty submission scores 0.7778",
+        "WARNING: x is predicted in no image; it is in 1 of 3",
+        "WARNING: y is predicted in no image; it is in 1 of 3",
+    ]
+
+
+def test_giving_up_a_class_is_said(tmp_path):
+    """Half of the images lack the class and the network sees it everywhere: the best Dice predicts it nowhere."""
+    ids = [f"i{n}" for n in range(12)]
+    store = PredictionStore.create(
+        tmp_path / "s.zarr", ids=ids, classes=["x"], sizes=dict.fromkeys(ids, (16, 16)), grid=(8, 8)
+    )
+    rows = {}
+    for n, image in enumerate(ids):
+        store[image] = np.full((1, 8, 8), 0.5) + np.random.default_rng(n).normal(0, 0.1, (1, 8, 8))
+        mask = np.zeros((16, 16), bool)
+        mask[:3, :3] = n == 0
+        rows[image] = {"x": Runs.from_mask(mask)}
+    truth = MaskSet.from_dict(rows)
+    found = curves(store, truth)
+    choice = studies.choose(found, studies.PostprocessObjective(store, truth), {i: i for i in ids}, [])
+    assert choice.kept == "thresholds"
+    counts = found.counts(choice.setting.thresholds)
+    lines = studies.cautions(counts, ["x"], Dice(), full_score=found.full_score)
+    assert lines[0].startswith("an empty submission scores 0.9167, a full one 0.0")
+    assert lines[1] == "WARNING: x is predicted in no image; it is in 1 of 12"

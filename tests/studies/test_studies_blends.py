@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from segkit.ensemble import Blend, BlendSpace
+from segkit.ensemble import BlendSpace
 from segkit.geometry import resize
 from segkit.masks import MaskSet
-from segkit.metrics import Dice
-from segkit.postprocess import Pipeline, render
+from segkit.metrics import Dice, IoU
+from segkit.postprocess import render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
+from segkit.selection import group_folds
 from segkit.studies import blends, choose_blend
-from segkit.thresholds import person_folds
 
 CLASSES, SIZE = ("x", "y"), (40, 44)
 IDS = tuple(f"i{n}" for n in range(16))
-PERSONS = {i: f"p{n // 2}" for n, i in enumerate(IDS)}
+GROUPS = {i: f"p{n // 2}" for n, i in enumerate(IDS)}
 
 
 def world(folder, noises, shifts):
@@ -51,48 +51,49 @@ def lopsided(space):
 def test_weights_are_not_kept_for_what_the_thresholds_gain(biased, by_class):
     stores, truth = biased
     space = BlendSpace(stores, truth)
-    found = choose_blend(space, PERSONS, lopsided, found=[1, 0, 0], thresholds_by_class=by_class)
+    found = choose_blend(space, GROUPS, lopsided, found=[1, 0, 0], thresholds_by_class=by_class)
     both = space.dice([1, 0, 0], 0.75).mean()
     assert both > space.dice().mean()  # judged together they would stay
     assert found.kept == "thresholds"
-    assert all(weights.tolist() == pytest.approx([1 / 3] * 3) for weights in found.weights.values())
-    assert min(found.thresholds.values()) > 0.6
-    assert len(set(found.thresholds.values())) == (2 if by_class else 1)
-    assert list(found.gains) == ["thresholds", "thresholds and weights"]
-    assert found.gains["thresholds"].low > 0 >= found.gains["thresholds and weights"].low
-    masks = render(stores, Pipeline(thresholds=found.thresholds, blend=Blend(found.weights)))
+    assert found.setting.blend.weights == pytest.approx([1 / 3] * 3)
+    thresholds = [found.setting.threshold(cls) for cls in CLASSES]
+    assert min(thresholds) > 0.6
+    assert len(set(thresholds)) == (2 if by_class else 1)
+    assert [row.name for row in found.rows] == ["thresholds", "weights"]
+    assert [row.gain.is_significant() for row in found.rows] == [True, False]
+    masks = render(stores, found.setting)
     assert found.tuned == pytest.approx(Dice().table(masks, truth).to_numpy().mean())
-    assert found.held_out["thresholds"] == pytest.approx(found.table.to_numpy().mean())
-    assert found.table.index.tolist() == list(IDS)
+    assert found.held_out == pytest.approx(found.rows[0].held_out)
+    assert found.scores.ids == IDS
 
 
 def test_weights_that_help_others_are_kept_at_the_thresholds_that_were(tmp_path):
     stores, truth = world(tmp_path, (0.2, 2.0, 2.0), (0.0, 0.0, 0.0))
     space = BlendSpace(stores, truth)
-    found = choose_blend(space, PERSONS, lopsided)
+    found = choose_blend(space, GROUPS, lopsided)
     assert found.kept == "weights"
-    assert set(found.thresholds.values()) == {0.5}
-    assert found.weights["x"][0] > 0.6
-    assert found.gains["weights"].low > 0.01
-    assert found.held_out["nothing"] + 0.01 < found.held_out["weights"] <= found.tuned + 0.01
+    assert found.setting.thresholds == 0.5
+    assert found.setting.blend.weights[0] > 0.6
+    assert found.rows[1].gain.low > 0.01
+    assert found.untuned + 0.01 < found.held_out <= found.tuned + 0.01
 
 
 def test_greedy_weights_serve_where_the_search_finds_nonsense(tmp_path):
     space = BlendSpace(*world(tmp_path, (0.2, 2.0, 2.0), (0.0, 0.0, 0.0)))
-    found = choose_blend(space, PERSONS, lambda part: [0, 0, 1])
+    found = choose_blend(space, GROUPS, lambda part: [0, 0, 1])
     assert found.kept == "weights"
-    assert found.weights["x"][0] > 0.6
+    assert found.setting.blend.weights[0] > 0.6
 
 
 def test_nobodys_images_take_part_in_what_they_are_scored_by(biased):
     seen = []
 
     def search(part):
-        seen.append({PERSONS[image] for image in part.ids})
+        seen.append({GROUPS[image] for image in part.ids})
         return [1, 0, 0]
 
-    choose_blend(BlendSpace(*biased), PERSONS, search, k=4)
-    others = [{PERSONS[IDS[row]] for row in kept} for _, kept in person_folds(IDS, PERSONS, 4)]
+    choose_blend(BlendSpace(*biased), GROUPS, search, k=4)
+    others = [{GROUPS[IDS[row]] for row in kept} for _, kept in group_folds(IDS, GROUPS, 4)]
     assert len(seen) == 3 * 4  # two halves and all of each fold's others; the weights were not kept, so no more
     for number, persons in enumerate(others):
         first, second, both = seen[3 * number : 3 * number + 3]
@@ -100,19 +101,28 @@ def test_nobodys_images_take_part_in_what_they_are_scored_by(biased):
         assert not first & second
 
 
-@pytest.mark.parametrize(("persons", "reported"), [(2, []), (5, ["thresholds", "weights"])])
-def test_few_persons_keep_nothing(biased, persons, reported):
-    groups = {i: f"p{n % persons}" for n, i in enumerate(IDS)}
+@pytest.mark.parametrize(("count", "reported"), [(2, []), (5, ["thresholds", "weights"])])
+def test_few_groups_keep_nothing(biased, count, reported):
+    groups = {i: f"p{n % count}" for n, i in enumerate(IDS)}
     found = choose_blend(BlendSpace(*biased), groups, lopsided)
-    assert (found.kept, set(found.thresholds.values())) == ("nothing", {0.5})
-    assert list(found.gains) == reported
+    assert (found.kept, found.setting.thresholds) == ("nothing", 0.5)
+    assert [row.name for row in found.rows] == reported
     if reported:
-        assert found.gains["thresholds"].low > 0
+        assert found.rows[0].gain.low > 0
 
 
 def test_the_candidates_are_those_named(biased):
     space = BlendSpace(*biased)
-    chooser = blends._Chooser(lopsided, PERSONS, False, False, 5, 0.5)
-    offered = chooser._offered(space, [1, 0, 0], 0.0)
+    chooser = blends._Chooser(space, GROUPS, lopsided, None, False, True, 5)
+    offered = chooser.offered(space, blends._Setting({}, 0.5), None)
     assert list(offered) == ["equal", "greedy, moved 0.5", "greedy, moved 0", "study, moved 0.5", "study, moved 0"]
     assert offered["study, moved 0.5"]["y"].tolist() == pytest.approx([4 / 6, 1 / 6, 1 / 6])
+
+
+def test_a_pooled_metric_is_what_the_blend_is_chosen_by(tmp_path):
+    stores, truth = world(tmp_path, (0.2, 2.0, 2.0), (0.0, 0.0, 0.0))
+    metric = IoU(average="pooled")
+    found = choose_blend(BlendSpace(stores, truth, metric=metric), GROUPS, lopsided)
+    assert found.kept == "weights"
+    assert found.tuned == pytest.approx(metric(render(stores, found.setting), truth))
+    assert found.untuned == pytest.approx(metric(render(stores), truth))

@@ -1,4 +1,4 @@
-"""What is used of a study's proposals: each class its own steps, only where other persons gain, judged once more."""
+"""What is used of a study's proposals: each class its own steps, only where other groups gain, judged once more."""
 
 import numpy as np
 import pytest
@@ -12,16 +12,16 @@ from segkit.metrics import Dice
 from segkit.postprocess import Pipeline, keep_largest
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.studies import choose, choosing, postprocess_objective
-from segkit.thresholds import curves, person_folds
+from segkit.selection import group_folds
+from segkit.studies import PostprocessObjective, choose, choosing
+from segkit.thresholds import curves
 
 CLASSES = ("Ulna", "finger-3", "Radius", "Lunate")
 SIZE = (64, 80)
 IDS = tuple(f"i{n}" for n in range(20))
-PERSONS = {i: f"p{int(i[1:]) // 2}" for i in IDS}
-NOTHING = {"threshold_weight": 1.0, "min_area": 0.0, "keep_largest": False, "fill_holes": False}
+GROUPS = {i: f"p{int(i[1:]) // 2}" for i in IDS}
+NOTHING = {"min_area": 0.0, "keep_largest": False, "fill_holes": False}
 CANDIDATES = [
-    {**NOTHING, "threshold_weight": 0.25},
     {**NOTHING, "keep_largest": True},
     {**NOTHING, "min_area": 0.1},
     {**NOTHING, "min_area": 0.1, "fill_holes": True},
@@ -51,9 +51,9 @@ def world(folder, *, wrong=True, shift=0.0, ids=IDS, size=SIZE):
     return store, MaskSet(ids, CLASSES, lambda i, c: truth[i][c])
 
 
-def chosen(store, truth, *, groups=PERSONS, multipart=(), candidates=CANDIDATES, k=5):
+def chosen(store, truth, *, groups=GROUPS, multipart=(), candidates=CANDIDATES, k=5):
     found = curves(store, truth)
-    objective = postprocess_objective(store, truth, thresholds=found.best(), multipart=multipart)
+    objective = PostprocessObjective(store, truth, thresholds=found.best(), multipart=multipart)
     return choose(found, objective, groups, candidates, k=k)
 
 
@@ -68,84 +68,86 @@ def choice(bones):
 
 
 def test_each_class_takes_the_steps_that_it_gains_from(bones, choice):
-    steps = dict(choice.pipeline.steps)
+    steps = dict(choice.setting.steps)
     assert steps["fill_holes"] == {"only": ["Lunate"]}
     removing = [name for name in ("keep_largest", "remove_small") if "Ulna" in steps.get(name, {"only": ()})["only"]]
     assert removing
     assert {cls for settings in steps.values() for cls in settings["only"]} == {"Ulna", "Lunate"}
     assert choice.kept in ("steps", "thresholds and steps")
-    assert choice.gains[choice.kept].low > 0
-    assert choice.gains[choice.kept].p < 0.05
-    assert choice.pipeline.classes == CLASSES
+    assert choice.rows[-1].gain.is_significant()
+    assert choice.held_out == choice.rows[-1].held_out
+    assert choice.setting.classes == CLASSES
 
 
 def test_the_numbers_are_those_of_the_masks(bones, choice):
     store, truth = bones
-    pred = {i: {c: choice.pipeline.mask(store.plane(i, c), SIZE, c) for c in CLASSES} for i in IDS}
+    pred = {i: {c: choice.setting.mask(store.plane(i, c), SIZE, c) for c in CLASSES} for i in IDS}
     assert choice.tuned == pytest.approx(Dice().table(pred, truth).to_numpy().mean())
     plain = {i: {c: Pipeline().mask(store.plane(i, c), SIZE, c) for c in CLASSES} for i in IDS}
-    assert choice.held_out["nothing"] == pytest.approx(Dice().table(plain, truth).to_numpy().mean())
-    assert choice.held_out[choice.kept] == pytest.approx(choice.table.to_numpy().mean())
-    assert choice.table.index.tolist() == list(IDS)
-    assert choice.held_out["nothing"] + 0.01 < choice.held_out[choice.kept] <= choice.tuned + 1e-9
+    assert choice.untuned == pytest.approx(Dice().table(plain, truth).to_numpy().mean())
+    assert choice.held_out == pytest.approx(choice.scores.cells.mean())
+    assert choice.scores.ids == IDS
+    assert choice.untuned + 0.01 < choice.held_out <= choice.tuned + 1e-9
 
 
-def test_nobodys_images_take_part_in_what_they_are_scored_by(bones, monkeypatch):
-    """Each fold's gate and proposals see the other persons alone; the slow twin scores their Pipeline anew."""
+def test_nobodys_images_take_part_in_what_they_are_scored_by(bones, choice, monkeypatch):
+    """Each fold's steps and proposals see the other groups alone; the slow twin scores their Pipeline anew."""
     seen = []
-    real = choosing._steps
+    real = choosing.StepChooser.choose
 
-    def spy(objective, groups, candidates, k):
-        seen.append((objective.ids, real(objective, groups, candidates, k)))
-        return seen[-1][1]
+    def spy(self, ids, groups, level):
+        seen.append(set(ids))
+        assert set(self.ids) == set(ids)
+        return real(self, ids, groups, level)
 
-    monkeypatch.setattr(choosing, "_steps", spy)
+    monkeypatch.setattr(choosing.StepChooser, "choose", spy)
     store, truth = bones
-    found = chosen(store, truth)
-    folds = person_folds(IDS, PERSONS, 5)
-    assert [set(ids) for ids, _ in seen] == [{IDS[r] for r in kept} for _, kept in folds] + [set(IDS)]
-    for (held, _), (ids, gated) in zip(folds, seen):
-        assert not {PERSONS[IDS[r]] for r in held} & {PERSONS[i] for i in ids}
-        for image in (IDS[r] for r in held):
+    assert chosen(store, truth).setting == choice.setting
+    folds = [({IDS[r] for r in held}, {IDS[r] for r in kept}) for held, kept in group_folds(IDS, GROUPS, 5)]
+    assert seen == [kept for _, kept in folds] + [set(IDS)]
+    for (held, kept), (ids, pipeline) in zip(folds, choice.folds):
+        assert held == set(ids)
+        assert not {GROUPS[i] for i in held} & {GROUPS[i] for i in kept}
+        for image in held:
             for cls in CLASSES:
-                mask = gated.pipeline.mask(store.plane(image, cls), SIZE, cls)
-                assert found.table.loc[image, cls] == mask.dice(truth[image][cls])
+                mask = pipeline.mask(store.plane(image, cls), SIZE, cls)
+                assert choice.scores.table.loc[image, cls] == mask.dice(truth[image][cls])
 
 
 def test_where_nothing_is_wrong_nothing_changes(tmp_path):
     found = chosen(*world(tmp_path / "s.zarr", wrong=False))
-    assert not found.pipeline.steps
+    assert not found.setting.steps
     assert found.kept in ("nothing", "thresholds")
-    assert found.tuned == pytest.approx(found.held_out[found.kept], abs=2e-3)
+    assert found.tuned == pytest.approx(found.held_out, abs=2e-3)
 
 
 def test_thresholds_alone_can_be_what_gains(tmp_path):
     store, truth = world(tmp_path / "s.zarr", wrong=False, shift=1.5)  # .5 is too low a cut
     found = chosen(store, truth, candidates=[])
     assert found.kept == "thresholds"
-    assert not found.pipeline.steps
-    assert min(found.pipeline.threshold(c) for c in CLASSES) > 0.5
-    assert found.gains["thresholds"].low > 0
-    assert found.gains["thresholds and steps"].gain == 0
+    assert not found.setting.steps
+    assert min(found.setting.threshold(c) for c in CLASSES) > 0.5
+    assert found.rows[0].gain.is_significant()
+    assert (found.rows[1].name, found.rows[1].gain.gain) == ("steps", 0)
 
 
-def test_few_persons_choose_nothing(bones):
+def test_few_groups_choose_nothing(bones):
     store, truth = bones
     two = MaskSet(IDS[:4], CLASSES, lambda i, c: truth[i][c])
     found = chosen(store, two)
-    assert (found.kept, found.pipeline, found.gains, found.gated) == ("nothing", Pipeline(), {}, None)
+    assert (found.kept, found.setting, found.rows) == ("nothing", Pipeline(), ())
     five = MaskSet(IDS[:10], CLASSES, lambda i, c: truth[i][c])
     found = chosen(store, five)  # what they say is told, and not done
-    assert not found.pipeline.steps
-    assert found.gains
+    assert not found.setting.steps
+    assert found.rows
 
 
-def test_of_five_persons_thresholds_are_told_and_not_used(tmp_path):
+def test_of_five_groups_thresholds_are_told_and_not_used(tmp_path):
     store, truth = world(tmp_path / "s.zarr", wrong=False, shift=1.5)
     found = chosen(store, MaskSet(IDS[:10], CLASSES, lambda i, c: truth[i][c]), candidates=[])
-    assert found.gains["thresholds"].low > 0
-    assert found.held_out["thresholds"] > found.held_out["nothing"]
-    assert (found.kept, found.pipeline) == ("nothing", Pipeline())
+    assert found.rows[0].gain.low > 0
+    assert found.rows[0].held_out > found.untuned
+    assert (found.kept, found.setting) == ("nothing", Pipeline())
     six = MaskSet(IDS[:12], CLASSES, lambda i, c: truth[i][c])
     assert chosen(store, six, candidates=[]).kept == "thresholds"
 
@@ -162,7 +164,7 @@ def test_the_classes_own_steps_make_one_pipeline():
         "b": Pipeline([("keep_largest", {"k": 2}), ("fill_holes", {"max_area": None})]),
         "c": Pipeline(),
     }
-    merged = choosing._merged(best, {"a": 0.4, "*": 0.5})
+    merged = choosing._merged(best, Pipeline(thresholds={"a": 0.4, "*": 0.5}))
     assert merged.steps == [
         ("keep_largest", {"k": {"b": 2}, "only": ["b"]}),
         ("remove_small", {"min_area": {"a": 3}, "only": ["a"]}),
@@ -196,10 +198,10 @@ def test_the_sesamoid_of_finger_3_survives_what_the_recipe_chooses(tmp_path, mul
         truth[image] = {cls: Runs.from_mask(mask) for cls, mask in zip(("finger-3", "Ulna"), masks)}
     masks = MaskSet(ids, ("finger-3", "Ulna"), lambda i, c: truth[i][c])
     found = chosen(store, masks, groups={i: i for i in ids}, multipart=multipart, k=4)
-    assert found.kept.endswith("steps")
+    assert "steps" in found.kept
     for image in ids:
-        assert found.pipeline.mask(store.plane(image, "Ulna"), size, "Ulna").mask()[:30, :30].sum() == 0
+        assert found.setting.mask(store.plane(image, "Ulna"), size, "Ulna").mask()[:30, :30].sum() == 0
         sesamoid = truth[image]["finger-3"] - keep_largest(truth[image]["finger-3"])
-        mask = found.pipeline.mask(store.plane(image, "finger-3"), size, "finger-3")
+        mask = found.setting.mask(store.plane(image, "finger-3"), size, "finger-3")
         assert sesamoid.area > 5
         assert mask.intersection(sesamoid) > 0.7 * sesamoid.area

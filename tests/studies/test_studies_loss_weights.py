@@ -21,7 +21,7 @@ def learns(weights, report, best=1.6):
 
 
 def make(names=("bce", "dice")):
-    return studies.loss_weight_objective(learns, names)
+    return studies.LossWeightObjective(learns, names)
 
 
 def study_of(objective, trials, seed=0):
@@ -33,7 +33,7 @@ def study_of(objective, trials, seed=0):
 
 def test_the_first_trial_is_the_plain_sum_and_is_never_stopped():
     seen = []
-    objective = studies.loss_weight_objective(lambda weights, report: seen.append(weights) or 0.0)
+    objective = studies.LossWeightObjective(lambda weights, report: seen.append(weights) or 0.0)
     study = study_of(objective, 1)
     assert seen == [{"bce": 1.0, "dice": 1.0}]
     assert study.trials[0].state is TrialState.COMPLETE
@@ -42,7 +42,7 @@ def test_the_first_trial_is_the_plain_sum_and_is_never_stopped():
 @given(st.lists(st.floats(0.05, 20), min_size=1, max_size=4))
 def test_weights_keep_the_ratios_and_add_up_to_the_number_of_losses(ratios):
     names = ["bce", "dice", "focal", "lovasz", "jaccard"][: len(ratios) + 1]
-    objective = studies.loss_weight_objective(learns, names)
+    objective = studies.LossWeightObjective(learns, names)
     weights = objective.weights({f"{name}/bce": ratio for name, ratio in zip(names[1:], ratios)})
     assert sum(weights.values()) == pytest.approx(len(names), abs=1e-3)
     for name, ratio in zip(names[1:], ratios):
@@ -79,7 +79,7 @@ def test_finalists_are_distinct():
 
 
 def test_the_text_is_what_build_reads():
-    objective = studies.loss_weight_objective(learns, ["bce", "tversky(alpha=0.3, beta=0.7)"])
+    objective = studies.LossWeightObjective(learns, ["bce", "tversky(alpha=0.3, beta=0.7)"])
     text = objective.text({"bce": 0.5, "tversky(alpha=0.3, beta=0.7)": 1.5})
     assert losses.build(text).weights == {"bce": 0.5, "tversky": 1.5}
 
@@ -107,7 +107,7 @@ def test_a_resumed_study_runs_what_is_left(tmp_path):
 )
 def test_bad_settings_say_what_is_wanted(settings, said):
     with pytest.raises(ValueError, match=said):
-        studies.loss_weight_objective(learns, **settings)
+        studies.LossWeightObjective(learns, **settings)
 
 
 def test_a_study_that_minimises_is_refused():

@@ -10,7 +10,7 @@ from segkit.ensemble import BlendSpace
 from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.studies import CurveSampler
-from segkit.studies.objectives import KEPT_LEVELS
+from segkit.studies.steps import KEPT_LEVELS
 from segkit.thresholds import curves
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -183,7 +183,7 @@ def world(tmp_path_factory):
 def test_steps_and_thresholds_of_each_class_in_one_study(world, tmp_path):
     (store, _), truth = world
     found = curves(store, truth)
-    objective = studies.postprocess_objective(store, truth, thresholds=found)
+    objective = studies.PostprocessObjective(store, truth, thresholds=found)
     study = studies.open_study("s", tmp_path / "s.journal", seed=0, curves=found)
     objective.enqueue(study)
     studies.optimise(study, objective, trials=25)
@@ -193,12 +193,12 @@ def test_steps_and_thresholds_of_each_class_in_one_study(world, tmp_path):
     assert study.best_value >= second.value > first.value
     for trial in study.trials:
         pipeline = objective.pipeline(trial.params)
-        assert trial.value == objective.table(pipeline).mean()
+        assert trial.value == objective.scores(pipeline).score()
         assert pipeline.threshold("y") == trial.params["threshold/y"]
     assert len({t.params["threshold/x"] for t in study.trials}) > 2
-    assert max(map(len, objective._drawn._known.values())) <= KEPT_LEVELS
+    assert max(map(len, objective._cache._known.values())) <= KEPT_LEVELS
     choice = studies.choose(found, objective, {i: i for i in found.ids}, [t.params for t in study.trials], k=3)
-    assert choice.held_out["thresholds"] > choice.held_out["nothing"]
+    assert choice.rows[0].held_out > choice.untuned
 
 
 def test_a_study_with_curves_repeats_by_its_seed_and_resumes(tmp_path):
@@ -206,7 +206,7 @@ def test_a_study_with_curves_repeats_by_its_seed_and_resumes(tmp_path):
     for folder, budgets in (("one", (12,)), ("two", (12,)), ("three", (6, 12))):
         for trials in budgets:
             study = studies.open_study("s", tmp_path / folder / "s.journal", seed=5, curves=TWO)
-            studies.optimise(study, studies.threshold_objective(TWO), trials=trials)
+            studies.optimise(study, studies.ThresholdObjective(TWO), trials=trials)
         runs.append([t.params for t in study.trials])
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
@@ -217,13 +217,13 @@ def test_a_study_with_curves_repeats_by_its_seed_and_resumes(tmp_path):
 def test_the_curves_of_a_blend_are_its_dice(world):
     stores, truth = world
     space = BlendSpace(stores, truth, low=0.2, high=0.9)
-    found = studies.blend_curves(space, [1, 3], cuts=5)
+    found = studies.blend_curves(space, [1, 3], steps=5)
     assert found.thresholds[[0, -1]] == pytest.approx([0.2, 0.9])
     for threshold in found.thresholds:
         assert np.array_equal(found.scores(threshold).cells, space.dice([1, 3], float(threshold)))
     study = study_of(CurveSampler(studies.blend_curves(space), seed=0))
-    objective = studies.blend_objective(space, thresholds_by_class=True)
+    objective = studies.BlendObjective(space, thresholds_by_class=True)
     study.optimize(objective, n_trials=20)
     assert study.best_value > space.dice().mean()
-    with pytest.raises(ValueError, match="cuts=1"):
-        studies.blend_curves(space, cuts=1)
+    with pytest.raises(ValueError, match="steps=1"):
+        studies.blend_curves(space, steps=1)

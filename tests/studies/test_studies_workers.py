@@ -60,7 +60,7 @@ class Deadly(Together):
 
     def died(self):
         pid = self.mark.read_text() if self.mark.exists() else ""
-        return pid.isdigit() and not lost._lives(int(pid), datetime.datetime.now())
+        return pid.isdigit() and not lost.is_alive(int(pid), datetime.datetime.now())
 
 
 def broken(folder):
@@ -146,8 +146,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("mode", ["alone", "workers"])
+@pytest.mark.parametrize(("way", "mode"), [(signal.SIGKILL, "workers"), (signal.SIGINT, "alone")])
 def test_a_study_that_is_killed_goes_on(tmp_path, way, mode):
     script, reached, journal = tmp_path / "study.py", tmp_path / "reached", tmp_path / "s.journal"
     script.write_text(SCRIPT)
@@ -174,7 +173,7 @@ def test_a_study_that_is_killed_goes_on(tmp_path, way, mode):
 
 def test_trials_of_others_that_live_count_and_stay(tmp_path):
     study = studies.open_study("s", tmp_path / "s.journal")
-    ours, theirs, unknown = study.ask(), study.ask(), study.ask()
+    ours, theirs, _ = study.ask(), study.ask(), study.ask()
     for trial, host in ((ours, lost.HOST), (theirs, "elsewhere")):
         trial.suggest_float("x", 0, 1)
         trial.set_user_attr("host", host)
@@ -182,30 +181,29 @@ def test_trials_of_others_that_live_count_and_stay(tmp_path):
     studies.optimise(study, lambda trial: trial.suggest_float("x", 0, 1), trials=4)
     assert len(finished(study)) == 2
     assert {t.number for t in study.trials if t.state == TrialState.RUNNING} == {0, 1, 2}
-    assert lost.revive(study, stale=0.0) == 2  # nobody on this host can tell whether these live
-    assert [study.trials[t.number].state.name for t in (ours, theirs, unknown)] == ["RUNNING", "FAIL", "FAIL"]
-    (waiting,) = study.get_trials(states=(TrialState.WAITING,))  # of the unmarked one there is nothing to run again
-    assert HISTORY(waiting) == [1]
-    assert waiting.system_attrs["fixed_params"] == theirs.params
+    assert lost.revive(study) == 0  # nobody on this host can tell whether theirs lives
 
 
-def test_a_process_that_is_younger_than_the_trial_did_not_run_it(tmp_path):
-    study = studies.open_study("s", tmp_path / "s.journal")
+def test_a_process_that_is_younger_than_the_trial_did_not_run_it():
     attrs = {"host": lost.HOST, "pid": os.getpid()}
     trial = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=attrs)
     trial.datetime_start = datetime.datetime.now()
-    assert not lost.is_lost(study, trial)
+    assert not lost.is_lost(trial)
     trial.datetime_start -= datetime.timedelta(days=4000)
-    assert lost.is_lost(study, trial)
+    assert lost.is_lost(trial)
 
 
 def test_a_trial_is_tried_again_three_times(tmp_path):
     study = studies.open_study("s", tmp_path / "s.journal")
     study.enqueue_trial({"x": 0.25})
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
     for _ in range(4):
         trial = study.ask()  # and its process dies before it draws anything
+        trial.set_user_attr("host", lost.HOST)
+        trial.set_user_attr("pid", gone.pid)
         assert study.trials[trial.number].system_attrs["fixed_params"] == {"x": 0.25}
-        assert lost.revive(study, stale=0.0) == 1
+        assert lost.revive(study) == 1
     assert study.get_trials(states=(TrialState.WAITING,)) == []
     assert HISTORY(study.trials[-1]) == [0, 1, 2]
 

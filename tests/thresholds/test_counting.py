@@ -13,7 +13,7 @@ from segkit.postprocess import Pipeline, gate
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
 from segkit.samples import Truth
-from segkit.studies import postprocess_objective
+from segkit.studies import PostprocessObjective
 from segkit.thresholds import curves
 
 
@@ -114,7 +114,7 @@ def test_a_truth_that_lacks_a_row_is_an_error_that_names_it(made, tmp_path):
     with pytest.raises(ValueError, match="the truth lacks image d, class z"):
         BlendSpace([store], short)
     with pytest.raises(ValueError, match="the truth lacks image d, class z"):
-        postprocess_objective(store, short)
+        PostprocessObjective(store, short)
     with pytest.raises(ValueError, match="the truth lacks image d, class z"):
         gate(Pipeline([("fill_holes", {})]), Pipeline(), store=store, truth=short, groups={i: i for i in store.ids})
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from made_curves import curves_of, small_world
 
-from segkit import thresholds
 from segkit.geometry import resize
 from segkit.metrics import Dice
+from segkit.selection import group_folds
 from segkit.thresholds import choose_shrink, curves, nested
 
 
@@ -78,7 +78,7 @@ def test_thresholds_of_a_group_never_come_from_that_group():
 def test_both_images_of_a_group_are_held_out_together():
     _, groups = two_images_a_group([0, 1, 2, 3, 4])
     ids = list(groups)
-    folds = thresholds.person_folds(ids, groups, 3)
+    folds = group_folds(ids, groups, 3)
     assert sorted(np.concatenate([held for held, _ in folds])) == list(range(10))
     for held, kept in folds:
         assert not {groups[ids[n]] for n in held} & {groups[ids[n]] for n in kept}
@@ -94,7 +94,7 @@ def test_too_few_groups_and_missing_groups():
 
 
 def test_one_fold_holds_nobody_out(made):
-    with pytest.raises(ValueError, match=r"expected at least 2 folds of groups.*k=1"):
+    with pytest.raises(ValueError, match="k=1: expected at least 2 folds of groups"):
         nested(made[2], {i: i for i in "abcd"}, k=1)
 
 

@@ -5,11 +5,10 @@ import optuna
 import pytest
 
 from segkit.ensemble import BlendSpace
-from segkit.ensemble.objective import blend_objective
 from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.studies import open_study, optimise
+from segkit.studies import BlendObjective, open_study, optimise
 
 CLASSES, IDS, SIZE = ("x", "y"), ("a", "b"), (21, 22)
 
@@ -36,27 +35,29 @@ def space(tmp_path_factory):
 @pytest.mark.parametrize("weights_by_class", [False, True])
 @pytest.mark.parametrize("thresholds_by_class", [False, True])
 def test_a_trial_is_the_dice_of_its_params(space, weights_by_class, thresholds_by_class):
-    objective = blend_objective(space, weights_by_class=weights_by_class, thresholds_by_class=thresholds_by_class)
+    objective = BlendObjective(space, weights_by_class=weights_by_class, thresholds_by_class=thresholds_by_class)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     objective.enqueue(study)
     objective.enqueue(study)
     study.optimize(objective, n_trials=12)
-    assert study.trials[0].value == space.dice().mean()
+    assert study.trials[0].value == space.scores().score()
     assert study.trials[1].params != study.trials[0].params
-    assert study.best_value >= space.dice().mean()
+    assert study.best_value >= space.scores().score()
     wanted = {"weight/one/x", "weight/one/y", "weight/two/x", "weight/two/y"} if weights_by_class else set()
     wanted |= set() if weights_by_class else {"weight/one", "weight/two"}
     wanted |= {"threshold/x", "threshold/y"} if thresholds_by_class else {"threshold"}
     for trial in study.trials:
         assert set(trial.params) == wanted
         weights, thresholds = objective.settings(trial.params)
-        assert trial.value == space.dice(weights, thresholds).mean()
+        assert trial.value == space.scores(weights, thresholds).score()
+        pipeline = objective.pipeline(trial.params)
+        assert space.scores(pipeline.blend.weights, pipeline.thresholds).score() == trial.value
         assert weights["y"][1] == trial.params["weight/two/y" if weights_by_class else "weight/two"]
         assert thresholds["y"] == trial.params["threshold/y" if thresholds_by_class else "threshold"]
 
 
 def test_no_weight_at_all_is_pruned(space):
-    objective = blend_objective(space)
+    objective = BlendObjective(space)
     with pytest.raises(optuna.TrialPruned, match="all weights are 0"):
         objective(optuna.trial.FixedTrial({"weight/one": 0.0, "weight/two": 0.0, "threshold": 0.5}))
 
@@ -65,14 +66,14 @@ def test_a_range_without_a_half_starts_at_its_end(space):
     other = space.subset(IDS)
     other.low = 0.6
     study = optuna.create_study(direction="maximize")
-    blend_objective(other).enqueue(study)
-    study.optimize(blend_objective(other), n_trials=1)
+    BlendObjective(other).enqueue(study)
+    study.optimize(BlendObjective(other), n_trials=1)
     assert study.trials[0].params["threshold"] == 0.6
 
 
 def test_a_study_on_disk_is_resumed(space, tmp_path):
     for trials in (3, 5):
         study = open_study("blend", tmp_path / "blend.journal", seed=0)
-        blend_objective(space).enqueue(study)
-        optimise(study, blend_objective(space), trials=trials)
+        BlendObjective(space).enqueue(study)
+        optimise(study, BlendObjective(space), trials=trials)
         assert len(study.trials) == trials
