@@ -112,10 +112,12 @@ def main() -> None:
         steps = PostprocessObjective(stores[0], truth, thresholds=found)
         every = itertools.product(np.arange(11) / 20, (False, True), (False, True))
         values = [
-            steps.table(steps.pipeline({**dict(zip(("min_area", "keep_largest", "fill_holes"), some)), **named(found)}))
+            steps.scores(
+                steps.pipeline({**dict(zip(("min_area", "keep_largest", "fill_holes"), some)), **named(found)})
+            )
             for some in every
         ]
-        sure = float(max(table.mean() for table in values))
+        sure = float(max(scores.score() for scores in values))
         title = f"29 thresholds and 3 steps (exact, then the best steps: {sure:.4f})"
         report(title, steps, found, plain, sure, given.dear, given.seeds)
 

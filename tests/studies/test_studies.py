@@ -290,7 +290,7 @@ def test_giving_up_a_class_is_said(tmp_path):
     )
     rows = {}
     for n, image in enumerate(ids):
-        store[image] = np.full((1, 8, 8), 0.5) + np.random.default_rng(n).normal(0, 0.1, (1, 8, 8))
+        store[image] = np.full((1, 8, 8), 1.5) + np.random.default_rng(n).normal(0, 0.1, (1, 8, 8))
         mask = np.zeros((16, 16), bool)
         mask[:3, :3] = n == 0
         rows[image] = {"x": Runs.from_mask(mask)}
