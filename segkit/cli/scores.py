@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tyro
 
 from segkit.cli.shared import read_groups
@@ -171,7 +172,7 @@ def _print_classes(scores: Scores, counts: Counts) -> None:
     for k, (cls, value) in enumerate(zip(scores.classes, scores.per_class())):
         have = int(there[:, k].sum())
         print(f"{cls:{width}} {value:.4f}         {f'{present[k]:.4f}' if have else '     -'} ({have})")
-    for k in counts.never_predicted.nonzero()[0]:
+    for k in np.flatnonzero(counts.never_predicted).tolist():
         images = f"{there[:, k].sum()} of {len(there)} images"
         print(f"WARNING: {scores.classes[k]} is predicted nowhere, though {images} have it")
 

@@ -55,7 +55,7 @@ class Counts:
 
         Dice with empty="one" of a rare class is often highest so: say it loudly.
         """
-        return (self.target > 0).any(axis=-2) & ~(self.predicted > 0).any(axis=-2)
+        return np.asarray((self.target > 0).any(axis=-2) & ~(self.predicted > 0).any(axis=-2))
 
     def __add__(self, other: Counts) -> Counts:
         """Add the counts of two parts of the same images, such as tiles."""
