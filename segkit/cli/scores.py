@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from segkit.cli.shared import read_groups
+from segkit.cli.shared import read_groups, read_truth
 from segkit.rle.tables import by_image
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ def score(
         repair: Repair the submission's RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
-    from segkit.samples import Truth
 
-    rule, target = metrics.parse(metric), Truth.open(truth)
+    rule, target = metrics.parse(metric), read_truth(truth)
     masks = submission.read(pred, sizes=target.sizes, repair=repair)
     counts = metrics.count(masks, target)
     if rule.has_counts:
@@ -86,9 +85,8 @@ def compare(
         repair: Repair the submissions' RLE, and say on stderr what was done to which row; without, it is an error.
     """
     from segkit import metrics, submission
-    from segkit.samples import Truth
 
-    rule, target = metrics.parse(metric), Truth.open(truth)
+    rule, target = metrics.parse(metric), read_truth(truth)
     read = [submission.read(path, sizes=target.sizes, repair=repair) for path in (a, b)]
     first, second = (rule.scores(masks, target) for masks in read)
     whose, mixed = read_groups(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)

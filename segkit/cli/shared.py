@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segkit.rle.tables import by_image, read_sizes
 
 if TYPE_CHECKING:
+    from segkit.masks import MaskSet
     from segkit.predictions import PredictionStore
     from segkit.submission import Format
 
@@ -22,6 +23,18 @@ def class_names(data: Path, names: str | None) -> list[str] | None:
     if Path(names).is_file() or ("," not in names and (Path(names).suffix or len(Path(names).parts) > 1)):
         return list(read_classes(Path(names)))  # "clases.txt" that is not there is no class
     return list(as_classes([name.strip() for name in names.split(",")]))
+
+
+def read_truth(path: Path) -> MaskSet:
+    """The truth of a CSV like a submission, or of a folder in the competition's layout (its training images)."""
+    from segkit import submission
+    from segkit.samples import Samples
+
+    if path.is_dir():
+        return Samples.from_folder(path).truth
+    if not path.exists():
+        raise ValueError(f"{path} is neither a file nor a folder")
+    return submission.read(path)
 
 
 def shape_of(store: PredictionStore) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from segkit.cli.shared import format_of, sizes_of
+from segkit.cli.shared import format_of, read_truth, sizes_of
 
 if TYPE_CHECKING:
     from segkit.masks import MaskSet
@@ -139,10 +139,9 @@ def flags(
     from segkit.files import replacing
     from segkit.postprocess import Flag
     from segkit.postprocess import flags as look
-    from segkit.samples import Truth
 
     known = sizes_of(size, sizes)
-    reference = Truth.open(truth) if truth.is_dir() else _read(truth, known)
+    reference = read_truth(truth) if truth.is_dir() else _read(truth, known)
     masks = _read(submission, known or ({**reference.sizes, **_test_sizes(truth)} if truth.is_dir() else None))
     found = look(masks, reference, reach=reach)
     for flag in found:
@@ -165,11 +164,10 @@ def _read(path: Path, sizes: Any) -> MaskSet:
 
 def _test_sizes(data: Path) -> dict[str, tuple[int, int]]:
     """Of the test images of a folder, where it has some."""
-    from segkit.images import image_size
-    from segkit.samples import index
+    from segkit.samples import Samples
 
     there = (data / "test" / "DCM").is_dir()
-    return {item.id: image_size(item.image) for item in index(data, "test")} if there else {}
+    return dict(Samples.from_folder(data, "test").sizes) if there else {}
 
 
 def diff(a: tyro.conf.Positional[Path], b: tyro.conf.Positional[Path], format: str | None = None, top: int = 20) -> int:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segkit import images, samples
 from segkit.geometry import polygons, resize
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
+from segkit.samples import Samples
 
 SQUARE = np.array([[1, 1], [4, 1], [4, 4], [1, 4]])
 
@@ -172,10 +172,9 @@ def test_ceiling_of_real_radiographs(tmp_path):
     if "SEGKIT_DATA" not in os.environ:
         pytest.skip("SEGKIT_DATA names no folder of real radiographs")
     root = Path(os.environ["SEGKIT_DATA"]) / "chest_xray"
-    classes = tuple((root / "classes.txt").read_text().split())
-    items = samples.index(root)
-    sizes = {item.id: images.image_size(item.image) for item in items}
-    dice = ceiling(samples.load(items, classes), sizes, classes, 512, tmp_path / "s.zarr")
+    samples = Samples.from_folder(root)
+    labels = {image: samples.regions(image) for image in samples.ids}
+    dice = ceiling(labels, samples.sizes, samples.classes, 512, tmp_path / "s.zarr")
     assert np.mean(list(dice.values())) >= 0.996
     assert min(dice.values()) >= 0.994, dice
 

@@ -12,9 +12,10 @@ import pytest
 
 from competitions.handbone import anatomy, phantom, radiograph, shapes
 from competitions.handbone.facts import CLASSES, POSES, SIDE, statistics
-from segkit import samples
 from segkit.geometry import polygons
 from segkit.rle import Runs, decode
+from segkit.samples import Samples
+from segkit.submission import SubmissionFormat
 
 SAMPLE = 60  # hands a pose; a mean area then wanders by 2 %, a centroid by at most 9 px
 
@@ -257,40 +258,41 @@ def content(root):
 
 
 def test_layout_names_and_ids(drawn):
-    train, test = (samples.index(drawn, split) for split in ("train", "test"))
+    train, test = (Samples.from_folder(drawn, split, CLASSES) for split in ("train", "test"))
     assert (len(train), len(test)) == (10, 14)
-    assert all(item.json is not None for item in train)
-    assert all(item.json is None for item in test)
-    assert {item.person for item in train + test} == {f"ID{number:03d}" for number in range(1, 13)}
-    assert not {item.person for item in train} & {item.person for item in test}
-    marked = {item.id[-6:] for item in train + test if "_" in item.id}
-    assert marked == {"_R.png", "_L.png"}
-    assert [item.person for item in train + test if "_" in item.id] == ["ID001", "ID001"]
-    assert len({item.id for item in train + test}) == 24
-    picture = cv2.imread(str(train[0].image), cv2.IMREAD_UNCHANGED)
+    assert train.labelled == train.ids
+    assert test.labelled == ()
+    groups = train.groups | test.groups
+    assert set(groups.values()) == {f"ID{number:03d}" for number in range(1, 13)}
+    assert not set(train.groups.values()) & set(test.groups.values())
+    assert {image[-6:] for image in groups if "_" in image} == {"_R.png", "_L.png"}
+    assert [group for image, group in groups.items() if "_" in image] == ["ID001", "ID001"]
+    assert len(groups) == 24
+    picture = cv2.imread(str(train[train.ids[0]].image), cv2.IMREAD_UNCHANGED)
     assert picture.shape == (128, 128, 3)
     assert (picture == picture[..., :1]).all()
 
 
 def test_the_earlier_image_of_a_person_is_the_right_hand(drawn):
-    items = samples.index(drawn, "train")
-    for earlier, later in zip(items[::2], items[1::2]):
-        assert earlier.person == later.person
-        for item, side in ((earlier, 1), (later, -1)):
-            rings = samples.read(item.json, CLASSES)
-            thumb, little = (rings[name][0][:, 0].mean() for name in ("finger-1", "finger-16"))
+    samples = Samples.from_folder(drawn, classes=CLASSES)
+    for earlier, later in zip(samples.ids[::2], samples.ids[1::2]):
+        assert samples.groups[earlier] == samples.groups[later]
+        for image, side in ((earlier, 1), (later, -1)):
+            regions = samples.regions(image)
+            thumb, little = (regions[name].outlines[0][:, 0].mean() for name in ("finger-1", "finger-16"))
             assert side * (little - thumb) > 0
 
 
 def test_json_has_the_traps(drawn):
     orders = set()
-    for item in samples.index(drawn, "train"):
-        label = json.loads(item.json.read_text())
+    samples = Samples.from_folder(drawn, classes=CLASSES)
+    for sample in samples:
+        label = json.loads(Path(samples.annotation_file(sample.id)).read_text())
         assert set(label) == {
             *("annotations", "attributes", "file_id", "filename", "parent_path", "last_modifier_id", "metadata"),
             "last_workers",
         }
-        assert label["filename"] == f"{item.image.stem}.jpg"
+        assert label["filename"] == f"{sample.image.stem}.jpg"
         assert label["metadata"] == {"height": 3060, "width": 3060}
         names = [annotation["label"] for annotation in label["annotations"]]
         assert set(names) == set(CLASSES)
@@ -306,9 +308,10 @@ def test_json_has_the_traps(drawn):
 def test_without_traps_json_says_what_is(tmp_path):
     root = phantom.draw(tmp_path, persons=1, test_persons=0, seed=0, size=64, traps=False, workers=1)
     assert not (root / "test").exists()
-    item = samples.index(root, "train")[0]
-    label = json.loads(item.json.read_text())
-    assert label["filename"] == item.id
+    samples = Samples.from_folder(root, classes=CLASSES)
+    image = samples.ids[0]
+    label = json.loads(Path(samples.annotation_file(image)).read_text())
+    assert label["filename"] == image
     assert label["metadata"] == {"height": 64, "width": 64}
     names = [annotation["label"] for annotation in label["annotations"]]
     assert names == sorted(names, key=CLASSES.index)
@@ -316,25 +319,25 @@ def test_without_traps_json_says_what_is(tmp_path):
 
 def test_truth_is_what_the_rings_fill(drawn):
     lines = [line.split(",") for line in (drawn / "test_truth.csv").read_text().splitlines()]
-    items = samples.index(drawn, "test")
+    test = Samples.from_folder(drawn, "test", CLASSES)
     assert lines[0] == ["image_name", "class", "rle"]
-    assert [tuple(line[:2]) for line in lines[1:]] == [(item.id, name) for item in items for name in CLASSES]
-    truth = samples.Truth.open(drawn / "test_truth.csv", CLASSES)
-    seed = phantom._person_seed(SMALL["seed"], int(items[0].person[2:]))
-    pose = dict(line.split(",") for line in (drawn / "poses.csv").read_text().splitlines())[items[0].id]
+    assert [tuple(line[:2]) for line in lines[1:]] == [(image, name) for image in test.ids for name in CLASSES]
+    truth = test.with_truth(SubmissionFormat().read(drawn / "test_truth.csv")).truth
+    first = test.ids[0]
+    seed = phantom._person_seed(SMALL["seed"], int(test.groups[first][2:]))
+    pose = dict(line.split(",") for line in (drawn / "poses.csv").read_text().splitlines())[first]
     hand = anatomy.pose_hand(anatomy.invent_person(seed), side="right", pose=pose)
     for name, rings in anatomy.rings(hand, size=128).items():
         filled = polygons.rasterize(rings, (128, 128)).astype(bool)
         text = lines[1 + CLASSES.index(name)][2]
         np.testing.assert_array_equal(decode(text, (128, 128)), filled)
-        assert truth[items[0].id][name] == Runs.from_mask(filled)
+        assert truth[first][name] == Runs.from_mask(filled)
 
 
 def test_tilted_shares_are_met_to_the_nearest_person(drawn):
     poses = dict(line.split(",") for line in (drawn / "poses.csv").read_text().splitlines()[1:])
-    tilted = {
-        split: sum(poses[item.id] == "tilted" for item in samples.index(drawn, split)) for split in ("train", "test")
-    }
+    ids = {split: Samples.from_folder(drawn, split, CLASSES).ids for split in ("train", "test")}
+    tilted = {split: sum(poses[image] == "tilted" for image in images) for split, images in ids.items()}
     assert tilted == {"train": 2 * round(0.10 * 5), "test": 2 * round(0.58 * 7)}
 
 
@@ -356,7 +359,7 @@ def test_drawn_once_kept_then_replaced_when_settings_change(tmp_path):
     phantom.draw(root, **settings)
     assert set(content(root)) == first
     phantom.draw(root, **(settings | {"seed": 2}))
-    assert len(samples.index(root, "train")) == 4
+    assert len(Samples.from_folder(root)) == 4
     assert set(content(root)) != first
 
 
