@@ -35,7 +35,7 @@ from competitions.handbone.phantom import draw
 from segkit import losses, models
 from segkit.data import SegmentationData
 from segkit.files import read_json, write_atomic, write_json
-from segkit.samples import index
+from segkit.samples import Samples
 
 PAGES = Path(__file__).parents[1] / "docs" / "lecture"
 RUNS = PAGES / "runs.json"
@@ -51,19 +51,21 @@ WIDTHS = {"fcdensenet56": 0.5}  # its full width, which overfits within minutes,
 BATCH, STEPS, EVERY, PERSONS, HELD_OUT = 4, 300, 50, 32, 8
 SHOWN = (50, 150, 300)  # the steps whose Dice the tables have
 
-Samples = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor]
 
 
-def hands() -> tuple[Samples, Samples]:
+def hands() -> tuple[Batch, Batch]:
     """Images (N, 1, 128, 128) and soft masks (N, 29, 128, 128), to learn from and to be scored on: persons apart."""
     with tempfile.TemporaryDirectory() as folder:
-        items = index(draw(Path(folder) / "phantom", persons=PERSONS, test_persons=0, seed=0, size=512))
-        data = SegmentationData(items, CLASSES, size=(SIDE, SIDE))
-        samples: list[dict[str, Any]] = [data[i] for i in range(len(items))]
-    held_out = set(sorted({item.person for item in items})[-HELD_OUT:])
+        drawn = draw(Path(folder) / "phantom", persons=PERSONS, test_persons=0, seed=0, size=512)
+        hands = Samples.from_folder(drawn, classes=CLASSES)
+        data = SegmentationData(hands, size=(SIDE, SIDE))
+        samples: list[dict[str, Any]] = [data[i] for i in range(len(hands))]
+    groups = list(hands.groups.values())
+    held_out = set(sorted(set(groups))[-HELD_OUT:])
 
-    def of(wanted: bool) -> Samples:
-        chosen = [s for s, item in zip(samples, items) if (item.person in held_out) == wanted]
+    def of(wanted: bool) -> Batch:
+        chosen = [s for s, group in zip(samples, groups) if (group in held_out) == wanted]
         return torch.stack([s["image"] for s in chosen]), torch.stack([s["target"] for s in chosen])
 
     return of(False), of(True)

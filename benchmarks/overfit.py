@@ -29,7 +29,7 @@ from competitions.handbone.phantom import draw
 from segkit import losses, models
 from segkit.averaging import update_bn
 from segkit.data import SegmentationData
-from segkit.samples import index
+from segkit.samples import Samples
 
 SIDE = 128
 GOAL = 0.9
@@ -48,8 +48,8 @@ ENCODERS = {"dpt": "tu-vit_tiny_patch16_224"}
 def images(side: int = SIDE) -> tuple[Tensor, Tensor]:
     """Four phantom images (4, 1, side, side) and their masks (4, 29, side, side) of zeros and ones."""
     with tempfile.TemporaryDirectory() as folder:
-        items = index(draw(Path(folder) / "phantom", persons=2, test_persons=0, seed=0))
-        data = SegmentationData(items, CLASSES, size=(side, side))
+        drawn = draw(Path(folder) / "phantom", persons=2, test_persons=0, seed=0)
+        data = SegmentationData(Samples.from_folder(drawn, classes=CLASSES), size=(side, side))
         samples: list[dict[str, Any]] = [data[i] for i in range(4)]
     return torch.stack([s["image"] for s in samples]), torch.stack([s["target"] for s in samples]).round()
 

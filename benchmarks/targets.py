@@ -18,9 +18,8 @@ import torch
 from segkit import folds, losses, models
 from segkit.data import SegmentationData
 from segkit.data.augment import medium
-from segkit.inference.predict import DiceValidator
-from segkit.samples import Truth, index, load
-from segkit.samples.truth import find_classes
+from segkit.inference import Validator
+from segkit.samples import Samples
 from segkit.training import TrainConfig, fit
 
 TARGETS = ("nearest", "nearest-exact", "soft")
@@ -28,15 +27,13 @@ TARGETS = ("nearest", "nearest-exact", "soft")
 
 def score(data: Path, *, targets: str, seed: int, size: int, steps: int, batch: int, out: Path) -> float:
     """Train once; -> mean Dice at full resolution on the persons of fold 0."""
-    items = [item for item in index(data) if item.json]
-    classes = find_classes(data, items)
-    labels = load(items, classes)
-    fold = folds.assign({item.id: item.person for item in items}, k=4, seed=0)
-    train = [item for item in items if fold[item.id]]
-    held_out = [item for item in items if not fold[item.id]]
+    samples = Samples.from_folder(data)
+    samples = samples.subset(samples.labelled)
+    classes, fold = samples.classes, folds.assign(samples.groups, k=4, seed=0)
+    train, held_out = (samples.subset(i for i in samples.ids if (fold[i] > 0) is side) for side in (True, False))
     cache = data.parent / "cache" if data.name == "phantom" else out.parent / "cache"
     dataset = SegmentationData(
-        train, classes, size=(size, size), targets=targets, augment=medium(), seed=seed, cache=cache, labels=labels
+        train, size=(size, size), targets=targets, transform=medium(), seed=seed, cache=cache
     )  # fmt: skip
     torch.manual_seed(seed)
     model = models.create(
@@ -50,8 +47,7 @@ def score(data: Path, *, targets: str, seed: int, size: int, steps: int, batch: 
             seed=seed,
         ),
     )  # fmt: skip
-    truth = Truth.from_items(held_out, classes, labels={i.id: labels[i.id] for i in held_out})
-    return DiceValidator(held_out, truth, classes, size=(size, size), cache=cache)(model.eval())["dice"]
+    return Validator(held_out, size=(size, size), cache=cache)(model.eval())["dice"]
 
 
 def main() -> None:

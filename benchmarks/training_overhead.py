@@ -16,14 +16,14 @@ from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
 from segkit import losses, models
 from segkit.data import SegmentationData, medium
-from segkit.samples import index
+from segkit.samples import Samples
 from segkit.training import FitResult, TrainConfig, fit
 
 
 def measure(data: Path, out: Path, *, steps: int, size: int, batch: int, workers: int, encoder: str) -> FitResult:
     """One run of `steps` steps from random weights, without validation; images are decoded by it, as in any run."""
-    images = index(data)
-    train = SegmentationData(images, CLASSES, size=(size, size), augment=medium(), cache=out / "cache")
+    images = Samples.from_folder(data, classes=CLASSES)
+    train = SegmentationData(images, size=(size, size), transform=medium(), cache=out / "cache")
     torch.manual_seed(0)
     model = models.create("unet", encoder=encoder, classes=CLASSES)
     return fit(

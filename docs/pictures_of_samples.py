@@ -16,12 +16,12 @@ import numpy as np
 
 from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
-from segkit.data import SegmentationData
+from segkit.data import Mixed, SegmentationData
 from segkit.data.augment import Augment, light, medium, strong
-from segkit.data.mixing import MIXES, Mixed
+from segkit.data.mixing import MIXES
 from segkit.files import replacing
 from segkit.report.palette import class_colours
-from segkit.samples import index
+from segkit.samples import Samples
 
 SIDE, COLUMNS = 208, 5
 
@@ -52,10 +52,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        items = index(draw(Path(folder), persons=2, test_persons=0, seed=3, size=768, traps=False, workers=1))
+        drawn = draw(Path(folder), persons=2, test_persons=0, seed=3, size=768, traps=False, workers=1)
+        samples = Samples.from_folder(drawn, classes=CLASSES)
 
-        def data(augment: Augment | None) -> SegmentationData:
-            return SegmentationData(items, CLASSES, size=(SIDE, SIDE), augment=augment, seed=1)
+        def data(transform: Augment | None) -> SegmentationData:
+            return SegmentationData(samples, size=(SIDE, SIDE), transform=transform, seed=1)
 
         presets = {
             "light": light(), "medium": medium(), "strong": strong(), "bend 0.3": Augment(bend=0.3),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segkit.samples import Item, index
+from segkit.samples import Item, Samples, index
 
 CLASSES = ("left", "right", "rare")
 SWAPS = [("left", "right")]
@@ -42,6 +42,12 @@ def draw(root: Path, count: int = 4, *, size: int = 96, step: int = 0, rare: boo
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps({"annotations": annotations}))
     return index(root)
+
+
+def samples(root: Path, count: int = 4, **options: object) -> Samples:
+    """What `draw` drew, as Samples."""
+    draw(root, count, **options)  # type: ignore[arg-type]
+    return Samples.from_folder(root, classes=CLASSES)
 
 
 class TinyUNet(nn.Module):

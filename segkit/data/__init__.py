@@ -1,12 +1,15 @@
-"""Samples -> torch datasets: images, targets, augmentation, mixing, crops and pseudo-labels."""
+"""Samples -> torch datasets: images, targets, augmentation, mixing, crops, tiles and pseudo-labels."""
 
-from segkit.data.augment import Augment, light, medium, strong
+from segkit.data.augment import Augment, colour, light, medium, strong
 from segkit.data.crops import Crops
-from segkit.data.dataset import Images, SegmentationData, Targets, mirrored_channels, normalise
-from segkit.data.mixing import Mixed, copy_paste, cutmix, mixup
+from segkit.data.dataset import SegmentationData, Targets, mirrored_channels
+from segkit.data.images import ImageData
+from segkit.data.mixed import Mixed
+from segkit.data.mixing import copy_paste, cutmix, mixup
+from segkit.data.normalise import normalise, to_float
 from segkit.data.pseudo_labels import Joined, PseudoData
 
 __all__ = [
-    "Augment", "Crops", "Images", "Joined", "Mixed", "PseudoData", "SegmentationData", "Targets", "copy_paste",
-    "cutmix", "light", "medium", "mirrored_channels", "mixup", "normalise", "strong",
+    "Augment", "Crops", "ImageData", "Joined", "Mixed", "PseudoData", "SegmentationData", "Targets", "colour",
+    "copy_paste", "cutmix", "light", "medium", "mirrored_channels", "mixup", "normalise", "strong", "to_float",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Training on crops, to go with `segkit.inference.sliding`: windows of images, with an eye on what is rare."""
+"""Crops: training on windows of images, with an eye on what is rare; goes with `segkit.inference.Sliding`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from segkit.data.dataset import normalise
+from segkit.data.normalise import IMAGE_MAX, normalise
+from segkit.data.sample import one_to_float
 
 
-class Crops(Dataset[dict[str, object]]):
-    """One window of each image of `data` an epoch, in the data's augmentation.
+class Crops(Dataset[dict[str, Any]]):
+    """One window of each image of `data` per epoch.
 
-    data: SegmentationData at the size that `Sliding` will see, or Joined of it, whose weights are cut too; size: (h, w)
-    of the window, no larger than that.
-    foreground: of how many windows, 0 to 1, a class is made sure of: one of the image's own classes, each as likely as
-    the others however small it is, then one of its pixels, anywhere in the window. The rest lie anywhere.
+    Samples are as those of `data`, at the size of the window. An image is normalised as a whole and then cut, as a
+    network sees it through a sliding window. Windows are drawn from (seed, epoch, index) alone: any number of workers
+    gives the same ones, epochs differ.
 
-    crops[index] -> {"image": float32 (in_channels, h, w), "target": float32 (C, h, w), "index": int}. The image is
-    normalised as a whole and then cut, as a network sees it through a sliding window. Windows are drawn from (seed,
-    epoch, index) alone: any number of workers gives the same ones, epochs differ. ValueError for a window that does
-    not fit, or foreground outside [0, 1].
+    Args:
+        data: `SegmentationData` at the size that `Sliding` will see, or `Joined` of it; weights are cut too.
+        size: (h, w) of the window, no larger than that.
+        foreground: Share of the windows that are sure to hold a class: one of the image's own classes, each as likely
+            as the others however small it is, then one of its pixels, anywhere in the window. The rest lie anywhere.
+
+    Raises:
+        ValueError: If the window does not fit, or foreground is outside [0, 1].
     """
 
     def __init__(self, data: Any, size: tuple[int, int], *, foreground: float = 0.5) -> None:
@@ -37,15 +39,20 @@ class Crops(Dataset[dict[str, object]]):
         ):
             raise ValueError(f"a window of {size} does not lie inside images of {data.size}; take at most their size")
         if not 0 <= foreground <= 1:
-            raise ValueError(f"foreground={foreground}: a share of the windows in [0, 1] is wanted")
+            raise ValueError(f"foreground={foreground}: expected a share of the windows in [0, 1]")
         self.data, self.size, self.foreground = data, (int(size[0]), int(size[1])), float(foreground)
-        self.items, self.ids, self.classes, self.in_channels = data.items, data.ids, data.classes, data.in_channels
+        self.ids, self.classes = data.ids, data.classes
+        self.image_spec, self.in_channels = data.image_spec, data.in_channels
 
     def __len__(self) -> int:
         return len(self.data)
 
     def set_epoch(self, epoch: int) -> None:
-        """Augment and cut as in this epoch from now on."""
+        """Transform and cut as in this epoch from now on.
+
+        Args:
+            epoch: From 0.
+        """
         self.data.set_epoch(epoch)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -56,22 +63,26 @@ class Crops(Dataset[dict[str, object]]):
         """
         return {**self.data.fingerprint(), "crop": list(self.size), "foreground": self.foreground}
 
-    def raw(self, index: int) -> dict[str, object]:
-        """One sample as fit() takes it: image float32 (in_channels, h, w), target uint8 (C, h, w) of 0..255."""
+    def raw(self, index: int) -> dict[str, Any]:
+        """One sample as `fit` takes it.
+
+        Args:
+            index: Of the image.
+
+        Returns:
+            The window, image normalised, target in uint8.
+        """
         sample: dict[str, Any] = self.data.raw(index)
         generator = np.random.default_rng([self.data.seed, self.data.epoch, index, 1])  # 1: augmentation has its own
         top, left = self._place(sample["target"].numpy(), generator)
         part = (..., slice(top, top + self.size[0]), slice(left, left + self.size[1]))
-        image = normalise(sample["image"][None], self.in_channels)[0]
-        planes: dict[str, object] = {
-            name: sample[name][part].clone() for name in ("target", "weight") if name in sample
-        }
-        return {"image": image[part].clone(), **planes, "index": sample["index"]}
+        if sample.pop(IMAGE_MAX, None):
+            sample["image"] = normalise(sample["image"][None], self.image_spec, self.in_channels)[0]
+        cut = {name: sample[name][part].clone() for name in ("image", "target", "weight") if name in sample}
+        return {**sample, **cut}
 
-    def __getitem__(self, index: int) -> dict[str, object]:
-        raw = self.raw(index)
-        assert isinstance(raw["target"], Tensor)
-        return raw | {"target": raw["target"].to(torch.float32) / 255}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return one_to_float(self.raw(index), self.image_spec, self.in_channels)
 
     def _place(self, target: np.ndarray, generator: np.random.Generator) -> tuple[int, int]:
         """Top and left of a window."""

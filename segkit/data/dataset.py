@@ -1,64 +1,44 @@
-"""Annotations -> torch datasets: each image decoded once, targets drawn straight onto the network's grid."""
+"""SegmentationData: samples as a torch dataset of images and targets at network resolution."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from segkit import files
-from segkit.data.augment import Augment, Augmentation, light, medium, strong
-from segkit.geometry import draw_soft, polygons, resize
-from segkit.geometry.warp import Warp
-from segkit.images import image_size, read_image
-from segkit.samples import Fix, Item, load
-
-__all__ = [
-    "Augment", "Images", "SegmentationData", "Targets", "light", "medium", "mirrored_channels", "normalise",
-    "strong",
-]  # fmt: skip
+from segkit.data.augment import Augment
+from segkit.data.images import ImageData, Size
+from segkit.data.sample import as_transform, check_labelled, one_to_float, pack, split
+from segkit.geometry import Fit, Placement, Polygons, Warp, draw_soft
+from segkit.images import ImageSpec
+from segkit.samples import Samples
 
 Targets = Literal["soft", "nearest", "nearest-exact"]
-Size = tuple[int, int]
 NEAREST = {"nearest": cv2.INTER_NEAREST, "nearest-exact": cv2.INTER_NEAREST_EXACT}
-
-
-def normalise(images: Tensor, in_channels: int = 1) -> Tensor:
-    """Grey images as a network takes them: each with its own mean 0 and standard deviation 1.
-
-    The one place for it: training, validation and prediction all come through here. images: uint8 (N, 1, h,
-    w) -> float32 (N, in_channels, h, w), the channels equal. Sums are whole numbers, so that an image comes
-    out the same whatever batch it is in. Exposure and contrast of a radiograph say nothing about the bone,
-    hence per image.
-
-    >>> normalise(torch.tensor([[[[0, 20]]]], dtype=torch.uint8), in_channels=2)[0].tolist()
-    [[[-1.0, 1.0]], [[-1.0, 1.0]]]
-    """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 1:
-        raise ValueError(f"uint8 (N, 1, h, w) is wanted, got {images.dtype} {tuple(images.shape)}")
-    flat = images.flatten(1).to(torch.int32)
-    count = flat.shape[1]
-    mean = flat.sum(1, dtype=torch.int64).float() / count
-    square = (flat * flat).sum(1, dtype=torch.int64).float() / count
-    scale = (square - mean * mean).clamp(min=1.0).rsqrt()  # at least one grey level: a flat image becomes zeros
-    out = (images.float() - mean[:, None, None, None]) * scale[:, None, None, None]
-    return out.expand(-1, in_channels, -1, -1)
 
 
 def mirrored_channels(
     classes: Sequence[str], swaps: Sequence[tuple[str, str]] | Sequence[tuple[int, int]] = ()
 ) -> list[int]:
-    """The channel order after a mirror flip: swaps are pairs of names or of channel indices.
+    """The channel order after a mirror flip.
 
-    >>> mirrored_channels(("heart", "left", "right"), [("left", "right")])
-    [0, 2, 1]
+    Args:
+        classes: Class names, in channel order.
+        swaps: Pairs of classes, by name or by channel, that a mirror exchanges.
+
+    Returns:
+        The channel that each channel takes its content from.
+
+    Raises:
+        ValueError: If a pair names no class, or a class twice.
+
+    Example:
+        >>> mirrored_channels(("heart", "left", "right"), [("left", "right")])
+        [0, 2, 1]
     """
     order = list(range(len(classes)))
     for pair in swaps:
@@ -71,95 +51,91 @@ def mirrored_channels(
     return order
 
 
-class Images(Dataset[dict[str, object]]):
-    """Images of items, brought to the grid; no annotation is needed.
+class SegmentationData(Dataset[dict[str, Any]]):
+    """Images and targets at network resolution, made when asked for.
 
-    images[index] -> {"image": uint8 (1, h, w), "index": int}. cache: a folder that keeps the small images
-    (.npy), so that each is decoded once; several workers and runs may share it; an image that changes (path,
-    time or bytes) is decoded anew. Without a folder each visit decodes. ValueError names an image that cannot
-    be read.
-    """
+    data[index] is {"image": float32 (in_channels, h, w), "target": float32 (C, h, w), "index": int}, and "weight":
+    float32 (1, h, w) where anything of the set is ignored: pixels that an annotation ignores, the padding of
+    fit="pad", and, of exclusive classes, pixels without any class. The weight of a pixel is the share of it that is
+    known, and its target the share of that which a class covers.
 
-    def __init__(self, items: Sequence[Item], *, size: Size, cache: str | Path | None = None) -> None:
-        self.items, self.size = list(items), _as_size(size)
-        self.cache = None if cache is None else Path(cache) / f"{self.size[0]}x{self.size[1]}"
+    data.raw(index) is the same before `to_float`: the image (C, h, w) as it was read and the target in uint8, a quarter
+    of the memory, which `fit` makes floats of on the device.
 
-    def __len__(self) -> int:
-        return len(self.items)
+    Annotations are read here and now, so that a bad one is named before training starts. Each sample is drawn from
+    (seed, epoch, index) alone: any number of workers gives the same samples, epochs differ.
 
-    def __getitem__(self, index: int) -> dict[str, object]:
-        return {"image": torch.from_numpy(self.grey(index)[None]), "index": index}
+    Args:
+        samples: Annotated images. One whose annotation names nothing is a negative, and is learned from.
+        size: (h, w) that the network sees.
+        transform: An `Augment`, or transforms of albumentations; None leaves samples as they are. What an Augment moves
+            is drawn from its moved outlines; albumentations moves the drawn target. Both exchange classes on a flip.
+        fit: "stretch" changes the aspect ratio to that of `size`; "pad" keeps it, mirrors the image into the rest, and
+            gives the rest no weight.
+        targets: "soft" is the share of each low-resolution pixel that a class covers; "nearest" (OpenCV's, shifted by
+            half a pixel) and "nearest-exact" are there to be compared with.
+        seed: Of the transform.
+        cache: Folder that keeps the small images; see `ImageData`.
+        class_swaps: Pairs of classes that a mirror flip exchanges.
+        in_channels: Channels that the network takes; default those of the images. Grey images are repeated.
+        image_spec: A spec with the numbers of another training in place of "dataset"; default that of the samples,
+            measured on these images.
 
-    def grey(self, index: int) -> np.ndarray:
-        """uint8 (h, w), the caller's own to change."""
-        path = self.items[index].image
-        if self.cache is None:
-            return resize.resize_image(read_image(path)[..., 0], self.size)
-        try:
-            state = path.stat()
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
-        kept = self.cache / f"{files.digest([str(path.resolve()), state.st_mtime_ns, state.st_size])}.npy"
-        if not kept.exists():
-            image = resize.resize_image(read_image(path)[..., 0], self.size)
-            with files.replacing(kept) as part, part.open("wb") as handle:
-                np.save(handle, image)
-        return np.load(kept)
+    Attributes:
+        samples: The samples.
+        ids: Their ids.
+        classes: Class names, in channel order.
+        size: (h, w).
+        images: The `ImageData` behind it.
+        image_spec: How images are read and normalised, in numbers.
+        in_channels: Channels that the network takes.
 
-
-class SegmentationData(Dataset[dict[str, object]]):
-    """Images and targets at the network's size, made when asked for.
-
-    items: annotated images; classes: names in channel order; size: (h, w). targets: "soft" is the share of
-    each cell that the mask covers, in 1/255; "nearest" (OpenCV's, shifted by half a pixel) and
-    "nearest-exact" are there to be compared with. augment: light(), medium(), strong() or any callable of
-    their kind (segkit.data.augment.Augmentation), seeded by (seed, epoch, index) alone: any number of workers
-    gives the same samples, epochs differ. What an Augment moves is drawn from its moved rings; another callable gets
-    arrays. class_swaps: pairs of classes that a mirror flip exchanges. cache:
-    see Images. labels: what annotations.load gave, where it was called already (items that it excludes are
-    left out); else it is called here with `fixes`.
-
-    data[index] -> {"image": float32 (in_channels, h, w), "target": float32 (C, h, w), "index": int};
-    data.raw(index) is the same in uint8, image (1, h, w) and target 0..255, a quarter of the memory, which
-    fit() makes floats of on the device. Annotation files are read here and now: ValueError names a bad one
-    before training starts.
+    Raises:
+        ValueError: If a sample has no annotation, an annotation cannot be read, or settings do not fit the images.
     """
 
     def __init__(
         self,
-        items: Sequence[Item],
-        classes: Sequence[str],
-        *,
+        samples: Samples,
         size: Size,
+        *,
+        transform: Any = None,
+        fit: Fit = "stretch",
         targets: Targets = "soft",
-        augment: Augmentation | None = None,
         seed: int = 0,
         cache: str | Path | None = None,
-        fixes: Sequence[Fix] = (),
-        labels: Mapping[str, Mapping[str, Sequence[np.ndarray]]] | None = None,
-        in_channels: int = 1,
         class_swaps: Sequence[tuple[str, str]] | Sequence[tuple[int, int]] = (),
+        in_channels: int | None = None,
+        image_spec: ImageSpec | None = None,
     ) -> None:
         if targets not in get_args(Targets):
-            raise ValueError(f"targets={targets!r}; one of {', '.join(get_args(Targets))} is wanted")
-        labels = load(items, classes, fixes) if labels is None else labels
-        self.items = [item for item in items if item.id in labels]
-        if not self.items:
-            raise ValueError(f"none of {len(items)} items has labels; pass annotated images")
-        self.ids = [item.id for item in self.items]
-        self.classes, self.targets, self.augment = tuple(classes), targets, augment
-        self.seed, self.in_channels, self.epoch = seed, in_channels, 0
-        self.images = Images(self.items, size=size, cache=cache)
-        self.size = self.images.size
-        self._rings = [[list(labels[item.id][name]) for name in self.classes] for item in self.items]
-        self._shapes: list[Size] = [image_size(item.image) for item in self.items]
-        self._mirrored = mirrored_channels(self.classes, class_swaps)
+            raise ValueError(f"targets={targets!r}: expected one of {', '.join(get_args(Targets))}")
+        check_labelled(samples)
+        self.samples, self.ids, self.classes = samples, samples.ids, samples.classes
+        self.images = ImageData(
+            samples, size=size, fit=fit, cache=cache, in_channels=in_channels, image_spec=image_spec
+        )  # fmt: skip
+        assert self.images.size is not None
+        self.size, self.in_channels, self.image_spec = self.images.size, self.images.in_channels, self.images.measure()
+        self.targets, self.seed, self.epoch = targets, seed, 0
+        self.transform = transform
+        self._transform = as_transform(transform, self.image_spec, self.size, hard=targets != "soft")
+        self._order = mirrored_channels(self.classes, class_swaps)
+        ignored = False
+        for image in self.ids:
+            samples.regions(image)
+            ignored |= samples.ignore(image) is not None
+        self.weighted = ignored or samples.exclusive or fit == "pad"
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.ids)
 
     def set_epoch(self, epoch: int) -> None:
-        """Augment as in this epoch from now on."""
+        """Transform as in this epoch from now on.
+
+        Args:
+            epoch: From 0.
+        """
         self.epoch = epoch
 
     def fingerprint(self) -> dict[str, Any]:
@@ -169,62 +145,89 @@ class SegmentationData(Dataset[dict[str, object]]):
             {name: value}; a run that is resumed needs them unchanged.
         """
         return {
-            "images": files.digest([[item.id, item.image.stat().st_size] for item in self.items]),
-            "labels": self._labels_digest(),
-            "classes": list(self.classes),
-            "size": list(self.size),
+            "samples": self.samples.fingerprint(),
+            "size": self.size,
+            "fit": self.images.fit,
             "targets": self.targets,
-            "augment": self.augment,
+            "transform": self.transform,
             "seed": self.seed,
-            "mirrored": list(self._mirrored),
+            "mirrored": self._order,
+            "image_spec": self.image_spec.to_dict(),
+            "in_channels": self.in_channels,
         }
 
-    def _labels_digest(self) -> str:
-        found = hashlib.sha256()
-        for rings in (ring for row in self._rings for ring in row):
-            found.update(str(len(rings)).encode())
-            for ring in rings:
-                found.update(np.ascontiguousarray(ring, np.float64).tobytes())
-        return found.hexdigest()[:16]
+    def raw(self, index: int) -> dict[str, Any]:
+        """One sample before `to_float`.
 
-    def raw(self, index: int) -> dict[str, object]:
-        """One sample in uint8: image (1, h, w), target (C, h, w) of 0..255, index."""
-        image, augment = self.images.grey(index), self.augment
+        Args:
+            index: Of the image.
+
+        Returns:
+            {"image": uint8 or float32 (C, h, w), "target": uint8 (C, h, w), "index", "image_max": 255,
+            "target_max": 255}, and "weight": float32 (1, h, w) where anything of the set is ignored.
+        """
+        image, transform = self.images.image(index), self._transform
         generator = np.random.default_rng([self.seed, self.epoch, index])
-        if isinstance(augment, Augment):
-            warp = augment.geometry(self.size, generator, shape=self._shapes[index])
+        where, warp = self.images.placement(index), None
+        if isinstance(transform, Augment):
+            shape = None if where.padded else where.shape
+            warp = transform.geometry(self.size, generator, shape=shape)
             image = image if warp is None else warp.image(image)
-            image, target = augment.finish(image, self.target(index, warp=warp), generator, self._mirrored)
-        elif augment is not None:
-            image, target = augment(image, self.target(index), generator, self._mirrored)
-        else:
-            target = self.target(index)
-        return {"image": torch.from_numpy(image[None]), "target": torch.from_numpy(target), "index": index}
+        planes = self._planes(index, where, warp)
+        order = [*self._order, *range(len(self.classes), len(planes))]
+        if isinstance(transform, Augment):
+            image, planes = transform.finish(image, planes, generator, order)
+        elif transform is not None:
+            image, planes = transform(image, planes, generator, order)
+        return pack(image, index, *split(planes, len(self.classes), exclusive=self.samples.exclusive))
 
-    def __getitem__(self, index: int) -> dict[str, object]:
-        raw = self.raw(index)
-        image, target = raw["image"], raw["target"]
-        assert isinstance(image, Tensor)
-        assert isinstance(target, Tensor)
-        return raw | {"image": normalise(image[None], self.in_channels)[0], "target": target / 255}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return one_to_float(self.raw(index), self.image_spec, self.in_channels)
 
     def target(self, index: int, *, warp: Warp | None = None) -> np.ndarray:
-        """uint8 (C, h, w) of 0..255, without augmentation or under a warp. One full-size mask is held at a time."""
-        shape, (h, w) = self._shapes[index], self.size
-        out = np.zeros((len(self.classes), h, w), np.uint8)
-        for plane, rings in zip(out, self._rings[index]):
-            if not rings:
+        """The target of a sample, without the transform or under a warp.
+
+        Args:
+            index: Of the image.
+            warp: What moves it.
+
+        Returns:
+            uint8 (C, h, w) of 0 to 255: the share of each low-resolution pixel that a class covers.
+        """
+        where = self.images.placement(index)
+        out = np.zeros((len(self.classes), *self.size), np.uint8)
+        for channel, region in zip(out, self.samples.regions(self.ids[index]).values()):
+            if not region:
                 continue
             if self.targets == "soft":
-                draw_soft(plane, rings, shape, warp=warp)
+                draw_soft(channel, region, where.shape, warp=warp, box=where.box)
             else:
-                moved = rings if warp is None else warp.polygons(rings, shape)
-                mask = polygons.rasterize(moved, shape)
-                plane[:] = cv2.resize(mask, (w, h), interpolation=NEAREST[self.targets]) * 255
+                runs = region.runs(where.shape) if isinstance(region, Polygons) else region
+                top, left, bottom, right = where.box
+                mask = runs.mask(where.shape).view(np.uint8)
+                small = cv2.resize(mask, where.inner[::-1], interpolation=NEAREST[self.targets])
+                channel[top:bottom, left:right] = small * 255
+                if warp is not None:
+                    channel[:] = (warp.image(channel) > 127) * np.uint8(255)
         return out
 
+    def _planes(self, index: int, where: Placement, warp: Warp | None) -> np.ndarray:
+        """The target, and where anything of the set is ignored one channel more, of what is not known.
 
-def _as_size(size: Size) -> Size:
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size (height, width) of at least 1 is wanted, got {size}")
-    return int(size[0]), int(size[1])
+        Of exclusive classes nothing more is needed: what no class covers is not known.
+        """
+        target = self.target(index, warp=warp)
+        if not self.weighted or self.samples.exclusive:
+            return target
+        unknown = np.zeros(self.size, np.uint8)
+        if where.padded:
+            height, width = where.shape
+            whole = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
+            draw_soft(unknown, Polygons([whole]), where.shape, warp=warp, box=where.box)
+            unknown = 255 - unknown
+        ignored = self.samples.ignore(self.ids[index])
+        if ignored is not None:
+            part = np.zeros(self.size, np.uint8)
+            draw_soft(part, ignored, where.shape, warp=warp, box=where.box)
+            unknown += np.minimum(part, 255 - unknown)
+        return np.concatenate([target, unknown[None]])

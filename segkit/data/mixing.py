@@ -1,8 +1,9 @@
-"""Samples made of two: mixup, CutMix and copy-paste, on batches or as a dataset.
+"""Batches made of two: mixup, CutMix and copy-paste.
 
 A batch is a dictionary as DataLoaders give it: "image" (N, channels, h, w), "target" (N, C, h, w), "weight" (N, 1 or C,
-h, w) where pixels weigh differently; uint8 or float, and a target in uint8 is 0 .. 255. What else is in it ("index")
-passes. Batches come back new, in their dtypes and on their device; every draw comes from the generator.
+h, w) where pixels weigh differently. Targets are shares in float, or 0 and 1 in bool or integers, which become float
+where they are faded; integers of 0 to 255 are those of segkit's own raw samples alone, which carry "target_max". What
+else is in a batch ("index") passes. Batches come back new and on their device; every draw comes from the generator.
 """
 
 from __future__ import annotations
@@ -13,25 +14,37 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from segkit.data.dataset import normalise
-from segkit.files import nearest
+from segkit.data.normalise import TARGET_MAX
 
 Batch = Mapping[str, Any]
+PLANES = ("image", "target", "weight")
 
 
 def mixup(
     batch: Batch, other: Batch | None = None, *, alpha: float = 0.4, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Every image and its target, faded into those of another one.
+    """Fade every image and its target into those of another one.
 
-    other: a batch alike; None takes each image's neighbour in the batch. The other's share is drawn for each image
-    from Beta(alpha, alpha), and is the smaller one. A pixel with weight 0 in either has 0. For losses that are minimal
-    at soft targets. Zhang et al. 2018 (arXiv:1710.09412). ValueError for an alpha that is not above 0, a batch of one
-    without other, and batches that do not fit.
+    For losses that are minimal at soft targets. A pixel with weight 0 in either has 0.
+
+    Args:
+        batch: Images and targets.
+        other: A batch alike; None takes each image's neighbour in the batch.
+        alpha: The other's share is drawn for each image from Beta(alpha, alpha), and is the smaller one.
+        generator: What is drawn from.
+
+    Returns:
+        A new batch.
+
+    Raises:
+        ValueError: For an alpha that is not above 0, a batch of one without other, class numbers as targets, and
+            batches that do not fit.
+
+    References:
+        Zhang et al. 2018 (arXiv:1710.09412).
     """
-    other = _other(batch, other, generator)
+    batch, other = _checked(batch, other, generator)
     drawn = _beta(alpha, len(batch["image"]), generator)
     share = torch.from_numpy(np.minimum(drawn, 1 - drawn).astype(np.float32)).view(-1, 1, 1, 1)
     return _mixed(batch, other, share.to(batch["image"].device))
@@ -40,20 +53,34 @@ def mixup(
 def cutmix(
     batch: Batch, other: Batch | None = None, *, alpha: float = 1.0, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """A box of every image, and of its target, replaced by the same box of another one.
+    """Replace a box of every image, and of its target, by the same box of another one.
 
-    other: a batch alike; None takes each image's neighbour in the batch. The box has the image's proportions, its area
-    is a share drawn from Beta(alpha, alpha), its centre lies anywhere, and what leaves the image is lost. Yun et al.
-    2019 (arXiv:1905.04899); targets need no shares here, each pixel brings its own. ValueError as for mixup.
+    Targets need no shares here, each pixel brings its own.
+
+    Args:
+        batch: Images and targets.
+        other: A batch alike; None takes each image's neighbour in the batch.
+        alpha: The box has the image's proportions, its area is a share drawn from Beta(alpha, alpha), its centre lies
+            anywhere, and what leaves the image is lost.
+        generator: What is drawn from.
+
+    Returns:
+        A new batch.
+
+    Raises:
+        ValueError: As for `mixup`.
+
+    References:
+        Yun et al. 2019 (arXiv:1905.04899).
     """
-    other = _other(batch, other, generator)
+    batch, other = _checked(batch, other, generator)
     count, (height, width) = len(batch["image"]), batch["image"].shape[-2:]
     share = torch.zeros(count, 1, height, width)
-    for plane, side in zip(share[:, 0], np.sqrt(_beta(alpha, count, generator))):
+    for channel, side in zip(share[:, 0], np.sqrt(_beta(alpha, count, generator))):
         tall, wide = side * height / 2, side * width / 2
         y, x = generator.uniform(0, height), generator.uniform(0, width)
         rows, columns = (np.rint([max(at - half, 0), at + half]).astype(int) for at, half in ((y, tall), (x, wide)))
-        plane[slice(*rows), slice(*columns)] = 1
+        channel[slice(*rows), slice(*columns)] = 1
     return _mixed(batch, other, share.to(batch["image"].device))
 
 
@@ -65,36 +92,50 @@ def copy_paste(
     classes: Sequence[int] | None = None,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Objects of another image pasted where they lie, with soft edges.
+    """Paste objects of another image where they lie, with soft edges.
 
-    other: a batch alike; None takes each image's neighbour in the batch. objects: 1 to so many of the classes that the
-    other image shows are pasted, each as likely; classes: the channels that may be (rare ones, say), None for all. A
-    pixel takes all its labels from where it came: what overlaps a pasted object in its own image comes with it, what
-    lay below is gone. In a cell that an object covers in part, its share is exact, and a class that overlaps it has as
-    much as fits. An image whose partner shows none of the classes stays as it is. Ghiasi et al. 2021
-    (arXiv:2012.07177). ValueError for objects below 1, channels that are not there, and as for mixup.
+    A pixel takes all its labels from where it came: what overlaps a pasted object in its own image comes with it, what
+    lay below is gone. In a low-resolution pixel that an object covers in part, its share is exact, and a class that
+    overlaps it has as much as fits. An image whose partner shows none of the classes stays as it is.
 
-    >>> here = {"image": torch.zeros(1, 1, 1, 3), "target": torch.tensor([[[[1.0, 1.0, 0.0]]]])}
-    >>> there = {"image": torch.ones(1, 1, 1, 3), "target": torch.tensor([[[[0.0, 0.5, 1.0]]]])}
-    >>> mixed = copy_paste(here, there, generator=np.random.default_rng(0))
-    >>> mixed["image"].flatten(), mixed["target"].flatten()
-    (tensor([0.0000, 0.5000, 1.0000]), tensor([1., 1., 1.]))
+    Args:
+        batch: Images and targets.
+        other: A batch alike; None takes each image's neighbour in the batch.
+        objects: 1 to so many of the classes that the other image shows are pasted, each as likely.
+        classes: The channels that may be pasted (rare ones, say); None for all.
+        generator: What is drawn from.
+
+    Returns:
+        A new batch.
+
+    Raises:
+        ValueError: For objects below 1, channels that are not there, and as for `mixup`.
+
+    References:
+        Ghiasi et al. 2021 (arXiv:2012.07177).
+
+    Example:
+        >>> here = {"image": torch.zeros(1, 1, 1, 3), "target": torch.tensor([[[[1.0, 1.0, 0.0]]]])}
+        >>> there = {"image": torch.ones(1, 1, 1, 3), "target": torch.tensor([[[[0.0, 0.5, 1.0]]]])}
+        >>> mixed = copy_paste(here, there, generator=np.random.default_rng(0))
+        >>> mixed["image"].flatten(), mixed["target"].flatten()
+        (tensor([0.0000, 0.5000, 1.0000]), tensor([1., 1., 1.]))
     """
-    other = _other(batch, other, generator)
+    batch, other = _checked(batch, other, generator)
     target = other["target"]
     if objects < 1:
-        raise ValueError(f"objects={objects}: at least 1 is wanted")
+        raise ValueError(f"objects={objects}: expected at least 1")
     allowed = list(range(target.shape[1]) if classes is None else classes)
     if not allowed or not all(0 <= channel < target.shape[1] for channel in allowed):
-        raise ValueError(f"classes={classes}: channels from 0 to {target.shape[1] - 1} of the target are wanted")
+        raise ValueError(f"classes={classes}: expected channels from 0 to {target.shape[1] - 1} of the target")
     share = torch.zeros(len(target), 1, *target.shape[-2:], device=target.device)
     shown = target[:, allowed].flatten(2).amax(2).cpu().numpy() > 0
-    for plane, planes, present in zip(share[:, 0], target, shown):
+    for channel, channels, present in zip(share[:, 0], target, shown):
         here = np.array(allowed)[present]
         if here.size:
             chosen = generator.permutation(here)[: generator.integers(1, objects + 1)]
-            plane[:] = planes[chosen.tolist()].amax(0)
-    if target.dtype == torch.uint8:
+            channel[:] = channels[chosen.tolist()].amax(0)
+    if TARGET_MAX in batch:
         share /= 255
     return _mixed(batch, other, share, within=True)
 
@@ -102,100 +143,60 @@ def copy_paste(
 MIXES: dict[str, Callable[..., dict[str, Any]]] = {"mixup": mixup, "cutmix": cutmix, "copypaste": copy_paste}
 
 
-class Mixed(Dataset[dict[str, object]]):
-    """A dataset whose samples are, in part, mixed with other ones of it.
+def as_shares(target: Tensor) -> Tensor:
+    """Bool or integers of 0 and 1 as float.
 
-    data: SegmentationData, Crops, or any dataset of {"image", "target"}; the other image comes as the epoch augments
-    it, and each is normalised by itself first. mix: a name of MIXES, or a callable of their kind, such as
-    functools.partial(mixup, alpha=0.2). share: of the samples are mixed, 0 to 1.
+    Args:
+        target: (N, C, h, w).
 
-    mixed[index] -> as `data`. Whether, with which and how is drawn from (seed, epoch, index) alone, in the worker and
-    not in the batch: any number of workers or processes, and a run that is resumed, see the same samples. ValueError
-    for an unknown mix, a share outside [0, 1], fewer than two samples.
+    Returns:
+        float32.
+
+    Raises:
+        ValueError: If it holds other values.
     """
-
-    def __init__(self, data: Any, mix: str | Callable[..., Any], *, share: float = 0.5, seed: int = 0) -> None:
-        if isinstance(mix, str) and mix not in MIXES:
-            raise ValueError(f"mix {mix!r}: {nearest(mix, MIXES)}")
-        if not 0 <= share <= 1:
-            raise ValueError(f"share={share}: of the samples, in [0, 1], is wanted")
-        if len(data) < 2:
-            raise ValueError(f"{len(data)} samples: at least two are wanted, to be mixed")
-        self.data, self.share, self.seed, self.epoch = data, float(share), seed, 0
-        self.mix = MIXES[mix] if isinstance(mix, str) else mix
-        self.ids, self.in_channels = getattr(data, "ids", None), getattr(data, "in_channels", 1)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Augment and mix as in this epoch from now on."""
-        self.epoch = epoch
-        if hasattr(self.data, "set_epoch"):
-            self.data.set_epoch(epoch)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What decides the samples.
-
-        Returns:
-            {name: value}; a run that is resumed needs them unchanged.
-        """
-        before = self.data.fingerprint() if hasattr(self.data, "fingerprint") else {"data": self.data}
-        return {**before, "mix": self.mix, "mix_share": self.share, "mix_seed": self.seed}
-
-    def raw(self, index: int) -> dict[str, Any]:
-        """One sample as fit() takes it: image float32, target as `data` has it."""
-        sample = self._sample(index)
-        generator = np.random.default_rng([self.seed, self.epoch, index, 2])  # 2: augmentation and crops have their own
-        if generator.random() >= self.share:
-            return sample
-        partner = int(generator.integers(len(self) - 1))
-        pair = sample, self._sample(partner + (partner >= index))
-        one, other = ({name: part[None] for name, part in p.items() if isinstance(part, Tensor)} for p in pair)
-        mixed = self.mix(one, other, generator=generator)
-        return sample | {name: mixed[name][0] for name in ("image", "target", "weight") if name in mixed}
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        raw = self.raw(index)
-        return raw | {"target": raw["target"] / 255} if raw["target"].dtype == torch.uint8 else raw
-
-    def _sample(self, index: int) -> dict[str, Any]:
-        sample = dict(self.data.raw(index) if hasattr(self.data, "raw") else self.data[index])
-        if sample["image"].dtype == torch.uint8:
-            sample["image"] = normalise(sample["image"][None], self.in_channels)[0]
-        return sample
+    if target.numel() and int(target.max()) > 1:
+        raise ValueError(
+            f"the target holds {target.dtype} up to {int(target.max())}: expected shares in float, or 0 and 1; pass "
+            "(mask > 0), or class numbers as one channel per class"
+        )
+    return target.float()
 
 
 def _beta(alpha: float, count: int, generator: np.random.Generator) -> np.ndarray:
     if not alpha > 0:
-        raise ValueError(f"alpha={alpha}: a number above 0 is wanted")
+        raise ValueError(f"alpha={alpha}: expected a number above 0")
     return generator.beta(alpha, alpha, count)
 
 
-def _other(batch: Batch, other: Batch | None, generator: np.random.Generator) -> Batch:
-    """The partners of a batch, checked."""
+def _checked(batch: Batch, other: Batch | None, generator: np.random.Generator) -> tuple[Batch, Batch]:
+    """A batch and its partners, with targets that can be mixed."""
     if not isinstance(generator, np.random.Generator):
-        raise ValueError(f"generator={generator!r}: NumPy's is wanted, such as np.random.default_rng(0)")
+        raise ValueError(f"generator={generator!r}: expected NumPy's, such as np.random.default_rng(0)")
     for one in (batch, other):
         if one is not None and not isinstance(one, Mapping):
             raise ValueError(f'a batch is a dictionary with "image" and "target", got a {type(one).__name__}')
     if missing := {"image", "target"} - set(batch):
         raise ValueError(
-            f"the batch has {', '.join(batch) or 'nothing'}; {' and '.join(sorted(missing))} are wanted too"
-        )
+            f"the batch has {', '.join(batch) or 'nothing'}; expected {' and '.join(sorted(missing))} too"
+        )  # fmt: skip
     image, target = batch["image"], batch["target"]
     if image.ndim != 4 or target.ndim != 4 or len(image) != len(target) or image.shape[-2:] != target.shape[-2:]:
         got = f"{(*image.shape,)} and {(*target.shape,)}"
-        raise ValueError(f"image (N, channels, h, w) and target (N, C, h, w) are wanted, got {got}")
+        raise ValueError(f"expected image (N, channels, h, w) and target (N, C, h, w), got {got}")
+    if other is not None:
+        for name in PLANES:
+            shapes = [(*b[name].shape,) if name in b else "nothing" for b in (batch, other)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"{name} of the two batches: {shapes[0]} and {shapes[1]}; expected batches alike")
+    if TARGET_MAX not in batch and not target.is_floating_point():
+        batch = {**batch, "target": as_shares(target)}
+        other = None if other is None else {**other, "target": as_shares(other["target"])}
     if other is None:
         if len(image) < 2:
             raise ValueError("a batch of one has nobody to mix with: pass other=, or take a larger batch")
-        return {name: batch[name].roll(1, 0) for name in ("image", "target", "weight") if name in batch}
-    for name in ("image", "target", "weight"):
-        shapes = [(*b[name].shape,) if name in b else "nothing" for b in (batch, other)]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"{name} of the two batches: {shapes[0]} and {shapes[1]}; batches alike are wanted")
-    return other
+        other = {name: batch[name].roll(1, 0) for name in PLANES if name in batch}
+    return batch, other
 
 
 def _mixed(batch: Batch, other: Batch, share: Tensor, *, within: bool = False) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def _mixed(batch: Batch, other: Batch, share: Tensor, *, within: bool = False) -
     out = dict(batch)
     part: Any = (..., *_box(share))
     share = share[part] if share.shape[-1] > 1 or share.shape[-2] > 1 else share
-    for name in ("image", "target", "weight"):
+    for name in PLANES:
         if name not in batch:
             continue
         one, two = batch[name][part], other[name][part]
@@ -211,7 +212,7 @@ def _mixed(batch: Batch, other: Batch, share: Tensor, *, within: bool = False) -
             known = ((one > 0) | (share == 1)) & ((two > 0) | (share == 0))
             mixed = _blend(one, two, share) * known
         elif name == "target" and within:
-            full = 255 if one.dtype == torch.uint8 else 1
+            full = 255 if TARGET_MAX in batch else 1
             mixed = _as(one * (1 - share) + torch.minimum(two, share * full), one.dtype)
         else:
             mixed = _blend(one, two, share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,53 +12,74 @@ import torch
 from torch.utils.data import Dataset
 
 from segkit import files
-from segkit.data.augment import Augmentation
-from segkit.data.dataset import Images, normalise
-from segkit.geometry import resize
+from segkit.data.dataset import mirrored_channels
+from segkit.data.images import ImageData, Size
+from segkit.data.sample import as_transform, one_to_float, pack
+from segkit.geometry import Fit, Placement, resize_image
+from segkit.images import ImageSpec
 from segkit.pseudo import Labels
-from segkit.samples import Item
+from segkit.samples import Samples
 
 
-class PseudoData(Dataset[dict[str, object]]):
-    """Images with pseudo-labels, as SegmentationData has them with true ones, and "weight" beside.
+class PseudoData(Dataset[dict[str, Any]]):
+    """Images with pseudo-labels, as `SegmentationData` has them with true ones.
 
-    items: at least those that `labels` names; others are left out. size: (h, w); labels of another grid are brought to
-    it. augment, seed, cache, in_channels: as for SegmentationData; mirrored: the channel order after a flip, as
-    data.mirrored_channels gives it. What an augmentation moves in from outside the image weighs 0.
+    Every sample has a "weight": float32 (C, h, w), 0 where the label is not sure, and in what a transform or the
+    padding adds to the image.
 
-    data[index] -> {"image": float32 (in_channels, h, w), "target", "weight": float32 (C, h, w), "index": int};
-    data.raw(index): image and target in uint8. ValueError names an image that has a label and no item.
+    Args:
+        samples: At least the images that `labels` names; others are left out.
+        labels: What `pseudo.select(...).write` made; labels of another resolution are brought to this one.
+        size: As for `SegmentationData`.
+        transform: As for `SegmentationData`.
+        fit: As for `SegmentationData`.
+        seed: As for `SegmentationData`.
+        cache: As for `SegmentationData`.
+        class_swaps: As for `SegmentationData`.
+        in_channels: As for `SegmentationData`.
+        image_spec: That of the `SegmentationData` it is joined to, where images are normalised by "dataset".
+
+    Raises:
+        ValueError: If an image that has a label is not among the samples.
     """
 
     def __init__(
         self,
-        items: Sequence[Item],
+        samples: Samples,
         labels: Labels,
+        size: Size,
         *,
-        size: tuple[int, int],
-        augment: Augmentation | None = None,
+        transform: Any = None,
+        fit: Fit = "stretch",
         seed: int = 0,
         cache: str | Path | None = None,
-        in_channels: int = 1,
-        mirrored: Sequence[int] | None = None,
+        class_swaps: Sequence[tuple[str, str]] | Sequence[tuple[int, int]] = (),
+        in_channels: int | None = None,
+        image_spec: ImageSpec | None = None,
     ) -> None:
-        known = {item.id: item for item in items}
-        if lacking := [image for image in labels.ids if image not in known]:
-            raise ValueError(f"{labels.path}: {len(lacking)} of its images are not among the items: {lacking[0]} ...")
-        self.items = [known[image] for image in labels.ids]
-        self.ids = [item.id for item in self.items]
-        self.labels, self.augment, self.seed, self.in_channels, self.epoch = labels, augment, seed, in_channels, 0
-        self.classes = labels.classes
-        self.images = Images(self.items, size=size, cache=cache)
-        self.size = self.images.size
-        order = list(range(len(self.classes))) if mirrored is None else list(mirrored)
+        if lacking := [image for image in labels.ids if image not in samples]:
+            raise ValueError(f"{labels.path}: {len(lacking)} of its images are not among the samples: {lacking[0]} ...")
+        self.samples = samples.subset(labels.ids)
+        self.ids, self.classes, self.labels = labels.ids, labels.classes, labels
+        self.images = ImageData(
+            self.samples, size=size, fit=fit, cache=cache, in_channels=in_channels, image_spec=image_spec
+        )  # fmt: skip
+        assert self.images.size is not None
+        self.size, self.in_channels, self.image_spec = self.images.size, self.images.in_channels, self.images.measure()
+        self.transform, self.seed, self.epoch = transform, seed, 0
+        self._transform = as_transform(transform, self.image_spec, self.size)
+        order = mirrored_channels(self.classes, class_swaps)
         self._order = [*order, *(channel + len(order) for channel in order)]  # of targets, then of weights
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.ids)
 
     def set_epoch(self, epoch: int) -> None:
-        """Augment as in this epoch from now on."""
+        """Transform as in this epoch from now on.
+
+        Args:
+            epoch: From 0.
+        """
         self.epoch = epoch
 
     def fingerprint(self) -> dict[str, Any]:
@@ -66,59 +88,92 @@ class PseudoData(Dataset[dict[str, object]]):
         Returns:
             {name: value}; a run that is resumed needs them unchanged.
         """
-        return {"pseudo": files.digest([*self.labels.ids, str(self.labels.path)]), "pseudo_seed": self.seed}
-
-    def raw(self, index: int) -> dict[str, Any]:
-        """One sample: image uint8 (1, h, w), target uint8 (C, h, w) of 0..255, weight float32 (C, h, w), index."""
-        image = self.images.grey(index)
-        target, weight = self.labels[self.items[index].id]
-        planes = np.concatenate([target, weight * 255])
-        if planes.shape[1:] != self.size:
-            planes = np.stack([resize.resize_image(plane, self.size) for plane in planes])
-        if self.augment is not None:
-            generator = np.random.default_rng([self.seed, self.epoch, index, 3])  # 3: no draw is another dataset's
-            image, planes = self.augment(image, planes, generator, self._order)
-        target, weight = np.split(planes, 2)
+        written = hashlib.sha256()
+        for image in self.ids:
+            written.update((self.labels.path / f"{image}.npz").read_bytes())
         return {
-            "image": torch.from_numpy(image[None]),
-            "target": torch.from_numpy(np.ascontiguousarray(target)),
-            "weight": torch.from_numpy(weight.astype(np.float32) / 255),
-            "index": index,
+            "pseudo": files.digest([self.ids, written.hexdigest()]),
+            "pseudo_samples": self.samples.fingerprint(),
+            "pseudo_transform": self.transform,
+            "pseudo_seed": self.seed,
         }
 
+    def raw(self, index: int) -> dict[str, Any]:
+        """One sample before `to_float`.
+
+        Args:
+            index: Of the image.
+
+        Returns:
+            See `SegmentationData.raw`; "weight" is float32 (C, h, w).
+        """
+        image, where = self.images.image(index), self.images.placement(index)
+        target, weight = self.labels[self.ids[index]]
+        planes = _placed(np.concatenate([target, weight * 255]), where)
+        if self._transform is not None:
+            generator = np.random.default_rng([self.seed, self.epoch, index, 3])  # 3: no draw is another dataset's
+            image, planes = self._transform(image, planes, generator, self._order)
+        return pack(image, index, *np.split(planes, 2))
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return _as_float(self.raw(index), self.in_channels)
+        return one_to_float(self.raw(index), self.image_spec, self.in_channels)
 
 
-class Joined(Dataset[dict[str, object]]):
+def _placed(planes: np.ndarray, where: Placement) -> np.ndarray:
+    """Planes of the whole image, uint8, brought to where the image lies; 0 in the padding."""
+    if planes.shape[1:] != where.inner:
+        planes = np.stack([resize_image(channel, where.inner) for channel in planes])
+    if not where.padded:
+        return planes
+    out = np.zeros((len(planes), *where.size), np.uint8)
+    top, left, bottom, right = where.box
+    out[:, top:bottom, left:right] = planes
+    return out
+
+
+class Joined(Dataset[dict[str, Any]]):
     """Annotated images, all of them each epoch, and among them a share of pseudo-labelled ones.
 
-    data: SegmentationData; extra: PseudoData of the same size and classes; share: of an epoch's samples that are
-    pseudo-labelled, above 0 and below 1. Which come in an epoch is drawn from (seed, epoch) alone, each as often as the
-    others. Takes the place of SegmentationData in Crops, Mixed and fit(); every sample has a "weight", 1 where it is
-    annotated. ValueError for other sizes, classes or shares.
+    Takes the place of `SegmentationData` in `Crops`, `Mixed` and `fit`; every sample has a "weight" (C, h, w). Which
+    pseudo-labelled images come in an epoch is drawn from (seed, epoch) alone, each as often as the others.
+
+    Args:
+        data: `SegmentationData`.
+        extra: `PseudoData` of the same size, classes and image spec.
+        share: Share of an epoch's samples that are pseudo-labelled, above 0 and below 1.
+
+    Raises:
+        ValueError: If sizes, classes or specs differ, or the share is out of range.
     """
 
     def __init__(self, data: Any, extra: PseudoData, *, share: float = 0.3) -> None:
         if not 0 < share < 1:
-            raise ValueError(f"share={share}: of pseudo-labelled samples, above 0 and below 1, is wanted")
+            raise ValueError(f"share={share}: expected a share of pseudo-labelled samples above 0 and below 1")
         if data.size != extra.size or tuple(data.classes) != tuple(extra.classes):
             raise ValueError(
-                f"annotated {data.size} {tuple(data.classes)}, pseudo-labelled {extra.size} {extra.classes}: "
-                "the same size and classes are wanted"
+                f"annotated {data.size} {tuple(data.classes)}, pseudo-labelled {extra.size} {extra.classes}: expected "
+                "the same size and classes"
+            )
+        if data.image_spec != extra.image_spec or data.in_channels != extra.in_channels:
+            raise ValueError(
+                f"annotated {data.image_spec}, pseudo-labelled {extra.image_spec}: expected the same; pass image_spec= "
+                "and in_channels= of the annotated data"
             )
         self.data, self.extra, self.share = data, extra, float(share)
-        self.items = [*data.items, *extra.items]
-        self.ids = [*data.ids, *extra.ids]
-        self.classes, self.size, self.in_channels, self.seed = data.classes, data.size, data.in_channels, data.seed
-        self.epoch = 0
+        self.ids = (*data.ids, *extra.ids)
+        self.classes, self.size, self.seed, self.epoch = data.classes, data.size, data.seed, 0
+        self.image_spec, self.in_channels = data.image_spec, data.in_channels
         self._drawn = max(1, round(len(data) * share / (1 - share)))
 
     def __len__(self) -> int:
         return len(self.data) + self._drawn
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw and augment as in this epoch from now on."""
+        """Draw and transform as in this epoch from now on.
+
+        Args:
+            epoch: From 0.
+        """
         self.epoch = epoch
         self.data.set_epoch(epoch)
         self.extra.set_epoch(epoch)
@@ -132,22 +187,33 @@ class Joined(Dataset[dict[str, object]]):
         return {**self.data.fingerprint(), **self.extra.fingerprint(), "pseudo_share": self.share}
 
     def raw(self, index: int) -> dict[str, Any]:
-        """One sample in uint8, and its weight; "index" is its place in `items`."""
+        """One sample before `to_float`.
+
+        Args:
+            index: Of the sample in this epoch.
+
+        Returns:
+            See `SegmentationData.raw`; "index" is its place in `ids`.
+        """
         count = len(self.data)
         if index < count:
             sample = self.data.raw(index)
-            return {**sample, "weight": torch.ones(sample["target"].shape)}
+            weight = sample.get("weight", torch.ones(1, 1, 1))
+            return {**sample, "weight": weight.expand(sample["target"].shape).clone()}
         place = self.extra_of(index - count)
         return self.extra.raw(place) | {"index": count + place}
 
     def extra_of(self, number: int) -> int:
-        """Which pseudo-labelled image is the one with this number in this epoch."""
+        """Which pseudo-labelled image is the one with this number in this epoch.
+
+        Args:
+            number: From 0.
+
+        Returns:
+            Its index in `extra`.
+        """
         turn, place = divmod(self.epoch * self._drawn + number, len(self.extra))
         return int(np.random.default_rng([self.seed, turn, 4]).permutation(len(self.extra))[place])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return _as_float(self.raw(index), self.in_channels)
-
-
-def _as_float(raw: dict[str, Any], in_channels: int) -> dict[str, Any]:
-    return raw | {"image": normalise(raw["image"][None], in_channels)[0], "target": raw["target"] / 255}
+        return one_to_float(self.raw(index), self.image_spec, self.in_channels)

@@ -120,6 +120,8 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         A new array of the image's dtype, shape (h, w) or (h, w, channels).
     """
     height, width = int(size[0]), int(size[1])
+    if image.ndim == 3 and image.shape[2] > 4:  # more than OpenCV averages at a time
+        return np.stack([resize_image(image[..., channel], size) for channel in range(image.shape[2])], axis=2)
     least = min(width, image.shape[1]), min(height, image.shape[0])
     small = cv2.resize(image, least, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, *image.shape[2:])

@@ -20,11 +20,12 @@ from rich.console import Console
 from segkit import folds as folding
 from segkit.audit import UNUSABLE, Fix, Problem, Rule
 from segkit.files import read_json, write_json
+from segkit.geometry import Polygons
 from segkit.masks import MaskSet
 from segkit.recipe.config import Config
 from segkit.recipe.folder import RunFolder
 from segkit.recipe.options import parse
-from segkit.samples import Item, Truth, index, load
+from segkit.samples import Annotation, Item, Samples, Truth, index, load
 from segkit.samples.classes import read_classes
 from segkit.samples.layout import Rings
 
@@ -150,6 +151,23 @@ class Line:
         """Truth of the test images, where the data has a test_truth.csv."""
         file = self.data / "test_truth.csv"
         return Truth.open(file, self.classes) if file.is_file() else None
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The training images with the labels after fixes."""
+        samples = Samples.from_folder(self.data, "train", self.classes)
+        labels = {image: {cls: Polygons(rings) for cls, rings in row.items()} for image, row in self.labels.items()}
+        fixed = samples.with_annotations({image: Annotation(row) for image, row in labels.items()})
+        return fixed.subset(labels)
+
+    @cached_property
+    def test_samples(self) -> Samples:
+        """The test images."""
+        return Samples.from_folder(self.data, "test", self.classes).subset(item.id for item in self.test_items)
+
+    def samples_of(self, fold: int, *, held_out: bool) -> Samples:
+        """The samples of a fold, or all others."""
+        return self.samples.subset(item.id for item in self.items_of(fold, held_out=held_out))
 
     @cached_property
     def persons(self) -> dict[str, str]:

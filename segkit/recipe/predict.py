@@ -61,7 +61,7 @@ def merging(config: Config) -> dict[str, Any]:
     """--views, --tta-merge and --tta-weights as predict() takes them. ValueError for what cannot be read."""
     from torch.nn import Identity
 
-    from segkit.inference.predict import looking
+    from segkit.inference import with_tta
 
     weights = read_numbers("--tta-weights", config.tta_weights or "{}")
     if not isinstance(weights, dict):
@@ -71,7 +71,7 @@ def merging(config: Config) -> dict[str, Any]:
     except ValueError:
         merge = config.tta_merge
     found: dict[str, Any] = {"views": config.views, "merge": merge, "weights": weights or None}
-    looking(Identity(), **found)  # a mistake is better known now than after the training
+    with_tta(Identity(), **found)  # a mistake is better known now than after the training
     return found
 
 
@@ -111,7 +111,7 @@ def fill(line: Line, folds: list[int], items: list[Item], store: PredictionStore
 
     view: one of them alone, undone; None merges all of --views.
     """
-    from segkit.inference.predict import predict
+    from segkit.inference import predict
     from segkit.recipe.train import create_model
     from segkit.tta import OneView
 
@@ -124,9 +124,11 @@ def fill(line: Line, folds: list[int], items: list[Item], store: PredictionStore
     if view is not None:
         how = {"views": "none"}
         models = [OneView(model, view, line.recipe.class_swaps, line.classes) for model in models]
+    wanted = [item.id for item in items]
+    known = line.samples if all(image in line.samples for image in wanted) else line.test_samples
     predict(
         models,
-        items,
+        known.subset(wanted),
         store,
         **how,
         class_swaps=line.recipe.class_swaps,

@@ -107,8 +107,7 @@ def run(line: Line) -> None:
 def with_pseudo(line: Line, fold: int, data: Any) -> Any:
     """The fold's SegmentationData joined by its pseudo-labels. ValueError, with names, where held-out persons helped to
     make them."""
-    from segkit.data import mirrored_channels
-    from segkit.data.pseudo_labels import Joined, PseudoData
+    from segkit.data import Joined, PseudoData
 
     config = line.config
     assert config.pseudo is not None
@@ -116,14 +115,14 @@ def with_pseudo(line: Line, fold: int, data: Any) -> Any:
     held_out = {item.person for item in line.items_of(fold, held_out=True)}
     pseudo.guard(held_out, labelled=labels.labelled, learnt_from=labels.learnt_from)
     extra = PseudoData(
-        line.test_items,
+        line.test_samples,
         labels,
         size=data.size,
-        augment=data.augment,
+        transform=data.transform,
         seed=config.seed,
         cache=line.cache,
         in_channels=config.in_channels,
-        mirrored=mirrored_channels(line.classes, line.recipe.class_swaps),
+        class_swaps=line.recipe.class_swaps,
     )
     line.say(f"  fold {fold}: pseudo-labels of {len(extra)} images, {config.pseudo_share:.0%} of the samples")
     return Joined(data, extra, share=config.pseudo_share)

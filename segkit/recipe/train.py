@@ -127,10 +127,8 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
     import torch
 
     from segkit import losses
-    from segkit.data import SegmentationData, augment
-    from segkit.data.crops import Crops
-    from segkit.data.mixing import Mixed
-    from segkit.inference.predict import DiceValidator
+    from segkit.data import Crops, Mixed, SegmentationData, augment
+    from segkit.inference import Validator
     from segkit.recipe.predict import merging
     from segkit.recipe.pseudo import with_pseudo
     from segkit.training import TensorBoard, TrainConfig, fit
@@ -144,14 +142,12 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
         f"  fold {fold}: {len(train)} images of {len({i.person for i in train})} persons, {len(held_out)} held out"
     )
     data = SegmentationData(
-        train,
-        line.classes,
+        line.samples_of(fold, held_out=False),
         size=size,
         targets=config.targets,
-        augment=augment.build(config.augment),
+        transform=augment.build(config.augment),
         seed=config.seed,
         cache=line.cache,
-        labels=line.labels,
         in_channels=config.in_channels,
         class_swaps=line.recipe.class_swaps,
     )
@@ -160,10 +156,8 @@ def fit_fold(line: Line, fold: int, *, loggers: Sequence[Any] = (), progress: bo
         seen = Crops(seen, config.window, foreground=config.foreground)
     if config.mix != "none":
         seen = Mixed(seen, config.mix, share=config.mix_share, seed=config.seed)
-    validate = DiceValidator(
-        held_out,
-        line.truth,
-        line.classes,
+    validate = Validator(
+        line.samples_of(fold, held_out=True),
         size=size,
         window=config.window,
         batch_size=config.predict_batch,

@@ -23,7 +23,7 @@ from segkit.thresholds import curves, nested
 
 How = Literal["plain", "thresholds", "tune"]
 """What a variant is scored by: .5 and no step, thresholds chosen on other persons, or all that the stage tune does."""
-SHARED = ("data", "classes", "train_items", "labels", "truth", "persons", "fold_of", "cache")
+SHARED = ("data", "classes", "train_items", "labels", "samples", "truth", "persons", "fold_of", "cache")
 """What a Line reads once, and its branches need not read again."""
 
 

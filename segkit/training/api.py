@@ -112,6 +112,9 @@ def fit(
     watch.check(validate)
     if config.averaging == "soup" and validate is None:
         raise ValueError("averaging='soup' chooses by validation: pass validate=, for instance a Validator")
+    taken, shown = getattr(model, "in_channels", None), getattr(data, "in_channels", None)
+    if None not in (taken, shown) and taken != shown:
+        raise ValueError(f"the network takes {taken} channels, the data gives {shown}: pass in_channels={taken} to it")
     identity = Identity.of(_parts(model, data, loss, config, validate, watch), key=key)
     resume_file = out / "resume.ckpt"
     state = checkpoint.read(resume_file, identity) if resume else None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from segkit.data.dataset import normalise
+from segkit.data.normalise import GREY, TARGET_MAX, to_float
 
 Batch = dict[str, Tensor]
 
@@ -94,7 +94,20 @@ class EpochDataset(Dataset[Any]):
         if not isinstance(sample, Mapping) or "image" not in sample or "target" not in sample:
             got = ", ".join(map(str, sample)) if isinstance(sample, Mapping) else f"a {type(sample).__name__}"
             raise ValueError(f'sample {index}: expected {{"image", "target"}} or (image, target), got {got}')
+        _check_target(sample, index)
         return {"index": index, **sample}
+
+
+def _check_target(sample: Mapping[str, Any], index: int) -> None:
+    """Integer masks of other people's datasets are 0 and 1; one of 0 and 255 would be learned as 255."""
+    image, target = sample["image"], sample["target"]
+    if TARGET_MAX in sample or not isinstance(target, Tensor) or target.is_floating_point() or not target.numel():
+        return
+    if target.ndim == getattr(image, "ndim", 0) and int(target.max()) > 1:
+        raise ValueError(
+            f"sample {index}: the target is {target.dtype} up to {int(target.max())}; expected 0 and 1: pass "
+            "(mask > 0), class numbers as (h, w) to a loss that takes them, or one channel per class"
+        )
 
 
 def make_loader(data: Any, sampler: EpochBatchSampler, *, workers: int, pin_memory: bool) -> DataLoader[Any]:
@@ -125,23 +138,22 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def to_device(batch: Batch, device: torch.device, *, in_channels: int, channels_last: bool) -> tuple[Tensor, Tensor]:
+def to_device(batch: Batch, device: torch.device, data: Any, *, channels_last: bool) -> Batch:
     """Bring a batch to the device, as floats.
 
     Args:
         batch: As `make_loader` gives it.
         device: Where to.
-        in_channels: Channels that the network takes.
+        data: What it comes from: its `image_spec` and `in_channels` say how raw images are normalised.
         channels_last: Memory layout of the images.
 
     Returns:
-        (images, targets).
+        {"image", "target"}, and "weight" where there is one; "index" as it came.
     """
-    image = batch["image"].to(device, non_blocking=True)
-    target = batch["target"].to(device, non_blocking=True)
-    if image.dtype == torch.uint8:
-        image = normalise(image, in_channels)
-    if target.dtype == torch.uint8:
-        target = target.float().div_(255)  # in place: fresh memory is what costs here
+    moved = {
+        name: value.to(device, non_blocking=True) if name in ("image", "target", "weight") else value
+        for name, value in batch.items()
+    }
+    out = to_float(moved, getattr(data, "image_spec", GREY), getattr(data, "in_channels", None))
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return image.contiguous(memory_format=layout), target
+    return out | {"image": out["image"].contiguous(memory_format=layout)}

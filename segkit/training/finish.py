@@ -98,4 +98,4 @@ def _images(loop: TrainingLoop) -> Iterator[Tensor]:
         rank=fabric.global_rank, world=fabric.world_size,
     )  # fmt: skip
     for batch in make_loader(loop.data, sampler, workers=0, pin_memory=False):
-        yield loop.to_device(batch)[0]
+        yield loop.to_device(batch)["image"]

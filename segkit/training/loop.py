@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from segkit import optim
 from segkit.averaging import EMA, SWA
@@ -173,11 +173,10 @@ class TrainingLoop:
                 mark = perf_counter()
                 batch = next(self.batches)
                 waited += perf_counter() - mark
-                image, target = self.to_device(batch)
-                weight = batch["weight"].to(target.device, non_blocking=True) if "weight" in batch else None
+                batch = self.to_device(batch)
                 mark = perf_counter()
                 with self.fabric.no_backward_sync(self.model, enabled=part + 1 < parts):
-                    value = self.loss(self.model(image), target, weight)
+                    value = self.loss(self.model(batch["image"]), batch["target"], batch.get("weight"))
                     self.fabric.backward(value / parts)
                 tracker.update(value, self.loss.terms, batch["index"])
                 stepped += perf_counter() - mark
@@ -210,17 +209,16 @@ class TrainingLoop:
             "step_seconds": stepped, "overhead_share": 1 - stepped / total,
         }  # fmt: skip
 
-    def to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def to_device(self, batch: Batch) -> Batch:
         """Bring a batch to the device, as floats.
 
         Args:
             batch: As the loader gives it.
 
         Returns:
-            (images, targets).
+            See `batches.to_device`.
         """
-        channels = getattr(self.data, "in_channels", 1)
-        return to_device(batch, self.fabric.device, in_channels=channels, channels_last=self.config.channels_last)
+        return to_device(batch, self.fabric.device, self.data, channels_last=self.config.channels_last)
 
     def _averaged(self) -> nn.Module:
         """The weights to validate and to keep."""

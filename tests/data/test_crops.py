@@ -1,21 +1,22 @@
 """Windows that lie inside, hold what they promise, and come out the same in any process."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, SWAPS, draw
+from tiny import SWAPS, samples
 
 from segkit.data import SegmentationData, normalise
 from segkit.data.augment import medium
 from segkit.data.crops import Crops
-from segkit.training.batches import EpochBatchSampler, make_loader
 
 SIZE = (40, 48)
 
 
 @pytest.fixture
 def data(tmp_path):
-    return SegmentationData(draw(tmp_path / "data"), CLASSES, size=SIZE, seed=3, class_swaps=SWAPS)
+    return SegmentationData(samples(tmp_path / "data"), size=SIZE, seed=3, class_swaps=SWAPS)
 
 
 def find(crop, data, index):
@@ -83,20 +84,32 @@ def test_every_window_that_holds_a_pixel_is_drawn_and_no_other(data, pixel):
     assert drawn == wanted
 
 
-def test_workers_epochs_and_seeds(tmp_path):
-    items = draw(tmp_path / "data")
-    data = SegmentationData(items, CLASSES, size=SIZE, seed=3, augment=medium(), class_swaps=SWAPS)
-    crops = Crops(data, (16, 16))
-    sampler = EpochBatchSampler(4, batch_size=2, epochs=range(2), seed=0)
-    here, there = (list(make_loader(crops, sampler, workers=workers, pin_memory=False)) for workers in (0, 1))
-    for a, b in zip(here, there, strict=True):
-        assert all(torch.equal(a[name], b[name]) for name in ("image", "target", "index"))
-    assert here[0]["target"].dtype == torch.uint8
+def test_windows_are_of_the_epoch_and_say_what_they_are(tmp_path):
+    data = SegmentationData(samples(tmp_path / "data"), size=SIZE, seed=3, transform=medium(), class_swaps=SWAPS)
+    crops, again = Crops(data, (16, 16)), pickle.loads(pickle.dumps(Crops(data, (16, 16))))  # as workers get them
     crops.set_epoch(0)
     first = crops[0]["image"]
     crops.set_epoch(1)
     assert not torch.equal(crops[0]["image"], first)
+    again.set_epoch(0)
+    again[2]
+    assert torch.equal(again[0]["image"], first)
+    assert crops.raw(0)["target"].dtype == torch.uint8
     assert crops.fingerprint() == {**data.fingerprint(), "crop": [16, 16], "foreground": 0.5}
+
+
+def test_weights_are_cut_with_their_pixels(tmp_path):
+    data = SegmentationData(samples(tmp_path / "data", step=20), size=(48, 48), fit="pad", transform=medium())
+    whole = normalise(data.raw(2)["image"][None])[0]
+    crop = Crops(data, (20, 20)).raw(2)
+    h = w = 20
+    places = [
+        (t, left)
+        for t in range(29)
+        for left in range(29)
+        if torch.equal(whole[:, t : t + h, left : left + w], crop["image"])
+    ]
+    assert any(torch.equal(data.raw(2)["weight"][:, t : t + h, left : left + w], crop["weight"]) for t, left in places)
 
 
 @pytest.mark.parametrize(

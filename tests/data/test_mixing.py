@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, SWAPS, draw, network
+from tiny import SWAPS, network, samples
 
 from segkit.data import SegmentationData, strong
 from segkit.data.crops import Crops
-from segkit.data.mixing import MIXES, Mixed, copy_paste, cutmix, mixup
+from segkit.data.mixed import Mixed
+from segkit.data.mixing import MIXES, copy_paste, cutmix, mixup
 from segkit.models.checkpoints import load_weights
 from segkit.training import TrainConfig, fit
 from segkit.training.batches import EpochBatchSampler, make_loader
@@ -34,7 +36,7 @@ def traced(count=4, classes=3, *, dtype=torch.float32, weight=False):
     image = torch.arange(float(count)).view(-1, 1, 1, 1).expand(-1, 2, *SIZE).clone()
     batch = {"image": image, "target": target, "index": torch.arange(count)}
     if dtype == torch.uint8:
-        batch["target"] = (target * 255).round().to(dtype)
+        batch |= {"target": (target * 255).round().to(dtype), "target_max": torch.full((count,), 255)}
     if weight:
         batch["weight"] = torch.ones(count, 1, *SIZE)
     return batch
@@ -65,9 +67,35 @@ def test_inputs_stay_and_the_rest_passes(mix, dtype):
 def test_an_8_bit_target_is_the_float_one_rounded(mix):
     exact, coarse = traced(dtype=torch.uint8), traced(dtype=torch.uint8)
     exact["target"] = exact["target"] / 255
+    del exact["target_max"]
     a, b = mix(exact, generator=rng(3)), mix(coarse, generator=rng(3))
     torch.testing.assert_close(a["image"], b["image"])
     assert (a["target"] * 255 - b["target"]).abs().max() <= 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("mix", MIXES.values())
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_masks_of_0_and_1_of_any_type_are_mixed_as_floats(mix, dtype):
+    """FAULTS A6: pixels and labels fade alike."""
+    plain = traced()
+    plain["target"] = (plain["target"] > 0.5).float()
+    given = {**plain, "target": plain["target"].to(dtype)}
+    expected, found = mix(plain, generator=rng(2)), mix(given, generator=rng(2))
+    assert found["target"].dtype == torch.float32
+    for name in ("image", "target"):
+        assert torch.equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("mix", MIXES.values())
+def test_class_numbers_and_masks_of_255_are_refused(mix):
+    batch = traced()
+    for target, says in (
+        ((batch["target"] * 255).to(torch.uint8), r"the target holds torch.uint8 up to 255: expected .*\(mask > 0\)"),
+        (batch["target"][:, :1].long() * 7, "up to 7.*one channel per class"),
+        (batch["target"][:, 0].long(), r"expected image \(N, channels, h, w\) and target \(N, C, h, w\)"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            mix({**batch, "target": target}, generator=rng())
 
 
 def test_mixup_fades_image_and_target_in_the_same_share():
@@ -150,7 +178,7 @@ def test_one_pixel_and_empty_targets(mix):
 @pytest.mark.parametrize("mix", MIXES.values())
 def test_what_is_no_generator_or_no_batch_is_named(mix):
     for wrong in (None, 0, torch.Generator()):
-        with pytest.raises(ValueError, match="NumPy's is wanted"):
+        with pytest.raises(ValueError, match="expected NumPy's"):
             mix(traced(), generator=wrong)
     for pair in (([1, 2],), (traced(), [1, 2]), (torch.zeros(2),)):
         with pytest.raises(ValueError, match='a batch is a dictionary with "image" and "target", got a'):
@@ -161,7 +189,7 @@ def test_what_is_no_generator_or_no_batch_is_named(mix):
 def test_batches_that_do_not_fit_say_so(mix):
     batch = traced()
     one = {name: value[:1] for name, value in batch.items()}
-    with pytest.raises(ValueError, match="has image, index; target"):
+    with pytest.raises(ValueError, match="has image, index; expected target"):
         mix({"image": batch["image"], "index": 0}, generator=rng())
     with pytest.raises(ValueError, match="batch of one"):
         mix(one, generator=rng())
@@ -170,7 +198,7 @@ def test_batches_that_do_not_fit_say_so(mix):
         mix(one, batch, generator=rng())
     with pytest.raises(ValueError, match="weight of the two batches"):
         mix(batch, traced(weight=True), generator=rng())
-    with pytest.raises(ValueError, match=r"are wanted, got \(4, 2, 24, 33\) and \(3,"):
+    with pytest.raises(ValueError, match=r"expected image .* got \(4, 2, 24, 33\) and \(3,"):
         mix({**batch, "target": batch["target"][:3]}, generator=rng())
     with pytest.raises(ValueError, match="alpha=0"):
         mixup(batch, alpha=0, generator=rng())
@@ -178,8 +206,9 @@ def test_batches_that_do_not_fit_say_so(mix):
 
 @pytest.fixture
 def data(tmp_path):
-    items = draw(tmp_path / "data")
-    return SegmentationData(items, CLASSES, size=(32, 32), augment=strong(), class_swaps=SWAPS, in_channels=3)
+    return SegmentationData(
+        samples(tmp_path / "data"), size=(32, 32), transform=strong(), class_swaps=SWAPS, in_channels=3
+    )  # fmt: skip
 
 
 def test_a_mixed_sample_is_the_mix_of_two_samples(data):
@@ -210,17 +239,18 @@ def test_the_share_is_the_share_and_the_rest_is_untouched(data):
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_two_spawned_workers_make_the_mixed_batches_of_none(data, mix):
+def test_mixed_crops_hang_on_seed_epoch_and_index_alone(data, mix):
     mixed = Mixed(Crops(data, (24, 24)), mix, seed=3)
-
-    def batches(workers):
-        sampler = EpochBatchSampler(len(mixed), batch_size=2, epochs=range(2), seed=5)
-        return list(make_loader(mixed, sampler, workers=workers, pin_memory=False))
-
-    alone, others = batches(0), batches(2 if mix == "copypaste" else 0)
-    assert alone[0]["image"].shape == (2, 3, 24, 24)
-    assert alone[0]["target"].dtype == torch.uint8
-    assert all(torch.equal(a[name], b[name]) for a, b in zip(alone, others) for name in a)
+    other = pickle.loads(pickle.dumps(mixed))  # as workers get it
+    mixed.set_epoch(2)
+    other.set_epoch(1)
+    other[0]
+    other.set_epoch(2)
+    for index in (3, 0):
+        a, b = mixed.raw(index), other.raw(index)
+        assert a["image"].shape == (3, 24, 24)
+        assert a["target"].dtype == torch.uint8
+        assert all(torch.equal(a[name], b[name]) for name in ("image", "target"))
 
 
 def test_the_fingerprint_holds_the_mix(data):
@@ -238,6 +268,27 @@ def test_wrong_settings_say_so(data):
         Mixed([data[0]], "mixup")
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
+def test_other_peoples_data_sets_are_mixed_as_what_they_are(dtype):
+    """FAULTS A5 and A6: a mask of 0 and 1 in 8 bits is no 1 of 255."""
+    rows = [
+        (torch.full((1, 4, 4), float(n)), (torch.arange(16).view(1, 4, 4) % 2 == n % 2).to(dtype)) for n in range(4)
+    ]
+    mixed = Mixed([{"image": image, "target": target} for image, target in rows], "mixup", share=0.7)
+    kinds = set()
+    for index in range(4):
+        sample = mixed[index]
+        assert sample["target"].dtype == torch.float32
+        share = (sample["image"][0, 0, 0] - index).abs() / max(
+            1, round(float((sample["image"][0, 0, 0] - index).abs() + 0.5))
+        )
+        kinds.add(bool(share > 0))
+        assert 0 <= sample["target"].min() <= sample["target"].max() <= 1
+        if share == 0:
+            assert torch.equal(sample["target"], rows[index][1].float())
+    assert kinds == {True, False}
+
+
 def test_two_processes_see_between_them_what_one_sees(data):
     def batches(rank, world):
         sampler = EpochBatchSampler(4, batch_size=4, epochs=range(2), seed=1, rank=rank, world=world)
@@ -249,7 +300,7 @@ def test_two_processes_see_between_them_what_one_sees(data):
 
 
 def test_a_killed_run_on_mixed_samples_ends_at_the_same_weights(data, tmp_path):
-    plain = SegmentationData(data.items, CLASSES, size=(32, 32), augment=strong(), class_swaps=SWAPS)
+    plain = SegmentationData(data.samples, size=(32, 32), transform=strong(), class_swaps=SWAPS)
     bce = torch.nn.functional.binary_cross_entropy_with_logits
 
     def run(out, *, lives):

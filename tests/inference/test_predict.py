@@ -1,4 +1,4 @@
-"""Prediction and validation against their plain, slow selves."""
+"""Prediction against its plain, slow self."""
 
 from __future__ import annotations
 
@@ -7,39 +7,51 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, SWAPS, draw, network
+from tiny import CLASSES, SWAPS, network, samples
+from torch import nn
 
-from segkit import metrics
-from segkit.data import normalise
-from segkit.geometry import resize
-from segkit.images import image_size, read_image
-from segkit.inference.predict import DiceValidator, predict
-from segkit.inference.sliding import Sliding
+from segkit.data import ImageData, SegmentationData, normalise
+from segkit.geometry import place, resize, upsample
+from segkit.images import ImageSpec
+from segkit.inference import Sliding, predict
 from segkit.predictions import PredictionStore
-from segkit.rle import Runs
-from segkit.samples import Truth
+from segkit.samples import Samples
 from segkit.tta import TTA
 
 SIZE = (32, 32)
+QUIET = {"progress": False, "device": "cpu"}
 
 
 @pytest.fixture
-def items(tmp_path: Path):
-    return draw(tmp_path / "data", 4, step=7)  # every image of its own width
+def given(tmp_path: Path) -> Samples:
+    return samples(tmp_path / "data", 4, step=7)  # every image of its own width
+
+
+def new_store(given, path, grid=SIZE):
+    return PredictionStore.create(path, ids=given.ids, classes=CLASSES, sizes=given.sizes, grid=grid)
 
 
 @pytest.fixture
-def store(items, tmp_path):
-    sizes = {item.id: image_size(item.image) for item in items}
-    return PredictionStore.create(
-        tmp_path / "oof.zarr", ids=[i.id for i in items], classes=CLASSES, sizes=sizes, grid=SIZE
-    )
+def store(given, tmp_path):
+    return new_store(given, tmp_path / "oof.zarr")
 
 
-def by_hand(model, item):
-    image = resize.resize_image(read_image(item.image), SIZE)
+def again(given, spec):
+    """The same samples, read otherwise."""
+    return Samples.from_folder(given[given.ids[0]].image.parents[3], classes=CLASSES, image=spec)
+
+
+def as_input(image):
+    return normalise(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None])
+
+
+def small(given, image):
+    return resize.resize_image(given.read_image(image), SIZE)
+
+
+def by_hand(model, given, image):
     with torch.no_grad():
-        return model.eval()(normalise(torch.from_numpy(image)[None, None]))[0].numpy()
+        return model.eval()(as_input(small(given, image)))[0].numpy()
 
 
 def close(stored, logits):
@@ -48,28 +60,35 @@ def close(stored, logits):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_store_holds_the_mean_logits_of_the_models(items, store, batch_size):
+def test_a_store_holds_the_mean_logits_of_the_models(given, store, batch_size):
     models = [network(seed=1), network(seed=2)]
-    assert predict(models, items, store, batch_size=batch_size, progress=False, device="cpu") == 4
-    for item in items:
-        close(store[item.id], (by_hand(models[0], item) + by_hand(models[1], item)) / 2)
+    assert predict(models, given, store, batch_size=batch_size, **QUIET) == 4
+    for image in given.ids:
+        close(store[image], (by_hand(models[0], given, image) + by_hand(models[1], given, image)) / 2)
 
 
-def test_views_are_merged_with_their_classes_swapped_back(items, store):
-    model = network()
-    predict(model, items[:1], store, views="hflip", class_swaps=SWAPS, progress=False, device="cpu")
-    image = resize.resize_image(read_image(items[0].image), SIZE)
+def test_any_callable_predicts(given, store):
+    model = network().eval()
+    assert predict(lambda image: model(image), given.subset(given.ids[:2]), store, **QUIET) == 2
+    assert predict([model.forward, lambda image: model(image)], given, store, **QUIET) == 2
+    for image in given.ids:
+        close(store[image], by_hand(model, given, image))
+
+
+def test_views_are_merged_with_their_classes_swapped_back(given, store):
+    model, first = network(), given.ids[0]
+    predict(model, given.subset([first]), store, views="hflip", class_swaps=SWAPS, **QUIET)
     with torch.no_grad():
-        mirrored = model(normalise(torch.from_numpy(image[:, ::-1].copy())[None, None]))[0].numpy()
-    close(store[items[0].id], (by_hand(model, items[0]) + mirrored[[1, 0, 2], :, ::-1]) / 2)
+        mirrored = model(as_input(small(given, first)[:, ::-1]))[0].numpy()
+    close(store[first], (by_hand(model, given, first) + mirrored[[1, 0, 2], :, ::-1]) / 2)
 
 
 @pytest.mark.parametrize(("merge", "power"), [("mean", None), ("gmean", 0), (1.0, 1), (3.0, 3), ("max", np.inf)])
-def test_views_are_merged_as_asked(items, store, merge, power):
+def test_views_are_merged_as_asked(given, store, merge, power):
     """Two views, the second counting three times: power means of probabilities, the mean of logits."""
-    model, weights = network(), None if merge == "max" else {"hflip": 3.0}
-    predict(model, items[:1], store, views="hflip", merge=merge, weights=weights, progress=False, device="cpu")
-    image = normalise(torch.from_numpy(resize.resize_image(read_image(items[0].image), SIZE))[None, None])
+    model, first, weights = network(), given.ids[0], None if merge == "max" else {"hflip": 3.0}
+    predict(model, given.subset([first]), store, views="hflip", merge=merge, weights=weights, **QUIET)
+    image = as_input(small(given, first))
     with torch.no_grad():
         logits = torch.stack([model.eval()(image)[0], model(image.flip(-1))[0].flip(-1)]).double()
     share = torch.tensor([0.25, 0.75], dtype=torch.float64).view(2, 1, 1, 1)
@@ -80,110 +99,111 @@ def test_views_are_merged_as_asked(items, store, merge, power):
         expected = (probs.log() * share).sum(0).exp().logit()
     else:
         expected = logits.amax(0) if power == np.inf else (probs**power * share).sum(0).pow(1 / power).logit()
-    close(store[items[0].id], expected.numpy())
+    close(store[first], expected.numpy())
 
 
-def test_only_what_is_missing_is_predicted(items, store):
-    model = network()
-    assert predict(model, items[1:3], store, progress=False, device="cpu") == 2
-    before = store[items[1].id]
-    assert predict(network(seed=9), items, store, progress=False, device="cpu") == 2
-    np.testing.assert_array_equal(store[items[1].id], before)
-    assert store.done == {item.id for item in items}
-    assert predict(model, items, store, progress=False, device="cpu") == 0
+def test_only_what_is_missing_is_predicted(given, store):
+    model, ids = network(), given.ids
+    assert predict(model, given.subset(ids[1:3]), store, **QUIET) == 2
+    before = store[ids[1]]
+    assert predict(network(seed=9), given, store, **QUIET) == 2
+    np.testing.assert_array_equal(store[ids[1]], before)
+    assert store.done == set(ids)
+    assert predict(model, given, store, **QUIET) == 0
 
 
-def test_a_wrong_call_says_so(items, store, tmp_path):
-    strangers = draw(tmp_path / "more", 6)
+def test_a_window_slides_over_the_image_and_each_view_is_of_a_window(given, store):
+    model, ids = network().eval(), given.ids[:2]
+    predict(model, given.subset(ids), store, views="hflip", window=(16, 24), overlap=0.25, batch_size=3, **QUIET)
+    for image in ids:
+        seen = as_input(small(given, image))
+        close(store[image], Sliding(TTA(model, "hflip"), (16, 24), overlap=0.25)(seen)[0].numpy())
+
+
+def test_bf16_predicts_nearly_the_same(given, store):
+    predict(network(), given.subset(given.ids[:1]), store, precision="bf16-mixed", **QUIET)
+    np.testing.assert_allclose(store[given.ids[0]], by_hand(network(), given, given.ids[0]), atol=0.1)
+
+
+class Says(nn.Module):
+    """Logits that are the image's own content."""
+
+    def forward(self, image):
+        return torch.cat([image, -image, 0 * image], 1)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_an_image_that_is_its_own_logits_comes_back_at_its_pixels(tmp_path, fit):
+    """Whatever the network sees beside the image, what is stored lies over the image."""
+    given = samples(tmp_path / "data", 4, step=48)  # up to 96 x 240
+    store = new_store(given, tmp_path / "s.zarr", (48, 48))
+    predict(Says(), given, store, fit=fit, **QUIET)
+    for image in given.ids:
+        where = place(given.sizes[image], (48, 48), fit)
+        seen = as_input(where.image(given.read_image(image)))[0, 0].numpy()
+        top, left, bottom, right = where.box
+        full = upsample(seen[top:bottom, left:right], where.shape)
+        stored = upsample(store[image][0], where.shape)
+        assert np.corrcoef(full.ravel(), stored.ravel())[0, 1] > 0.99
+        for shift in (-4, 4):  # it fits there, and nowhere beside
+            moved = np.corrcoef(np.roll(full, shift, 1).ravel(), stored.ravel())[0, 1]
+            assert moved < np.corrcoef(full.ravel(), stored.ravel())[0, 1] - 0.02
+
+
+def test_images_of_a_scale_are_brought_to_the_store(tmp_path):
+    given = samples(tmp_path / "data", 2, step=48)
+    store = new_store(given, tmp_path / "s.zarr", (24, 24))
+    model, images = network().eval(), ImageData(given, scale=0.5)
+    predict(model, images, store, window=(32, 32), batch_size=4, **QUIET)
+    for index, image in enumerate(given.ids):
+        half = tuple(side // 2 for side in given.sizes[image])
+        seen = as_input(resize.resize_image(given.read_image(image), half))
+        logits = Sliding(model, (32, 32))(seen)[0].numpy()
+        expected = np.stack([resize.resize_image(channel, (24, 24)) for channel in logits])
+        close(store[image], expected)
+        assert images.placement(index).size == half
+
+
+def test_the_spec_is_that_of_the_training(tmp_path, given):
+    unknown = again(given, ImageSpec(normalize="dataset"))
+    measured = SegmentationData(unknown, size=SIZE)
+    store, other = new_store(given, tmp_path / "a.zarr"), new_store(given, tmp_path / "b.zarr")
+    with pytest.raises(ValueError, match="not measured yet"):
+        predict(network(), unknown, store, **QUIET)
+    predict(network(), unknown, store, image_spec=measured.image_spec, **QUIET)
+    predict(network(), measured.images, other, **QUIET)
+    for image in given.ids:
+        np.testing.assert_array_equal(store[image], other[image])
+
+
+def test_a_wrong_call_says_so(given, store, tmp_path):
+    strangers = samples(tmp_path / "more", 6)
     with pytest.raises(ValueError, match=r"no image image4\.png, image5\.png"):
         predict(network(), strangers, store, progress=False)
     with pytest.raises(ValueError, match="16-mixed"):
-        predict(network(), items, store, precision="half", progress=False)
-    with pytest.raises(ValueError, match="4 channels but 3 classes"):
-        predict(network(classes=4), items, store, progress=False, device="cpu")
+        predict(network(), given, store, precision="half", progress=False)
+    with pytest.raises(ValueError, match="4 channels"):
+        predict(network(classes=4), given, store, **QUIET)
+    with pytest.raises(ValueError, match="fit: ImageData has its own"):
+        predict(network(), ImageData(given, size=SIZE), store, fit="pad", **QUIET)
+    with pytest.raises(ValueError, match="expected Samples or ImageData, got a list"):
+        predict(network(), list(given), store, **QUIET)
+    for models in ([], "unet", [3]):
+        with pytest.raises(ValueError, match="expected a network, or a list"):
+            predict(models, given, store, **QUIET)
 
 
-def test_a_window_slides_over_the_grid_and_each_view_is_of_a_window(items, store):
-    model = network().eval()
-    predict(
-        model,
-        items[:2],
-        store,
-        views="hflip",
-        window=(16, 24),
-        overlap=0.25,
-        batch_size=3,
-        progress=False,
-        device="cpu",
-    )
-    for item in items[:2]:
-        image = normalise(torch.from_numpy(resize.resize_image(read_image(item.image), SIZE))[None, None])
-        close(store[item.id], Sliding(TTA(model, "hflip"), (16, 24), overlap=0.25)(image)[0].numpy())
-
-
-def test_bf16_predicts_nearly_the_same(items, store):
-    predict(network(), items[:1], store, precision="bf16-mixed", progress=False, device="cpu")
-    np.testing.assert_allclose(store[items[0].id], by_hand(network(), items[0]), atol=0.1)
-
-
-# -- validation --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("threshold", [0.5, {"left": 0.45, "*": 0.55}])
-def test_the_validator_is_the_dice_of_full_size_masks(items, threshold, tmp_path):
-    truth = Truth.from_items(items, CLASSES)
-    model = network(seed=3)
-    with torch.no_grad():
-        model.head.weight *= 4  # some of each class on either side of the threshold
-    slow = {}
-    for item in items:
-        size = image_size(item.image)
-        slow[item.id] = {
-            name: Runs.from_mask(
-                resize.upsample(plane, size)
-                > resize.threshold_logit(threshold if isinstance(threshold, float) else threshold.get(name, 0.55))
-            )
-            for name, plane in zip(CLASSES, by_hand(model, item))
-        }
-    table = metrics.Dice().table(slow, truth)
-    assert 0 < metrics.score(table) < 1
-    validate = DiceValidator(
-        items, truth, CLASSES, size=SIZE, threshold=threshold, batch_size=3, cache=tmp_path / "cache"
-    )
-    got = validate(model)
-    assert got["dice"] == pytest.approx(metrics.score(table), abs=1e-4)
-    for name in CLASSES:
-        assert got[f"dice/{name}"] == pytest.approx(table[name].mean(), abs=1e-4)
-
-
-def test_the_validator_looks_through_the_window_of_the_training(items):
-    truth, model = Truth.from_items(items, CLASSES), network().eval()
-    validate = DiceValidator(items, truth, CLASSES, size=SIZE, window=(16, 16), batch_size=2, threshold=0.4)
-    plain = DiceValidator(items, truth, CLASSES, size=SIZE, threshold=0.4)
-    assert validate(model) == plain(Sliding(model, (16, 16)))
-    assert validate(model) != plain(model)
-
-
-def test_rightly_empty_counts_one_and_wrongly_full_nothing(tmp_path):
-    items = draw(tmp_path, 2, rare=False)
-    validate = DiceValidator(items, Truth.from_items(items, CLASSES), CLASSES, size=SIZE)
-    silent, loud = np.full((3, *SIZE), -9.0), np.full((3, *SIZE), 9.0)
-    assert validate.dice(0, silent)[2] == 1.0
-    assert validate.dice(0, silent)[0] < 1e-6
-    assert validate.dice(0, loud)[2] < 1e-6
-
-
-def test_a_limit_is_spread_over_the_items(items):
-    truth = Truth.from_items(items, CLASSES)
-    assert [i.id for i in DiceValidator(items, truth, CLASSES, size=SIZE, limit=2).items] == [
-        "image0.png",
-        "image2.png",
-    ]
-    assert len(DiceValidator(items, truth, CLASSES, size=SIZE, limit=99).items) == 4
-
-
-def test_the_truth_must_cover_images_and_classes(items):
-    with pytest.raises(ValueError, match=r"no image image2\.png"):
-        DiceValidator(items, Truth.from_items(items[:2], CLASSES), CLASSES, size=SIZE)
-    with pytest.raises(ValueError, match="no class lung"):
-        DiceValidator(items, Truth.from_items(items, CLASSES), (*CLASSES, "lung"), size=SIZE)
-    with pytest.raises(ValueError, match="at least one image"):
-        DiceValidator([], Truth.from_items(items, CLASSES), CLASSES, size=SIZE)
+def test_a_network_of_other_channels_is_one_clear_line(given, store):
+    """FAULTS A7."""
+    rgb = nn.Sequential(nn.Conv2d(3, 3, 1))
+    with pytest.raises(ValueError, match=r"the network does not take images of 1 channels"):
+        predict(rgb, given, store, **QUIET)
+    rgb.in_channels = 3
+    assert predict(rgb, given.subset(given.ids[:1]), store, **QUIET) == 1  # grey, three times over
+    colour = again(given, ImageSpec("rgb"))
+    single = network()
+    single.in_channels = 1
+    with pytest.raises(ValueError, match=r"network takes 1 channels, the images have 3 \(rgb\)"):
+        predict(single, colour, store, **QUIET)
+    with pytest.raises(ValueError, match=r"in_channels=3, the networks take \[1\]"):
+        predict(single, given, store, in_channels=3, **QUIET)

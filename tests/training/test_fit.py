@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CLASSES, SWAPS, draw, network, same_weights
+from tiny import CLASSES, SWAPS, network, same_weights, samples
 from torch import Tensor, nn
 
 from segkit.averaging import average, update_bn
-from segkit.data import SegmentationData
-from segkit.data.augment import Augment, medium
-from segkit.inference.predict import DiceValidator
+from segkit.data import Augment, SegmentationData, medium
+from segkit.inference import Validator
 from segkit.losses import WeightedSum, build
+from segkit.metrics import IoU
 from segkit.models.checkpoints import load_weights
-from segkit.samples import Fix, Truth
+from segkit.samples import Annotation
 from segkit.training import TensorBoard, TrainConfig, fit
 
 SIZE = (32, 32)
@@ -30,13 +30,13 @@ bce = nn.functional.binary_cross_entropy_with_logits
 
 
 @pytest.fixture
-def items(tmp_path: Path):
-    return draw(tmp_path / "data")
+def given(tmp_path: Path):
+    return samples(tmp_path / "data")
 
 
 @pytest.fixture
-def data(items, tmp_path):
-    return SegmentationData(items, CLASSES, size=SIZE, cache=tmp_path / "cache")
+def data(given, tmp_path):
+    return SegmentationData(given, size=SIZE, cache=tmp_path / "cache")
 
 
 def run(data, out, **options):
@@ -72,8 +72,8 @@ def scores(*values):
 
 # -- the same weights --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("averaging", ["none", "ema", "swa", "soup"])
-def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(items, tmp_path, averaging):
-    data = SegmentationData(items, CLASSES, size=SIZE, augment=medium(), class_swaps=SWAPS)
+def test_a_killed_run_ends_at_the_weights_of_one_that_was_not(given, tmp_path, averaging):
+    data = SegmentationData(given, size=SIZE, transform=medium(), class_swaps=SWAPS)
     options = {"averaging": averaging, "swa_start": 0.25, "soup_size": 2}
     after = [0.3, 0.3, 0.2]  # what is scored when the epochs are over: less than the best
     whole, result = run(data, tmp_path / "whole", validate=scores(0.1, 0.2, 0.3, 0.4, *after), **options)
@@ -103,20 +103,21 @@ def test_a_finished_run_returns_at_once_and_says_so(data, tmp_path, monkeypatch,
     assert same_weights(first, second)
 
 
-def test_what_changed_is_named_and_nothing_is_reused(items, data, tmp_path):
+def test_what_changed_is_named_and_nothing_is_reused(given, data, tmp_path):
     def other(**options):
-        return SegmentationData(items, CLASSES, size=SIZE, **options)
+        return SegmentationData(given, size=SIZE, **options)
 
     def call(data=data, **options):
         run(data, tmp_path / "run", **{"epochs": 1, "key": None} | options)
 
     call()
+    fixed = given.with_annotations({"image0.png": Annotation({})})
     changes = [
         ({"epochs": 2, "lr": 0.5}, r"config\.epochs was 1, is 2; config\.lr was 0\.001, is 0\.5"),
         ({"data": other(targets="nearest")}, r"data\.targets was soft, is nearest"),
-        ({"data": other(augment=Augment(hflip=1))}, r"data\.augment was None, is \{.*hflip"),
-        ({"data": SegmentationData(items[:3], CLASSES, size=SIZE)}, r"data\.images was \w+, is \w+; data\.labels"),
-        ({"data": other(fixes=[Fix("image0", "relabel", {"left": "right", "right": "left"})])}, r"data\.labels was"),
+        ({"data": other(transform=Augment(hflip=1))}, r"data\.transform was None, is \{.*hflip"),
+        ({"data": SegmentationData(given.subset(given.ids[:3]), size=SIZE)}, r"data\.samples was \w+, is \w+"),
+        ({"data": SegmentationData(fixed, size=SIZE)}, r"data\.samples was"),
         ({"loss": build("bce + dice")}, "loss was torch.nn.functional.binary_cross_entropy_with_logits"),
         ({"model": network(width=4)}, "model was"),
         ({"monitor": "iou"}, r"monitor\['name'\] was dice, is iou"),
@@ -181,29 +182,29 @@ def test_accumulated_batches_equal_a_larger_one(data, tmp_path):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
-def trained_by_two(rank, items, out, port):
+def trained_by_two(rank, given, out, port):
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
-    trained_by_one(items, out)
+    trained_by_one(given, out)
 
 
-def trained_by_one(items, out):
-    validate = DiceValidator(items, Truth.from_items(items, CLASSES), CLASSES, size=SIZE, threshold=0.1)
-    data = SegmentationData(items, CLASSES, size=SIZE)
+def trained_by_one(given, out):
+    data = SegmentationData(given, size=SIZE)
+    validate = Validator(data, threshold=0.1)
     model = network(norm=False, dropout=0.0)
     return run(data, out, model=model, epochs=3, batch_size=4, averaging="ema", validate=validate)[1]
 
 
-def test_two_processes_train_as_one(items, tmp_path):
+def test_two_processes_train_as_one(given, tmp_path):
     """As torchrun starts them, but forked: they need not import everything again."""
-    one = trained_by_one(items, tmp_path / "one")
+    one = trained_by_one(given, tmp_path / "one")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    pair = [context.Process(target=trained_by_two, args=(rank, items, tmp_path / "two", port)) for rank in (0, 1)]
+    pair = [context.Process(target=trained_by_two, args=(rank, given, tmp_path / "two", port)) for rank in (0, 1)]
     for process in pair:
         process.start()
     for process in pair:
@@ -220,9 +221,8 @@ def test_two_processes_train_as_one(items, tmp_path):
 
 # -- what comes out ----------------------------------------------------------------------------------------------------
 def test_it_learns_two_images_by_heart(tmp_path):
-    items = draw(tmp_path / "data", 2)
-    data = SegmentationData(items, CLASSES, size=(48, 48), cache=tmp_path / "cache")
-    validate = DiceValidator(items, Truth.from_items(items, CLASSES), CLASSES, size=(48, 48), cache=tmp_path / "cache")
+    data = SegmentationData(samples(tmp_path / "data", 2), size=(48, 48), cache=tmp_path / "cache")
+    validate = Validator(data)
     model, result = run(
         data, tmp_path / "run", model=network(dropout=0.0, width=16), epochs=120, batch_size=2, lr=0.02,
         loss=WeightedSum({"bce": 1, "dice": 1}), validate=validate, validate_every=30, averaging="ema", ema_decay=0.9,
@@ -248,6 +248,30 @@ def test_best_and_last_are_kept_apart(data, tmp_path):
     assert all(torch.equal(model.state_dict()[name], seen[1][name]) for name in best)
     with pytest.raises(ValueError, match="validate gave iou; expected a score named 'dice': pass monitor="):
         run(data, tmp_path / "other", epochs=1, validate=lambda model: {"iou": 1.0})
+
+
+def test_a_validator_that_does_not_fit_is_refused_before_training(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(SegmentationData, "raw", lambda self, index: pytest.fail("a batch was made"))
+    iou = Validator(data, metric=IoU())
+    with pytest.raises(ValueError, match="monitor='dice': the validation gives iou, iou/left"):
+        run(data, tmp_path / "run", validate=iou)
+    with pytest.raises(ValueError, match="mode='min': iou is better higher"):
+        run(data, tmp_path / "run", validate=iou, monitor="iou", mode="min")
+    with pytest.raises(ValueError, match="mode='best'"):
+        run(data, tmp_path / "run", mode="best")
+    rgb = network()
+    rgb.in_channels = 3
+    with pytest.raises(ValueError, match="the network takes 3 channels, the data gives 1"):
+        run(data, tmp_path / "run", model=rgb)
+
+
+def test_any_metric_monitors(data, tmp_path):
+    pooled = {"validate": Validator(data, metric=IoU(average="pooled")), "monitor": "iou/left", "key": None}
+    _, result = run(data, tmp_path / "run", **pooled)
+    assert result.best == max(record["val_iou/left"] for record in result.history)
+    assert run(data, tmp_path / "run", **pooled)[1].was_finished
+    with pytest.raises(ValueError, match=r"validate\['fingerprint'\]\['metric'\] was iou\(average='pooled'\), is iou"):
+        run(data, tmp_path / "run", **pooled | {"validate": Validator(data, metric=IoU())})
 
 
 def test_a_score_that_is_better_lower(data, tmp_path):
