@@ -139,3 +139,20 @@ def place(shape: Size, size: Size, fit: Fit = "stretch") -> Placement:
     inner = [min(side, max(1, round(full * scale))) for full, side in zip((height, width), (h, w))]
     top, left = (h - inner[0]) // 2, (w - inner[1]) // 2
     return Placement((height, width), (h, w), (top, left, top + inner[0], left + inner[1]))
+
+
+def intersection(box: Region, within: Region | None) -> Region | None:
+    """The part of a box that lies within another.
+
+    Args:
+        box: (top, left, bottom, right).
+        within: Another; None for no limit.
+
+    Returns:
+        Their intersection, or None where it is empty.
+    """
+    if within is None:
+        return box
+    top, left = max(box[0], within[0]), max(box[1], within[1])
+    bottom, right = min(box[2], within[2]), min(box[3], within[3])
+    return (top, left, bottom, right) if top < bottom and left < right else None

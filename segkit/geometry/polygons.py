@@ -11,6 +11,7 @@ from typing import overload
 import cv2
 import numpy as np
 
+from segkit.geometry.placement import intersection
 from segkit.geometry.resize import Region, coverage_of_box, full_region, low_region
 from segkit.rle import Runs
 
@@ -135,7 +136,10 @@ def parts(polygon: Polygon) -> Sequence[np.ndarray]:
 
 
 def covered(
-    polygons: Sequence[Sequence[np.ndarray]], shape: tuple[int, int], size: tuple[int, int]
+    polygons: Sequence[Sequence[np.ndarray]],
+    shape: tuple[int, int],
+    size: tuple[int, int],
+    within: Region | None = None,
 ) -> tuple[Region, np.ndarray]:
     """Measure how much of each low-resolution pixel polygons cover, only where they reach.
 
@@ -143,19 +147,29 @@ def covered(
         polygons: Polygons from `as_polygons`.
         shape: (H, W) of the full image.
         size: (h, w) of the low resolution.
+        within: (top, left, bottom, right) of low-resolution pixels, the only ones that are asked for; None for all.
 
     Returns:
         The box (top, left, bottom, right) of low-resolution pixels, and float32 shares of that box; an empty box where
         nothing lies inside the image.
     """
+    if within is not None:  # each is drawn whole: what OpenCV clips it draws a little differently
+        polygons = [one for one in polygons if _reaches(one, shape, size, within)]
     box = _box(polygons, shape)
     if box is None:
         return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
     pixels = low_region(box, shape, size)
     top, left, bottom, right = full_region(pixels, shape, size)
+    pixels = intersection(pixels, within) or (0, 0, 0, 0)
     drawn = np.zeros((bottom - top, right - left), np.uint8)
     _fill(drawn, polygons, top, left)
     return pixels, coverage_of_box(drawn.view(bool), top, left, shape, size, pixels)
+
+
+def _reaches(polygon: Sequence[np.ndarray], shape: tuple[int, int], size: tuple[int, int], within: Region) -> bool:
+    """Whether a polygon may cover anything of some low-resolution pixels."""
+    box = _box([polygon], shape)
+    return box is not None and intersection(low_region(box, shape, size), within) is not None
 
 
 def _fill(mask: np.ndarray, polygons: Sequence[Sequence[np.ndarray]], top: int, left: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from segkit.geometry.placement import intersection
 from segkit.geometry.polygons import Polygon, as_polygons, covered, parts, trace
 from segkit.geometry.resize import Region, coverage_of_box, full_region, low_region
 from segkit.geometry.warp import Warp
@@ -33,8 +34,8 @@ def draw_soft(
         region: `Runs`, or polygons as `segkit.geometry.polygons.rasterize` takes them, in pixels of the full image.
         shape: (H, W) of the full image.
         warp: What moves the sample, drawn for the size (h, w); None leaves it in place.
-        box: (top, left, bottom, right) of `out` over which the full image is stretched, where the rest is padding;
-            default all of `out`.
+        box: (top, left, bottom, right) of `out` over which the full image is stretched; default all of `out`. What of
+            `out` lies outside is padding; where the box reaches beyond `out`, `out` is a window of the target.
 
     Raises:
         ValueError: If polygons are not (n, 2) finite numbers, or if runs, warp or box do not fit shape and `out`.
@@ -59,23 +60,22 @@ def draw_soft(
         polygons: Sequence[Polygon] = trace(region) if isinstance(region, Runs) else region
         if box is not None:
             polygons, shape = _placed(polygons, shape, _checked(box, size), size)
+            box = None
         region = warp.polygons(polygons, shape)
-    elif box is not None:
-        top, left, bottom, right = _checked(box, size)
-        out = out[top:bottom, left:right]
-    inside, share = _coverage(region, shape, (out.shape[0], out.shape[1]))
-    top, left, bottom, right = inside
-    out[top:bottom, left:right] = np.rint(share * 255)
+    top, left, bottom, right = (0, 0, *size) if box is None else _checked(box, size)
+    shown = -top, -left, size[0] - top, size[1] - left
+    inside, share = _coverage(region, shape, (bottom - top, right - left), shown)
+    out[inside[0] + top : inside[2] + top, inside[1] + left : inside[3] + left] = np.rint(share * 255)
 
 
-def _coverage(region: Runs | Sequence[Polygon], shape: Size, size: Size) -> tuple[Region, np.ndarray]:
+def _coverage(region: Runs | Sequence[Polygon], shape: Size, size: Size, within: Region) -> tuple[Region, np.ndarray]:
     """The box of low-resolution pixels that a region reaches into, and the covered share of each."""
     if not isinstance(region, Runs):
-        return covered(as_polygons(region), shape, size)
+        return covered(as_polygons(region), shape, size, within)
     box = region.box()
-    if box is None:
+    pixels = None if box is None else intersection(low_region(box, shape, size), within)
+    if pixels is None:
         return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
-    pixels = low_region(box, shape, size)
     under = full_region(pixels, shape, size)
     return pixels, coverage_of_box(region.crop(*under), under[0], under[1], shape, size, pixels)
 
@@ -95,8 +95,8 @@ def _placed(
 
 
 def _checked(box: Region, size: Size) -> Region:
-    """The box as integers, inside the target and not empty."""
+    """The box as integers, not empty, and somewhere on the target."""
     top, left, bottom, right = (int(v) for v in box)
-    if not (0 <= top < bottom <= size[0] and 0 <= left < right <= size[1]):
-        raise ValueError(f"box (top, left, bottom, right) {tuple(box)} does not lie inside a target {size}")
+    if not (top < bottom and left < right and top < size[0] and left < size[1] and bottom > 0 and right > 0):
+        raise ValueError(f"box (top, left, bottom, right) {tuple(box)} holds nothing of a target {size}")
     return top, left, bottom, right

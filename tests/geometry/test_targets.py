@@ -109,12 +109,24 @@ def test_padding_stays_empty_and_the_box_is_the_target_of_its_size(region):
     np.testing.assert_allclose(shifted[16:, 22:], still[8:32, :34], atol=0.06)
 
 
+@pytest.mark.parametrize("region", [POLYGONS, runs_of(POLYGONS)], ids=["polygons", "runs"])
+@pytest.mark.parametrize("size", [SIZE, (37, 50)])
+def test_a_box_beyond_the_target_makes_it_a_window(region, size):
+    whole = np.pad(drawn(region, size=size), 9).astype(int)
+    for top, left, h, w in ((-5, -9, 20, 20), (7, 13, 16, 24), (20, 30, 26, 29), (0, 0, *size), (12, -3, 5, 90)):
+        window = drawn(region, size=(h, w), box=(-top, -left, size[0] - top, size[1] - left))
+        right = min(left + w, size[1] + 9)
+        part = whole[top + 9 : top + 9 + h, left + 9 : right + 9]
+        assert np.abs(window[:, : part.shape[1]] - part).max() <= (size != SIZE)  # sums of other fractions round apart
+        assert not window[:, part.shape[1] :].any()
+
+
 @pytest.mark.parametrize(
     ("region", "options", "message"),
     [
         (POLYGONS, {"warp": warp((4, 4))}, r"expected a warp of size \(40, 56\)"),
-        (POLYGONS, {"box": (0, 0, 41, 4)}, "does not lie inside"),
-        (POLYGONS, {"box": (4, 4, 4, 8)}, "does not lie inside"),
+        (POLYGONS, {"box": (40, 0, 50, 4)}, "holds nothing"),
+        (POLYGONS, {"box": (4, 4, 4, 8)}, "holds nothing"),
         (Runs([[0, 1]], (2, 2)), {}, "image"),
         ([np.zeros((3, 3))], {}, "expected a polygon"),
     ],
