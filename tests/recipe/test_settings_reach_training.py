@@ -31,9 +31,9 @@ def called(tmp_path, monkeypatch):
 
 
 def test_augmentation_in_numbers(called, capsys):
-    assert called("--augment", "light(clahe=2.0, bend=0.1)")["train"].augment == replace(light(), clahe=2.0, bend=0.1)
-    assert called("--augment", "light")["train"].augment == light()
-    assert called("--augment", "none")["train"].augment is None
+    assert called("--augment", "light(clahe=2.0, bend=0.1)")["train"].transform == replace(light(), clahe=2.0, bend=0.1)
+    assert called("--augment", "light")["train"].transform == light()
+    assert called("--augment", "none")["train"].transform is None
     assert called("--augment", "light(ben=0.1)") == {}
     assert "light has no setting 'ben'; did you mean bend" in capsys.readouterr().err
 
