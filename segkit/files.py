@@ -13,17 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+Json = Any
+"""Whatever JSON holds: its reader checks it."""
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; on success it takes the place of `path`, else it is removed.
+    """A temporary path beside a file to write to; on success it takes the file's place, else it is removed.
 
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with replacing(target) as part:
-    ...     _ = part.write_text("whole")
-    >>> target.read_text()
-    'whole'
+    Args:
+        path: The file; its folder is made.
+
+    Yields:
+        The path to write to.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with replacing(target) as part:
+        ...     _ = part.write_text("whole")
+        >>> target.read_text()
+        'whole'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,19 +49,39 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write text (UTF-8, line feeds as they are) or bytes so that `path` is either the old file or the new one."""
+    """Write so that `path` is either the old file or the new one.
+
+    Args:
+        path: The file.
+        content: Text (UTF-8, line feeds as they are) or bytes.
+    """
     data = content.encode("utf-8") if isinstance(content, str) else content
     with replacing(path) as part:
         part.write_bytes(data)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN becomes null, tuples lists, paths and NumPy numbers plain values."""
+def write_json(path: str | Path, value: object) -> None:
+    """Write indented JSON.
+
+    Args:
+        path: The file.
+        value: NaN becomes null, tuples lists, paths and NumPy numbers plain values.
+    """
     write_atomic(path, json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file. ValueError names the file and the line that cannot be parsed."""
+def read_json(path: str | Path) -> Json:
+    """Read a JSON file.
+
+    Args:
+        path: The file, in UTF-8 with or without byte order mark.
+
+    Returns:
+        Its value.
+
+    Raises:
+        ValueError: If it cannot be parsed; names the file and the line.
+    """
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -136,11 +166,18 @@ def visible_files(folder: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: [nfc(part) for part in path.parts])
 
 
-def plain(value: Any) -> Any:
-    """`value` in terms that JSON knows.
+def plain(value: Json) -> Json:
+    """A value in terms that JSON knows.
 
-    >>> plain({"a": (1, float("nan")), "b": Path("x")})
-    {'a': [1, None], 'b': 'x'}
+    Args:
+        value: Numbers, text, mappings, sequences, sets, paths, NumPy values.
+
+    Returns:
+        The plain value.
+
+    Example:
+        >>> plain({"a": (1, float("nan")), "b": Path("x")})
+        {'a': [1, None], 'b': 'x'}
     """
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
@@ -157,17 +194,24 @@ def plain(value: Any) -> Any:
     return value
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """A short hash of settings: equal values, equal hash, on every machine.
 
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    True
+    Args:
+        value: What `plain` takes.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Example:
+        >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+        True
     """
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 
-def digest_of_files(paths: Iterable[str | Path], settings: Any = None) -> str:
+def digest_of_files(paths: Iterable[str | Path], settings: object = None) -> str:
     """A short hash of the content of files, not of their names, and of how they are read.
 
     Args:
@@ -194,8 +238,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     Case, punctuation and "+" for "plus" do not matter.
 
-    >>> nearest("unett", ["unet", "fpn"])
-    'did you mean unet? Known: fpn, unet'
+    Args:
+        name: What was given.
+        known: What there is.
+
+    Returns:
+        Text such as "did you mean unet? Known: fpn, unet".
+
+    Example:
+        >>> nearest("unett", ["unet", "fpn"])
+        'did you mean unet? Known: fpn, unet'
     """
     known = sorted(known)
     if not known:

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 
 def class_names(data: Path, names: str | None) -> list[str] | None:
-    """Names of a file with one a line, or with commas between; of DATA/classes.txt for None, None without one."""
+    """Class names that a command was given.
+
+    Args:
+        data: The data folder, whose classes.txt is read where no names are given.
+        names: A file with one name a line, or names with commas between.
+
+    Returns:
+        The names, None where none are known.
+
+    Raises:
+        ValueError: For a file that is not there, and for blank or repeated names.
+    """
     from segkit.samples import read_classes
     from segkit.samples.classes import as_classes
 
@@ -26,7 +37,17 @@ def class_names(data: Path, names: str | None) -> list[str] | None:
 
 
 def read_truth(path: Path) -> MaskSet:
-    """The truth of a CSV like a submission, or of a folder in the competition's layout (its training images)."""
+    """The truth that a command was given.
+
+    Args:
+        path: A CSV like a submission, or a folder in the competition's layout, of which the training images are taken.
+
+    Returns:
+        The masks.
+
+    Raises:
+        ValueError: If there is neither.
+    """
     from segkit import submission
     from segkit.samples import Samples
 
@@ -38,12 +59,29 @@ def read_truth(path: Path) -> MaskSet:
 
 
 def shape_of(store: PredictionStore) -> str:
-    """How large a store is, in words."""
+    """How large a store is, in words.
+
+    Args:
+        store: The store.
+
+    Returns:
+        Text such as "20 images x 3 classes at 512 x 512".
+    """
     return f"{len(store.ids)} images x {len(store.classes)} classes at {store.grid[0]} x {store.grid[1]}"
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """{image: group} of a CSV with the columns id (or image_name) and group; ValueError for others."""
+    """Groups of images.
+
+    Args:
+        path: A CSV with the columns id (or image_name) and group.
+
+    Returns:
+        {image: group}.
+
+    Raises:
+        ValueError: For other columns.
+    """
     return {image: cells[0] for image, cells in by_image(path, ["group"]).items()}
 
 

@@ -9,7 +9,17 @@ import numpy as np
 
 
 def read(path: Path) -> np.ndarray:
-    """The values of a file of one frame: rescaled (slope and intercept), bright where it is dense (MONOCHROME1)."""
+    """The values of a file: rescaled by slope and intercept, and bright where it is dense (MONOCHROME1).
+
+    Args:
+        path: A DICOM file of one frame.
+
+    Returns:
+        Array (H, W) or (H, W, 3).
+
+    Raises:
+        ValueError: If it cannot be read, or pydicom is not installed; names the file.
+    """
     pydicom = _pydicom(path)
     try:
         data = pydicom.dcmread(path)
@@ -29,7 +39,17 @@ def read(path: Path) -> np.ndarray:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header."""
+    """The size of an image, from the header.
+
+    Args:
+        path: A DICOM file.
+
+    Returns:
+        (height, width).
+
+    Raises:
+        ValueError: If it cannot be read, or pydicom is not installed; names the file.
+    """
     pydicom = _pydicom(path)
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])

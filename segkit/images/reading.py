@@ -115,7 +115,14 @@ def _channels(pixels: np.ndarray, spec: ImageSpec, where: str) -> np.ndarray:
 
 
 def is_grey(pixels: np.ndarray) -> bool:
-    """Whether red, green and blue of (H, W, C) are equal everywhere; NaN equals NaN."""
+    """Whether red, green and blue are equal everywhere; NaN equals NaN.
+
+    Args:
+        pixels: Array (H, W, C) of 3 channels or more.
+
+    Returns:
+        True for a grey picture.
+    """
     same = pixels.dtype.kind == "f"
     return all(np.array_equal(pixels[..., 0], pixels[..., k], equal_nan=same) for k in (1, 2))
 

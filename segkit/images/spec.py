@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 from segkit.files import nearest
 
@@ -123,22 +123,23 @@ class ImageSpec:
         for name in values:
             if name not in known:
                 raise ValueError(f"image spec: unknown field {name!r}; {nearest(name, known)}")
-        return cls(**{name: _tuples(value) for name, value in values.items()})
+        given: dict[str, Any] = {name: _tuples(value) for name, value in values.items()}
+        return cls(**given)
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> object:
     """Lists to the depths as tuples."""
     return tuple(_tuples(part) for part in value) if isinstance(value, (list, tuple)) else value
 
 
-def _number(value: Any) -> float:
+def _number(value: SupportsFloat) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{value!r} is not finite")
     return number
 
 
-def _numbers(value: Any) -> float | tuple[float, ...]:
+def _numbers(value: float | Sequence[float]) -> float | tuple[float, ...]:
     """A number, or several."""
     if isinstance(value, (int, float)):
         return _number(value)

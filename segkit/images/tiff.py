@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,14 @@ KINDS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 def is_plain(path: Path) -> bool:
-    """Whether OpenCV reads the file as it is stored: upright strips of few bands and of the common types."""
+    """Whether OpenCV reads a file as it is stored: upright strips of few bands and of the common types.
+
+    Args:
+        path: A TIFF file.
+
+    Returns:
+        False for those that tifffile must read.
+    """
     try:
         tags = header(path)
     except ValueError:
@@ -41,13 +47,30 @@ def is_plain(path: Path) -> bool:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """(height, width) of the first image's stored pixels."""
+    """The size of the first image's stored pixels.
+
+    Args:
+        path: A TIFF file.
+
+    Returns:
+        (height, width).
+
+    Raises:
+        ValueError: If it is no TIFF file; names it.
+    """
     tags = header(path)
     return tags[HEIGHT][0], tags[WIDTH][0]
 
 
 def orientation(path: Path) -> int:
-    """The orientation tag, 1 where there is none or no header."""
+    """The orientation tag.
+
+    Args:
+        path: A TIFF file.
+
+    Returns:
+        1 to 8; 1 where there is no tag, or no header.
+    """
     try:
         return header(path).get(ORIENTATION, (1,))[0]
     except ValueError:
@@ -55,7 +78,17 @@ def orientation(path: Path) -> int:
 
 
 def header(path: Path) -> dict[int, tuple[int, ...]]:
-    """The integer tags of the first image that say how it is stored. ValueError names a file that is no TIFF."""
+    """The integer tags of the first image that say how it is stored.
+
+    Args:
+        path: A TIFF or BigTIFF file.
+
+    Returns:
+        {tag: values}; PAGES is 2 where more pages follow.
+
+    Raises:
+        ValueError: If it is no TIFF file; names it.
+    """
     try:
         with path.open("rb") as handle:
             start = handle.read(16)
@@ -86,7 +119,17 @@ def header(path: Path) -> dict[int, tuple[int, ...]]:
 
 
 def read(path: Path) -> np.ndarray:
-    """The first image, at its full resolution, with the channels last. ValueError names the file."""
+    """The first image, at its full resolution.
+
+    Args:
+        path: A TIFF file.
+
+    Returns:
+        Array (H, W) or (H, W, C).
+
+    Raises:
+        ValueError: If it cannot be read, or tifffile is not installed; names the file.
+    """
     tifffile = _tifffile(path)
     try:
         with tifffile.TiffFile(path) as file:
@@ -99,7 +142,18 @@ def read(path: Path) -> np.ndarray:
 
 
 def channels_last(pixels: np.ndarray, axes: str) -> np.ndarray:
-    """(H, W) or (H, W, C): the one axis that is neither Y nor X, pages too, becomes the channels."""
+    """Pixels with their channels last: the one axis that is neither Y nor X, pages too.
+
+    Args:
+        pixels: Array of any number of axes; those of length 1 are dropped.
+        axes: A letter for each axis, as tifffile has them.
+
+    Returns:
+        Array (H, W) or (H, W, C).
+
+    Raises:
+        ValueError: If there is more than one other axis.
+    """
     kept = [axis for axis, side in zip(axes, pixels.shape) if side > 1 or axis in "YX"]
     pixels = pixels.reshape([side for axis, side in zip(axes, pixels.shape) if side > 1 or axis in "YX"])
     if sorted(axis for axis in kept if axis in "YX") != ["X", "Y"] or len(kept) > 3:
@@ -108,7 +162,7 @@ def channels_last(pixels: np.ndarray, axes: str) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(order))
 
 
-def _tifffile(path: Path) -> Any | ModuleType:
+def _tifffile(path: Path) -> ModuleType:
     try:
         import tifffile
     except ImportError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 
 class Cache:
@@ -20,12 +22,22 @@ class Cache:
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock, self._bytes = threading.Lock(), 0
 
-    def get(self, key: Hashable, make: Callable[[], Any], cost: Callable[[Any], int]) -> Any:
-        """The value of a key, made where it is not there; cost: bytes of a value."""
+    def get(self, key: Hashable, make: Callable[[], Value], cost: Callable[[Value], int]) -> Value:
+        """The value of a key, made where it is not there.
+
+        Args:
+            key: Of the value.
+            make: Makes it.
+            cost: Bytes of a value.
+
+        Returns:
+            The value.
+        """
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-                return self._values[key][0]
+                found: Value = self._values[key][0]
+                return found
         value = make()
         size = cost(value) + 256
         with self._lock:

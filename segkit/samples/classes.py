@@ -12,7 +12,13 @@ from segkit.samples.source import Annotation
 def find_classes(root: Path, images: Iterable[str], annotate: Callable[[str], Annotation]) -> tuple[str, ...]:
     """The classes of a folder: `classes.txt` in it or above it, else every label of its annotations, sorted.
 
-    Annotations that cannot be read are left to the audit.
+    Args:
+        root: The folder.
+        images: Ids of its annotated images.
+        annotate: id -> Annotation; those that cannot be read are left to the audit.
+
+    Returns:
+        Class names, in channel order.
     """
     for folder in (root, root.parent):
         if (folder / "classes.txt").is_file():
@@ -21,7 +27,15 @@ def find_classes(root: Path, images: Iterable[str], annotate: Callable[[str], An
 
 
 def labels_of(images: Iterable[str], annotate: Callable[[str], Annotation]) -> tuple[str, ...]:
-    """Every label of the annotations that can be read, sorted."""
+    """Every label of the annotations that can be read, sorted.
+
+    Args:
+        images: Ids.
+        annotate: id -> Annotation.
+
+    Returns:
+        The labels.
+    """
     labels: set[str] = set()
     for image in images:
         try:
@@ -53,7 +67,17 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def as_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """Class names as they were given, each once. ValueError for text, no name or a blank one."""
+    """Class names as they were given.
+
+    Args:
+        classes: Names, in channel order.
+
+    Returns:
+        The names, in Unicode's composed form.
+
+    Raises:
+        ValueError: For text, no name, a blank one, or one that comes twice.
+    """
     names = () if isinstance(classes, str) else tuple(nfc(str(name)) for name in classes)
     if not names or len(set(names)) != len(names) or not all(name.strip() for name in names):
         raise ValueError(f"classes={classes!r}: expected names in channel order, each once")

@@ -31,7 +31,22 @@ def open_coco(
     group: Group,
     strata: Strata,
 ) -> Source:
-    """The source of Samples.from_coco."""
+    """The source of Samples.from_coco.
+
+    Args:
+        json: The file.
+        images: The folder of its images.
+        classes: Categories to read; None reads all.
+        crowd: "ignore" or "label".
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If it is no COCO file, or none of its images is there.
+    """
     if crowd not in CROWD:
         raise ValueError(f"crowd={crowd!r}: expected {' or '.join(CROWD)}")
     content = read_json(json)
@@ -139,6 +154,7 @@ class CocoReader:
     crowd: str
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         size = self.sizes[image] or image_size(self.files[image])
         masks: dict[str, list[Runs]] = {}
         crowds: list[Runs] = []
@@ -159,7 +175,7 @@ class CocoReader:
         return Annotation(regions, ignore, size=size, problems=tuple(problems))
 
 
-def _drawn(given: Any, size: Size, where: str) -> Runs:
+def _drawn(given: object, size: Size, where: str) -> Runs:
     """The mask of polygons or run lengths."""
     try:
         if isinstance(given, Mapping):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,16 @@ from segkit.samples.source import Annotation, ClassRegion, Source
 
 
 def fingerprint_of(source: Source, image: ImageSpec, annotation: Callable[[str], Annotation]) -> str:
-    """What Samples.fingerprint gives; annotation: id -> Annotation, remembered."""
+    """What Samples.fingerprint gives.
+
+    Args:
+        source: The samples and how they are annotated.
+        image: How images are read.
+        annotation: id -> Annotation, remembered.
+
+    Returns:
+        Hexadecimal digits.
+    """
 
     def token(name: str) -> str:
         if name not in source.labelled:
@@ -34,7 +42,14 @@ def fingerprint_of(source: Source, image: ImageSpec, annotation: Callable[[str],
 
 
 def token_of(annotation: Annotation) -> str:
-    """A digest of the regions, and of what is ignored."""
+    """A digest of the regions, and of what is ignored.
+
+    Args:
+        annotation: What an annotation says.
+
+    Returns:
+        Hexadecimal digits; regions of no pixel change nothing.
+    """
     total = hashlib.sha256()
     for cls in sorted(annotation.regions):
         region = annotation.regions[cls]
@@ -47,7 +62,7 @@ def token_of(annotation: Annotation) -> str:
     return total.hexdigest()[:16]
 
 
-def _add(total: Any, region: ClassRegion) -> None:
+def _add(total: hashlib._Hash, region: ClassRegion) -> None:
     if isinstance(region, Runs):
         total.update(np.ascontiguousarray(region.array, "<i8").tobytes())
         return

@@ -20,7 +20,21 @@ from segkit.samples.source import Annotation, Problem, Source
 
 
 def open_folder(root: str | Path, split: str, classes: Sequence[str] | None, group: Group, strata: Strata) -> Source:
-    """The source of Samples.from_folder."""
+    """The source of Samples.from_folder.
+
+    Args:
+        root: The folder that holds `split`, or the split's own.
+        split: "train", "test" or another folder's name.
+        classes: In channel order; None looks for them.
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If there is no such folder or no image in it.
+    """
     folder = split_folder(root, split)
     images: dict[str, Path] = {}
     own: dict[str, str] = {}
@@ -53,7 +67,18 @@ def open_folder(root: str | Path, split: str, classes: Sequence[str] | None, gro
 
 
 def split_folder(root: str | Path, split: str) -> Path:
-    """ROOT/split, or ROOT itself where it already is that folder. ValueError names what was looked for."""
+    """ROOT/split, or ROOT itself where it already is that folder.
+
+    Args:
+        root: The folder.
+        split: The split's name.
+
+    Returns:
+        The split's folder.
+
+    Raises:
+        ValueError: If it is not there; names what was looked for.
+    """
     root = Path(root)
     if (root / split / "DCM").is_dir():
         return root / split
@@ -89,6 +114,7 @@ class FolderReader:
     files: Mapping[str, Path]
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         path = self.files[image]
         content = read_json(path)
         regions = read_regions(content, path)
@@ -101,7 +127,18 @@ class FolderReader:
 
 
 def read_regions(content: object, path: Path) -> dict[str, list[np.ndarray]]:
-    """{label: outlines} of an annotation file's content. ValueError names file, annotation and label."""
+    """The outlines of an annotation file.
+
+    Args:
+        content: Of the JSON.
+        path: The file, for errors.
+
+    Returns:
+        {label: outlines}.
+
+    Raises:
+        ValueError: Names file, annotation and label of what cannot be read.
+    """
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         raise ValueError(f"{path}: expected an object with a list 'annotations'")
     out: dict[str, list[np.ndarray]] = {}

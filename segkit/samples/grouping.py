@@ -22,7 +22,20 @@ Paths = Path | tuple[Path, ...]
 def make_samples(
     images: Mapping[str, Paths], group: Group, strata: Strata, own: Mapping[str, str] | None = None
 ) -> tuple[Sample, ...]:
-    """The samples of {id: files}; own: {id: group} where `group` is None, by default every image is its own."""
+    """The samples of a source.
+
+    Args:
+        images: {id: file or files}.
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+        own: {id: group} where `group` is None; default: every image is its own group.
+
+    Returns:
+        The samples, in the order of `images`.
+
+    Raises:
+        ValueError: For a group that an image lacks, or a stratum of an image that is not there.
+    """
     for name, values in (strata or {}).items():
         if unknown := [image for image in values if nfc(str(image)) not in images]:
             raise ValueError(f"stratum {name}: no image {unknown[0]!r}; {nearest(str(unknown[0]), images)}")

@@ -30,7 +30,23 @@ def open_label_maps(
     group: Group,
     strata: Strata,
 ) -> Source:
-    """The source of Samples.from_label_maps."""
+    """The source of Samples.from_label_maps.
+
+    Args:
+        images: As Samples.from_images takes them.
+        maps: The folder of the maps.
+        classes: {name: value or colour}.
+        ignore: Value or values of pixels that count nowhere.
+        pattern: Where the maps lie; None is "**/{stem}.*".
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If there is no map of an image, or two of one, or for values that contradict each other.
+    """
     values, ignored, colours = _values(classes, ignore)
     pattern = "**/{stem}.*" if pattern is None else pattern
     listing = list_images(images)
@@ -70,20 +86,20 @@ def _values(
     return values, ignored, colours
 
 
-def _is_colour(value: Any) -> bool:
+def _is_colour(value: object) -> bool:
     if isinstance(value, str):
         return True
     return isinstance(value, Sequence) and len(value) == 3
 
 
-def _packed(value: Any) -> int:
+def _packed(value: Value) -> int:
     """A number, or red * 65536 + green * 256 + blue."""
     try:
         if isinstance(value, str):
             if len(value) != 7 or value[0] != "#":
                 raise ValueError
             return int(value[1:], 16)
-        if _is_colour(value):
+        if isinstance(value, Sequence):
             red, green, blue = (int(part) for part in value)
             if not all(0 <= part <= 255 for part in (red, green, blue)):
                 raise ValueError
@@ -112,6 +128,7 @@ class LabelReader:
     colours: bool
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         path = self.files[image]
         labels = read_labels(path, colours=self.colours)
         if self.colours:
@@ -130,5 +147,12 @@ class LabelReader:
         return Annotation(regions, ignore, size=(labels.shape[0], labels.shape[1]))
 
     def token(self, image: str) -> str:
-        """As Source.token."""
+        """As Source.token.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            A digest of the files and of how they are read.
+        """
         return digest_of_files([self.files[image]], [dict(self.values), self.ignored, self.colours])

@@ -30,7 +30,21 @@ def open_labelme(
     group: Group,
     strata: Strata,
 ) -> Source:
-    """The source of Samples.from_labelme."""
+    """The source of Samples.from_labelme.
+
+    Args:
+        folder: The folder of the JSON files.
+        images: The folder of the images; None: they lie beside.
+        classes: In channel order; None takes every label.
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If there is no file of an image.
+    """
     listing = list_images(folder if images is None else images, beside=(".json",))
     files, orphans = _pair(Path(folder), listing, images is None)
     if not files:
@@ -86,6 +100,7 @@ class LabelMeReader:
     files: Mapping[str, Path]
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         path = self.files[image]
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
@@ -117,20 +132,20 @@ def _region(outlines: list[np.ndarray], runs: list[Runs]) -> ClassRegion:
     return Polygons(outlines) if shape is None else at_least([*runs, Polygons(outlines).runs(shape)], 1)
 
 
-def _polygon(points: Any, where: str) -> Any:
+def _polygon(points: object, where: str) -> list[object]:
     if not isinstance(points, list) or len(points) < 3:
         raise ValueError(f"{where}: expected a polygon of 3 points or more")
     return points
 
 
-def _rectangle(points: Any, where: str) -> np.ndarray:
+def _rectangle(points: object, where: str) -> np.ndarray:
     """Its corners, of two opposite ones or of all four."""
     given = _numbers(points, (2, 4), where)
     (left, top), (right, bottom) = given.min(axis=0), given.max(axis=0)
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
-def _circle(points: Any, where: str) -> np.ndarray:
+def _circle(points: object, where: str) -> np.ndarray:
     """64 points at the distance of the second point around the first."""
     (x, y), (end_x, end_y) = _numbers(points, (2,), where)
     angle = np.arange(64) * (2 * math.pi / 64)
@@ -142,7 +157,7 @@ SHAPES = {"polygon": _polygon, "rectangle": _rectangle, "circle": _circle}
 """Kinds of shapes that have an area: their outlines."""
 
 
-def _numbers(points: Any, counts: tuple[int, ...], where: str) -> np.ndarray:
+def _numbers(points: object, counts: tuple[int, ...], where: str) -> np.ndarray:
     try:
         given = np.array(points, dtype=np.float64)
     except (TypeError, ValueError):

@@ -44,14 +44,28 @@ class ImageFiles:
         self._sizes: dict[str, Size] = {}
 
     def stored(self, image: str) -> list[np.ndarray]:
-        """Arrays (H, W, C), one a file."""
+        """The pixels of an image as its files hold them.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            Arrays (H, W, C), one a file.
+        """
         if self._pixels is None:
             return [read_pixels(path) for path in self._files[image]]
         pixels = self._pixels(image)
         return [pixels if pixels.ndim == 3 else pixels[..., None]]
 
     def size(self, image: str) -> Size:
-        """(height, width), read once."""
+        """The size of an image, read once.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            (height, width).
+        """
         if image not in self._sizes:
             if self._pixels is None:
                 self._sizes[image] = image_size(self._files[image][0])
@@ -73,10 +87,18 @@ class Overridden:
         self._annotate, self._token, self._given = annotate, token, given
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         return self._given[image] if image in self._given else self._annotate(image)
 
     def token(self, image: str) -> str:
-        """As Source.token."""
+        """As Source.token.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            Text that changes with the annotation.
+        """
         return token_of(self(image)) if image in self._given or self._token is None else self._token(image)
 
 
@@ -92,6 +114,7 @@ class GivenMasks:
             raise ValueError(f"{name}: none of its images is a sample; it has {masks.ids[:1]}, the samples {ids[:1]}")
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         found: dict[str, ClassRegion] = {}
         for cls in self._masks.classes:
             try:
@@ -102,7 +125,14 @@ class GivenMasks:
 
 
 def bytes_of(annotation: Annotation) -> int:
-    """Memory of the regions, and of what is ignored."""
+    """Memory of the regions, and of what is ignored.
+
+    Args:
+        annotation: What an annotation says.
+
+    Returns:
+        Bytes.
+    """
     total = 0
     for region in (*annotation.regions.values(), annotation.ignore):
         if isinstance(region, Runs):

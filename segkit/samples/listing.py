@@ -35,7 +35,12 @@ class Listing:
     name: str = ""
 
     def add(self, image: str, path: Path) -> None:
-        """One more image; a name that there is already is refused."""
+        """One more image; a name that there is already is refused.
+
+        Args:
+            image: Its id.
+            path: Its file.
+        """
         if image in self.images:
             first = self.images[image]
             self.refused[image] = f"two images are named {image}: {first} and {path}"
@@ -59,9 +64,17 @@ class Listing:
 
 
 def list_images(images: Images, *, beside: Collection[str] = ()) -> Listing:
-    """The images of a folder, glob pattern, list or mapping; ids are file names, or the mapping's own.
+    """The images of a folder, glob pattern, list or mapping.
 
-    beside: endings of annotation files that may lie among the images. ValueError where there is none.
+    Args:
+        images: Where they are; ids are file names, or the mapping's own.
+        beside: Endings of annotation files that may lie among the images.
+
+    Returns:
+        The images, and what was passed over.
+
+    Raises:
+        ValueError: If there is none.
     """
     out = Listing(name=str(images) if isinstance(images, (str, Path)) else "the images given")
     if isinstance(images, Mapping):
@@ -104,7 +117,15 @@ def _some(listing: Listing) -> Listing:
 
 
 def passed_over(files: Iterable[Path], why: str) -> list[Problem]:
-    """One finding for each ending of the files that were not read."""
+    """One finding for each ending of the files that were not read.
+
+    Args:
+        files: The files.
+        why: Why not.
+
+    Returns:
+        Findings for the audit.
+    """
     files = list(files)
     counts = Counter(path.suffix.lower() for path in files)
     first = {path.suffix.lower(): path for path in reversed(files)}
@@ -117,8 +138,15 @@ def passed_over(files: Iterable[Path], why: str) -> list[Problem]:
 def without_suffix(image: str) -> str:
     """An id without the ending of an image file; other dots stay.
 
-    >>> without_suffix("a.b.PNG"), without_suffix("a.b")
-    ('a.b', 'a.b')
+    Args:
+        image: The id.
+
+    Returns:
+        Its stem.
+
+    Example:
+        >>> without_suffix("a.b.PNG"), without_suffix("a.b")
+        ('a.b', 'a.b')
     """
     stem, dot, suffix = image.rpartition(".")
     return stem if dot and stem and f".{suffix.lower()}" in SUFFIXES else image
@@ -136,11 +164,23 @@ class Match:
 def match_files(
     root: str | Path, pattern: str, listing: Listing, classes: Sequence[str] | None, suffixes: Sequence[str]
 ) -> tuple[list[Match], list[Path]]:
-    """(matched, other) of the files below `root` that end so and are no image of the listing.
+    """The annotation files of images.
 
-    pattern: a path below root; {stem} is the name of an image without its ending, {image} with it, {class} a class, *
-    anything within one part, **/ any folders. Where several readings fit, a class of `classes` and then the longest
-    image name win.
+    Where several readings of a name fit, a class of `classes` and then the longest image name win.
+
+    Args:
+        root: The folder of the files, searched to its depths.
+        pattern: A path below it: {stem} is an image's name without its ending, {image} with it, {class} a class, *
+            anything within one part, **/ any folders.
+        listing: The images; their own files are no annotations.
+        classes: Those that are known, or None.
+        suffixes: Endings of the files, in lower case.
+
+    Returns:
+        (files that the pattern matches, other files).
+
+    Raises:
+        ValueError: For a pattern that names no image.
     """
     kinds = FIELD.findall(pattern)
     if sorted({*kinds} - {"class"}) not in (["image"], ["stem"]) or re.sub(FIELD, "", pattern).count("{"):

@@ -33,7 +33,24 @@ def open_masks(
     group: Group,
     strata: Strata,
 ) -> Source:
-    """The source of Samples.from_masks."""
+    """The source of Samples.from_masks.
+
+    Args:
+        images: As Samples.from_images takes them.
+        masks: The folder of the masks.
+        classes: In channel order, or None.
+        pattern: Where the masks lie, or None.
+        threshold: Values above it are set, or None.
+        missing: "unlabelled" or "negative".
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If no mask is of an image, or for arguments that contradict each other.
+    """
     known = None if classes is None else as_classes(classes)
     if pattern is None:
         pattern = "**/{class}/{stem}.*" if known is not None and len(known) > 1 else "**/{stem}.*"
@@ -60,14 +77,33 @@ def open_masks(
 
 
 def labelled_ids(annotated: Mapping[str, object], listing: Listing, missing: str) -> frozenset[str]:
-    """The ids of annotated images, or of all where an image without annotation is a negative."""
+    """The images that count as annotated.
+
+    Args:
+        annotated: Ids with an annotation.
+        listing: All images.
+        missing: Whether the others are "unlabelled" or "negative".
+
+    Returns:
+        Ids.
+
+    Raises:
+        ValueError: For another value of `missing`.
+    """
     if missing not in MISSING:
         raise ValueError(f"missing={missing!r}: expected {' or '.join(MISSING)}")
     return frozenset(annotated if missing == "unlabelled" else listing.images)
 
 
 def shared(matched: Sequence[Match]) -> list[Problem]:
-    """A finding for each file that belongs to several images."""
+    """A finding for each file that belongs to several images.
+
+    Args:
+        matched: Files and their images.
+
+    Returns:
+        Findings for the audit.
+    """
     return [
         Problem(str(match.path), match.images[1], "", "shared-annotation", f"belongs to {match.images[0]} as well")
         for match in matched
@@ -76,7 +112,17 @@ def shared(matched: Sequence[Match]) -> list[Problem]:
 
 
 def nothing_matches(root: str | Path, pattern: str, listing: Listing, other: Sequence[Path]) -> str:
-    """The error where no annotation file belongs to an image."""
+    """The error where no annotation file belongs to an image.
+
+    Args:
+        root: The folder of the files.
+        pattern: What was looked for.
+        listing: The images.
+        other: The files that are there.
+
+    Returns:
+        The message.
+    """
     seen = other[0].relative_to(root).as_posix() if other else "no other file"
     return f"{root}: no file matches the pattern {pattern!r}; there is {seen}, an image is {next(iter(listing.images))}"
 
@@ -94,6 +140,7 @@ class MaskReader:
     threshold: float | None
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         masks: dict[str, np.ndarray] = {}
         size: tuple[int, int] | None = None
         for cls, path in self.files.get(image, ()):
@@ -106,13 +153,31 @@ class MaskReader:
         return Annotation({cls: mask for cls, mask in runs.items() if mask}, size=size)
 
     def token(self, image: str) -> str:
-        """As Source.token."""
+        """As Source.token.
+
+        Args:
+            image: The image's id.
+
+        Returns:
+            A digest of the files and of how they are read.
+        """
         files = self.files.get(image, ())
         return digest_of_files([path for _, path in files], [[cls for cls, _ in files], self.threshold])
 
 
 def read_mask(path: Path, threshold: float | None) -> np.ndarray:
-    """bool (H, W) of a mask file."""
+    """The mask of a file.
+
+    Args:
+        path: The file.
+        threshold: Values above it are set; None expects at most one value beside 0.
+
+    Returns:
+        Mask, bool, shape (H, W).
+
+    Raises:
+        ValueError: If the file cannot be read, or has several values and no threshold is given; names it.
+    """
     values = read_labels(path)
     if values.dtype == bool:
         return values

@@ -8,7 +8,18 @@ from segkit.geometry.polygons import FARTHEST
 
 
 def as_points(points: object, where: str) -> np.ndarray:
-    """[[x, y], ...] as float64 (n, 2). ValueError names `where`."""
+    """Points of an annotation file, checked.
+
+    Args:
+        points: [[x, y], ...].
+        where: What errors call them.
+
+    Returns:
+        float64 (n, 2).
+
+    Raises:
+        ValueError: If they are no finite points; names `where`.
+    """
     try:
         outline = np.array(points, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -21,9 +32,17 @@ def as_points(points: object, where: str) -> np.ndarray:
 
 
 def containing_pixels(points: object, where: str) -> np.ndarray:
-    """The pixels that a tool's points lie in, int32 (n, 2): places in the picture, where pixel k is from k to k + 1.
+    """The pixels that points lie in: places in the picture, where pixel k reaches from k to k + 1.
 
-    >>> containing_pixels([[0.5, 1.99], [3, 4], [5.2, 0]], "x").tolist()
-    [[0, 1], [3, 4], [5, 0]]
+    Args:
+        points: [[x, y], ...].
+        where: What errors call them.
+
+    Returns:
+        int32 (n, 2).
+
+    Example:
+        >>> containing_pixels([[0.5, 1.99], [3, 4], [5.2, 0]], "x").tolist()
+        [[0, 1], [3, 4], [5, 0]]
     """
     return np.floor(as_points(points, where) + 1e-6).astype(np.int32)  # 3 / 640 * 640 falls short of 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from segkit.images import image_size
 from segkit.masks import MaskSet
@@ -29,7 +28,23 @@ def open_rle_csv(
     group: Group,
     strata: Strata,
 ) -> Source:
-    """The source of Samples.from_rle_csv."""
+    """The source of Samples.from_rle_csv.
+
+    Args:
+        csv: The file.
+        images: As Samples.from_images takes them.
+        format: What reads the file.
+        classes: In channel order, or None.
+        missing: "unlabelled" or "negative".
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If no row is of an image.
+    """
     listing = list_images(images)
     known = None if classes is None else as_classes(classes)
     reader = RleReader(Path(csv), format, listing.images, known)
@@ -65,6 +80,7 @@ class RleReader:
     _read: tuple[MaskSet, Mapping[str, list[str]]] | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         masks, rows = self._opened()
         runs = {cls: masks[image][cls] for cls in rows.get(image, ())}
         return Annotation({cls: mask for cls, mask in runs.items() if mask})
@@ -87,5 +103,5 @@ class RleReader:
         paths = self.images[image]
         return image_size(paths if isinstance(paths, Path) else paths[0])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_read": None}  # a process reads the file for itself
+    def __reduce__(self) -> tuple[type[RleReader], tuple[object, ...]]:
+        return RleReader, (self.csv, self.format, self.images, self.classes)  # a process reads the file for itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from segkit.images import ImageSpec
 from segkit.samples.base import BaseSamples
@@ -16,7 +16,7 @@ from segkit.samples.labelme import open_labelme
 from segkit.samples.listing import Images
 from segkit.samples.mask_files import open_masks
 from segkit.samples.rle_csv import Format, open_rle_csv
-from segkit.samples.table import ReadIgnore, ReadImage, ReadMasks, open_images, open_table
+from segkit.samples.table import Frame, ReadIgnore, ReadImage, ReadMasks, open_images, open_table
 from segkit.samples.yolo import open_yolo
 from segkit.submission import DEFAULT
 
@@ -34,8 +34,7 @@ class Samples(BaseSamples):
     Attributes:
         ids: Image ids, in order; `classes` in channel order; `groups` {id: group}; `strata` {name: {id: value}}.
         sizes: {id: (height, width)}, read from the files' headers when asked for.
-        labelled: Ids of the images that have an annotation; one that names nothing counts: a negative.
-        truth: The masks of the labelled images; `exclusive` where a pixel has at most one class.
+        labelled: Ids of the images that have an annotation, be it of nothing: a negative. `truth`: their masks.
     """
 
     @classmethod
@@ -256,7 +255,7 @@ class Samples(BaseSamples):
 
         Args:
             folder: The folder of the JSON files.
-            images: The folder of the images; default: they lie beside their files.
+            images: The folder of the images; default: `folder`.
             classes: In channel order; default: every label, sorted.
             image: As in `from_folder`.
             group: As in `from_images`.
@@ -270,7 +269,7 @@ class Samples(BaseSamples):
     @classmethod
     def from_table(
         cls,
-        frame: Any,
+        frame: Frame,
         read_image: ReadImage | None = None,
         read_masks: ReadMasks | None = None,
         classes: Sequence[str] | None = None,
@@ -297,5 +296,5 @@ class Samples(BaseSamples):
         Returns:
             The samples. Functions of a module, not lambdas, reach worker processes.
         """
-        source = open_table(frame, read_image, read_masks, read_ignore, classes, exclusive, group, strata)
-        return cls(source, image)
+        functions = read_image, read_masks, read_ignore
+        return cls(open_table(frame, *functions, classes, exclusive, group, strata), image)

@@ -91,7 +91,14 @@ class Annotation:
 
 
 def no_annotation(image: str) -> Annotation:
-    """The annotation of sources that have none."""
+    """The annotation of sources that have none.
+
+    Args:
+        image: The image's id.
+
+    Raises:
+        ValueError: Always.
+    """
     raise ValueError(f"image {image} has no annotation")
 
 

@@ -18,13 +18,28 @@ from segkit.samples.listing import Images, list_images
 from segkit.samples.source import Annotation, ClassRegion, Source
 
 Row = Mapping[str, Any]
+Frame = Any
+"""A DataFrame, or dictionaries."""
 ReadImage = Callable[[Any], np.ndarray]
 ReadMasks = Callable[[Any], Mapping[str, Any]]
 ReadIgnore = Callable[[Any], Any]
 
 
 def open_images(images: Images, classes: Sequence[str], group: Group, strata: Strata) -> Source:
-    """The source of Samples.from_images."""
+    """The source of Samples.from_images.
+
+    Args:
+        images: A folder, a glob pattern, a list of files, or {id: file or files}.
+        classes: What is to be predicted.
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If there is no image.
+    """
     listing = list_images(images)
     known = as_classes(classes) if classes else ()
     return Source(make_samples(listing.images, group, strata), known, problems=tuple(listing.problems),
@@ -32,7 +47,7 @@ def open_images(images: Images, classes: Sequence[str], group: Group, strata: St
 
 
 def open_table(
-    frame: Any,
+    frame: Frame,
     read_image: ReadImage | None,
     read_masks: ReadMasks | None,
     read_ignore: ReadIgnore | None,
@@ -41,7 +56,24 @@ def open_table(
     group: Group,
     strata: Strata,
 ) -> Source:
-    """The source of Samples.from_table."""
+    """The source of Samples.from_table.
+
+    Args:
+        frame: A DataFrame or dictionaries.
+        read_image: row -> array of the image, or None.
+        read_masks: row -> {class: mask}, or None.
+        read_ignore: row -> mask of the pixels that count nowhere, or None.
+        classes: In channel order; None reads every row.
+        exclusive: Whether a pixel has at most one class.
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If a row has no id or image, or an id that was there already.
+    """
     rows = _rows(frame)
     images = {image: _paths(row, image, read_image is None) for image, row in rows.items()}
     own = {image: str(row["group"]) if "group" in row else image for image, row in rows.items()}
@@ -59,7 +91,7 @@ def open_table(
     )  # fmt: skip
 
 
-def _rows(frame: Any) -> dict[str, Row]:
+def _rows(frame: Frame) -> dict[str, Row]:
     """{id: row} of a DataFrame or of dictionaries."""
     records: Iterable[Row] = frame.to_dict("records") if hasattr(frame, "to_dict") else frame
     out: dict[str, Row] = {}
@@ -102,6 +134,7 @@ class PixelReader:
     read: ReadImage
 
     def __call__(self, image: str) -> np.ndarray:
+        """Read the pixels of an image."""
         pixels = np.asarray(self.read(self.rows[image]))
         if pixels.ndim not in (2, 3):
             raise ValueError(f"image {image}: expected read_image to give (H, W) or (H, W, C), got {pixels.shape}")
@@ -123,6 +156,7 @@ class TableReader:
     ignored: ReadIgnore | None
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         assert self.masks is not None
         row = self.rows[image]
         given = self.masks(row)
@@ -140,7 +174,7 @@ class TableReader:
         return Annotation(regions, ignore, size=next(iter(shapes), None))
 
 
-def _region(mask: Any, where: str) -> ClassRegion:
+def _region(mask: object, where: str) -> ClassRegion:
     if isinstance(mask, (Runs, Polygons)):
         return mask
     try:

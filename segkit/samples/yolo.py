@@ -27,7 +27,22 @@ def open_yolo(
     group: Group,
     strata: Strata,
 ) -> Source:
-    """The source of Samples.from_yolo."""
+    """The source of Samples.from_yolo.
+
+    Args:
+        images: As Samples.from_images takes them.
+        labels: The folder of the text files.
+        classes: Names in the order of their numbers, or a data.yaml.
+        missing: "unlabelled" or "negative".
+        group: As Samples.from_folder takes it.
+        strata: {name: {id: value}}.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If there is no text file of an image, or no names.
+    """
     names = read_names(classes) if isinstance(classes, (str, Path)) else as_classes(classes)
     listing = list_images(images, beside=(".txt",))
     matched, other = match_files(labels, "**/{stem}.txt", listing, None, (".txt",))
@@ -43,7 +58,17 @@ def open_yolo(
 
 
 def read_names(path: str | Path) -> tuple[str, ...]:
-    """The class names of a data.yaml: a list, or {number: name}. ValueError names the file."""
+    """The class names of a data.yaml.
+
+    Args:
+        path: The file; its names are a list, or {number: name}.
+
+    Returns:
+        The names in the order of their numbers.
+
+    Raises:
+        ValueError: If there are none; names the file.
+    """
     import yaml
 
     path = Path(path)
@@ -73,6 +98,7 @@ class YoloReader:
     classes: tuple[str, ...]
 
     def __call__(self, image: str) -> Annotation:
+        """Read the annotation of an image."""
         if image not in self.files:
             return Annotation({})
         path, paths = self.files[image], self.images[image]
