@@ -149,15 +149,11 @@ def select(
         ValueError: If an image has no group, or k is below 2.
 
     Example:
-        >>> from segkit.metrics import Dice
-        >>> truth = {i: {"x": np.array([[1, 1, 0, 0]], bool)} for i in "abcdefgh"}
-        >>> def score(cut, ids):
-        ...     masks = {i: {"x": np.array([[0.8, 0.7, 0.6, 0.2]]) > cut} for i in ids}
-        ...     return Dice().scores(masks, {i: truth[i] for i in ids})
-        >>> best = Candidate("threshold", lambda ids, now: max((0.65, 0.75), key=lambda t: score(t, ids).score()))
-        >>> found = select(0.5, [best], score, list(truth), {i: i for i in truth})
-        >>> found.setting, found.kept, round(found.untuned, 2), round(found.held_out, 2)
-        (0.65, 'threshold', 0.8, 1.0)
+        >>> import pandas as pd
+        >>> score = lambda bonus, ids: Scores.from_table(pd.DataFrame({"x": 0.5 + bonus}, index=ids))
+        >>> found = select(0.0, [Candidate("bonus", lambda ids, now: 0.1)], score, "abcdef", {i: i for i in "abcdef"})
+        >>> found.setting, found.kept, found.untuned, found.held_out
+        (0.1, 'bonus', 0.5, 0.6)
     """
     every = tuple(ids)
     first = current = score(start, every)
@@ -197,39 +193,8 @@ def cross_fit(
 
     Returns:
         Held-out scores, in the order of ids.
-
-    Raises:
-        ValueError: If an image has no group, there are fewer than 2 groups, or k is below 2.
     """
-    return cross_fit_each(lambda part: {"": fit(part)}, score, ids, groups, k=k)[""]
-
-
-def cross_fit_each(
-    fits: Callable[[Ids], Mapping[str, S]],
-    score: Score[S],
-    ids: Sequence[str],
-    groups: Mapping[str, str],
-    *,
-    k: int = 5,
-) -> dict[str, Scores]:
-    """As cross_fit(), for several settings that are fitted together.
-
-    Args:
-        fits: fits(ids) -> {name: setting}, the same names each time.
-        score: Scores a setting on some images.
-        ids: All images.
-        groups: {image id: group}.
-        k: Most folds of groups.
-
-    Returns:
-        {name: held-out scores}.
-    """
-    parts: dict[str, list[Scores]] = {}
-    for fold in group_folds(ids, groups, k):
-        held, kept = _named(ids, fold)
-        for name, setting in fits(kept).items():
-            parts.setdefault(name, []).append(score(setting, held))
-    return {name: join(found, ids) for name, found in parts.items()}
+    return _cross_fit_each(lambda part: {"": fit(part)}, score, ids, groups, k)[""]
 
 
 def best_of(
@@ -254,7 +219,7 @@ def best_of(
     Returns:
         A name.
     """
-    found = cross_fit_each(fits, score, ids, groups, k=k)
+    found = _cross_fit_each(fits, score, ids, groups, k)
     return max(found, key=lambda name: round(signed(found[name]), PRECISION))
 
 
@@ -262,12 +227,6 @@ def is_promising(gain: Comparison) -> bool:
     """Whether a fit takes a step that has nothing to tune, such as a member: the interval of its gain lies above 0.
 
     This is no claim, and no rule of significance: the fit as a whole is judged by select(), on other groups.
-
-    Args:
-        gain: On the images of the fit.
-
-    Returns:
-        True where the step is taken.
     """
     return gain.low > 0
 
@@ -303,22 +262,23 @@ def group_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[t
 
 
 def check_groups(ids: Sequence[str], groups: Mapping[str, str]) -> set[str]:
-    """The groups of some images.
-
-    Args:
-        ids: Images.
-        groups: {image id: group}.
-
-    Returns:
-        The groups.
-
-    Raises:
-        ValueError: If an image has none.
-    """
+    """The groups of some images. ValueError where an image has none."""
     missing = [image for image in ids if image not in groups]
     if missing:
         raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")
     return {groups[image] for image in ids}
+
+
+def _cross_fit_each(
+    fits: Callable[[Ids], Mapping[str, S]], score: Score[S], ids: Sequence[str], groups: Mapping[str, str], k: int
+) -> dict[str, Scores]:
+    """{name: held-out scores} of several settings that are fitted together."""
+    parts: dict[str, list[Scores]] = {}
+    for fold in group_folds(ids, groups, k):
+        held, kept = _named(ids, fold)
+        for name, setting in fits(kept).items():
+            parts.setdefault(name, []).append(score(setting, held))
+    return {name: join(found, ids) for name, found in parts.items()}
 
 
 def _named(ids: Sequence[str], fold: tuple[np.ndarray, np.ndarray]) -> tuple[Ids, Ids]:

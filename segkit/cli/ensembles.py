@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -73,7 +74,7 @@ def blend(
     return 0
 
 
-def _share(weights: tuple[float, ...], class_weights: Path | None) -> Any:
+def _share(weights: tuple[float, ...], class_weights: Path | None) -> Sequence[float] | dict[str, list[float]] | None:
     """The weights that were asked for, None for equal ones."""
     from segkit.files import read_json
 
@@ -83,9 +84,9 @@ def _share(weights: tuple[float, ...], class_weights: Path | None) -> Any:
         return weights or None
     found = read_json(class_weights)
     if not isinstance(found, dict):
-        raise ValueError(f'{class_weights}: {{"CLASS": [numbers], "*": [numbers]}} is wanted, got {found!r}')
+        raise ValueError(f'{class_weights}: expected {{"CLASS": [numbers], "*": [numbers]}}, got {found!r}')
     for cls, numbers in found.items():
         listed = isinstance(numbers, list) and all(type(number) in (int, float) for number in numbers)
         if not listed:
-            raise ValueError(f"{class_weights}, class {cls}: a list of numbers is wanted, got {numbers!r}")
+            raise ValueError(f"{class_weights}, class {cls}: expected a list of numbers, got {numbers!r}")
     return found

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     import optuna
 
     from segkit.ensemble import BlendSpace
+    from segkit.ensemble.weights import Domain, Weights
     from segkit.masks import MaskSet
     from segkit.metrics import Metric
     from segkit.postprocess import Pipeline
     from segkit.predictions import PredictionStore
     from segkit.selection import Selection
     from segkit.studies import BlendObjective, PostprocessObjective
+    from segkit.thresholds import ScoreCurves
 
 Search = Callable[..., "optuna.Study"]
 """search(objective, make, curves, made_of, trials) -> the study, its trials done."""
@@ -88,7 +90,13 @@ def study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     stores, truth = [PredictionStore.open(path) for path in paths], Truth.open(inputs[-1])
 
-    def search(objective: Any, make: Callable[[], Any], curves: Any, made_of: object, trials: int) -> optuna.Study:
+    def search(
+        objective: PostprocessObjective | BlendObjective,
+        make: Callable[[], Any],
+        curves: ScoreCurves | None,
+        made_of: object,
+        trials: int,
+    ) -> optuna.Study:
         found = studies.open_study(called, place, seed=seed, curves=curves)
         _only_of(found, made_of)
         objective.enqueue(found)
@@ -167,7 +175,7 @@ def _blend(
     from segkit import studies
     from segkit.files import digest
 
-    domain = settings["domain"] or "logits"
+    domain: Domain = settings["domain"] or "logits"
     by_class = {key: settings[key] for key in ("weights_by_class", "thresholds_by_class")}
     with ExitStack() as stack:
         cache = stack.enter_context(TemporaryDirectory()) if workers > 1 else None  # the band is shared
@@ -180,7 +188,7 @@ def _blend(
         study = search(objective, make, known, made_of, trials)
         found = objective.settings(study.best_params)[0]
 
-        def look(part: BlendSpace) -> Any:
+        def look(part: BlendSpace) -> Weights:
             sampler = studies.CurveSampler(studies.blend_curves(part), seed=seed)
             inner = optuna.create_study(direction="maximize", sampler=sampler)
             wanted = studies.BlendObjective(part, **by_class)
@@ -197,7 +205,7 @@ def _blend(
 
 
 def _make_blend(
-    inputs: Sequence[Path], metric: Metric, domain: Any, by_class: Mapping[str, bool], cache: str | None,
+    inputs: Sequence[Path], metric: Metric, domain: Domain, by_class: Mapping[str, bool], cache: str | None,
     threads: int | None,
 ) -> BlendObjective:  # fmt: skip
     """The objective, made anew in a worker."""

@@ -82,6 +82,10 @@ class BlendSpace:
         if not self.metric.has_counts:
             raise ValueError(f"{self.metric} needs the masks themselves: a BlendSpace knows pixel counts")
         first, truth = stores[0], as_masks(truth)
+        if first.exclusive:
+            raise ValueError(
+                f"{first.path}: its classes are exclusive; a BlendSpace is of thresholds: blend them equally"
+            )
         self.low, self.high, self.domain, self.workers = float(low), float(high), domain, workers
         self.classes, self.ids = first.classes, _ids(first, truth, ids)
         agree(stores, self.ids)

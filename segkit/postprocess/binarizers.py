@@ -7,7 +7,6 @@ low-resolution class map of logits, which is read region by region (geometry.res
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -100,7 +99,7 @@ BINARIZERS: dict[str, tuple[Callable[..., np.ndarray], Callable[..., Runs]]] = {
 """{name: (on an array of probabilities, on whatever knows its pixels above a threshold)}."""
 
 
-def _above(prob: Any) -> Above:
+def _above(prob: np.ndarray) -> Above:
     """The pixels of an array of probabilities above any threshold. ValueError for what is none."""
     prob = np.asarray(prob)
     if prob.ndim != 2 or not np.issubdtype(prob.dtype, np.floating):

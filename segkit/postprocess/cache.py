@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from segkit.postprocess.logits import ImageLogits
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
+
+T = TypeVar("T")
 
 
 class MaskCache:
@@ -35,7 +37,7 @@ class MaskCache:
         """
         return _Remembered(self, image)
 
-    def remember(self, place: tuple[str, ...], key: object, make: Callable[[], Any]) -> Any:
+    def remember(self, place: tuple[str, ...], key: object, make: Callable[[], T]) -> T:
         """What `make` gives, made once for a key at a place.
 
         Args:
@@ -53,7 +55,8 @@ class MaskCache:
             known[key] = make()
             if len(known) > self.keep:
                 del known[next(iter(known))]
-        return known[key]
+        found: T = known[key]
+        return found
 
 
 class _Remembered(ImageLogits):
@@ -68,8 +71,7 @@ class _Remembered(ImageLogits):
         return self._logits().class_map(cls)
 
     def above(self, cls: str, threshold: float) -> Runs:
-        found: Runs = self._cache.remember((self._image, cls), threshold, lambda: self._logits().above(cls, threshold))
-        return found
+        return self._cache.remember((self._image, cls), threshold, lambda: self._logits().above(cls, threshold))
 
     def argmax(self, offsets: Mapping[str, float]) -> dict[str, Runs]:
         key = tuple(offsets.items())

@@ -23,6 +23,7 @@ from segkit.postprocess.settings import (
     as_thresholds,
     check_classes,
     for_one,
+    frozen,
     run,
 )  # fmt: skip
 from segkit.postprocess.steps import STEPS
@@ -91,17 +92,7 @@ class Pipeline:
             self._check_classes(self.classes)
 
     def with_classes(self, classes: Sequence[str]) -> Pipeline:
-        """The same Pipeline that knows its classes.
-
-        Args:
-            classes: All classes, in channel order.
-
-        Returns:
-            A new Pipeline.
-
-        Raises:
-            ValueError: For a name in a setting that is none of them, and a class without a setting.
-        """
+        """The same Pipeline that knows its classes. ValueError for a setting that does not fit them."""
         return replace(self, classes=classes)
 
     def __call__(self, runs: Runs, cls: str) -> Runs:
@@ -182,8 +173,7 @@ class Pipeline:
         for cls in image.classes:
             self._check_known(cls)
         if self.exclusive:
-            offsets = {cls: per_class(for_one(self.offsets, cls), (cls,))[cls] for cls in image.classes}
-            own = image.argmax(offsets)
+            own = image.argmax({cls: per_class(for_one(self.offsets, cls), (cls,))[cls] for cls in image.classes})
             return keep_apart(own, {cls: self._apply_steps(runs, cls) for cls, runs in own.items()})
         out = {cls: self._apply_steps(self._binarized(image, cls), cls) for cls in image.classes}
         for pair in self.overlaps:
@@ -230,7 +220,7 @@ class Pipeline:
             raise ValueError(f"{path} is not a saved Pipeline: {error}") from error
 
     def __hash__(self) -> int:
-        return hash(_frozen({key: value for key, value in self._content().items() if key != "classes"}))
+        return hash(frozen({key: value for key, value in self._content().items() if key != "classes"}))
 
     def __repr__(self) -> str:
         content = {key: value for key, value in self._content().items() if key not in ("steps", "classes")}
@@ -305,10 +295,3 @@ class Pipeline:
             if name in STEPS and self.active(place, cls):
                 runs = run(STEPS[name], runs, name, settings, cls)
         return runs
-
-
-def _frozen(value: Any) -> Any:
-    """Plain values as what can be hashed, equal ones alike."""
-    if isinstance(value, Mapping):
-        return frozenset((key, _frozen(inner)) for key, inner in value.items())
-    return tuple(_frozen(inner) for inner in value) if isinstance(value, (list, tuple)) else value

@@ -105,7 +105,8 @@ class _ReadAhead:
         self._lock = threading.Lock()
 
     def __call__(self, image: str) -> Masks:
-        place, mine = self._place[image], None
+        place = self._place[image]
+        mine: Future[Masks] | None = None
         with self._lock:
             in_order = self._last is not None and place == self._last + 1
             if place not in self._made:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from segkit.geometry import resize
 from segkit.postprocess.binarizers import BINARIZERS
 from segkit.postprocess.steps import STEPS
 from segkit.rle import Runs
-from segkit.thresholds import per_class
+from segkit.thresholds import PerClass, per_class
 
 Step = tuple[str, Mapping[str, Any]]
 EMPTY = Runs([], (1, 1))
@@ -54,7 +54,7 @@ def as_steps(steps: object) -> list[Step]:
     return out
 
 
-def as_thresholds(thresholds: Any) -> Any:
+def as_thresholds(thresholds: object) -> PerClass:
     """Check thresholds.
 
     Args:
@@ -69,10 +69,10 @@ def as_thresholds(thresholds: Any) -> Any:
     for where, threshold in _by_class(thresholds):
         if not _is_number(threshold) or not 0 < threshold < 1:
             raise ValueError(f"{where}a threshold is a probability between 0 and 1, got {threshold!r}")
-    return plain(thresholds) if isinstance(thresholds, Mapping) else float(thresholds)
+    return _plain_numbers(thresholds)
 
 
-def as_offsets(offsets: Any) -> Any:
+def as_offsets(offsets: object) -> PerClass:
     """Check offsets of exclusive classes.
 
     Args:
@@ -87,7 +87,7 @@ def as_offsets(offsets: Any) -> Any:
     for where, offset in _by_class(offsets):
         if not _is_number(offset) or not math.isfinite(offset):
             raise ValueError(f"{where}an offset is a finite number of logits, got {offset!r}")
-    return plain(offsets) if isinstance(offsets, Mapping) else float(offsets)
+    return _plain_numbers(offsets)
 
 
 def as_flag(value: object, name: str) -> bool:
@@ -152,7 +152,7 @@ def run(step: Callable[..., Runs], given: object, name: str, settings: Mapping[s
         raise ValueError(f"class {cls}, step {name}: {error}") from error
 
 
-def for_one(setting: Any, cls: str) -> Any:
+def for_one(setting: object, cls: str) -> object:
     """What of a per-class setting concerns one class; any other setting as it is."""
     return {k: v for k, v in setting.items() if k in (cls, "*")} if isinstance(setting, Mapping) else setting
 
@@ -183,6 +183,22 @@ def check_classes(where: str, setting: object, classes: Sequence[str], needed: S
             raise ValueError(f"{where}: no class {cls!r}; {nearest(cls, classes)}")
     if missing := [cls for cls in needed if cls not in setting and "*" not in setting]:
         raise ValueError(f"{where}: no setting for {', '.join(missing)}; name them, or '*' for all others")
+
+
+def frozen(value: object) -> Hashable:
+    """Plain values as what can be hashed; equal ones have equal hashes."""
+    if isinstance(value, Mapping):
+        return frozenset((key, frozen(inner)) for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(frozen(inner) for inner in value)
+    assert isinstance(value, Hashable)
+    return value
+
+
+def _plain_numbers(setting: object) -> PerClass:
+    """Checked numbers as JSON gives them back."""
+    found: PerClass = plain(setting)
+    return found if isinstance(found, Mapping) else float(found)
 
 
 def _try(name: str, settings: Mapping[str, Any]) -> None:

@@ -183,11 +183,11 @@ def _on_runs(mask: Mask, step: Callable[[Runs], Runs]) -> Mask:
     return step(Runs.from_mask(mask)).mask()
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
-def _is_integer(value: Any) -> bool:
+def _is_integer(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 

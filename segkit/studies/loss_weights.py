@@ -67,6 +67,7 @@ class LossWeightObjective:
         self.pruner = SuccessiveHalvingPruner(min_resource=first, reduction_factor=reduction)
 
     def __call__(self, trial: optuna.Trial) -> float:
+        """Train a short run with the trial's weights; its score."""
         study = trial.study
         if study.direction != optuna.study.StudyDirection.MAXIMIZE:
             raise ValueError(f"study {study.study_name} minimises; scores are maximised: direction='maximize'")

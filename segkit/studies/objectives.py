@@ -37,6 +37,7 @@ class ThresholdObjective:
         self.curves, self.low, self.high = curves, low, high
 
     def __call__(self, trial: optuna.Trial) -> float:
+        """The score at the trial's thresholds."""
         thresholds = {c: trial.suggest_float(f"threshold/{c}", self.low, self.high) for c in self.curves.classes}
         return self.curves.score(thresholds)
 
@@ -64,6 +65,7 @@ class BlendObjective:
         self.weights_by_class, self.thresholds_by_class = weights_by_class, thresholds_by_class
 
     def __call__(self, trial: optuna.Trial) -> float:
+        """The score of the trial's weights and thresholds, higher is better."""
         for name in self._weight_names():
             trial.suggest_float(name, 0.0, 1.0)
         for name in self._threshold_names():

@@ -110,7 +110,7 @@ class CurveSampler(BaseSampler):
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
+    ) -> object:
         """A threshold from the curves, anything else from TPE."""
         if not _is_threshold(param_name) or not isinstance(param_distribution, FloatDistribution):
             return self._tpe.sample_independent(study, trial, param_name, param_distribution)

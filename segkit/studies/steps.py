@@ -83,6 +83,7 @@ class PostprocessObjective:
         self.combinations = None if self.curves is not None else len(list(_combinations()))
 
     def __call__(self, trial: optuna.Trial) -> float:
+        """The score of the trial's steps (and thresholds), higher is better."""
         params: dict[str, Any] = {
             "min_area": trial.suggest_float("min_area", 0.0, MAX_AREA, step=AREA_STEP),
             "keep_largest": trial.suggest_categorical("keep_largest", [False, True]),

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def _work(
 ) -> None:
     """One worker process."""
 
-    def interrupted(*_: Any) -> None:
+    def interrupted(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal and our parent may both send one
         raise KeyboardInterrupt
 
@@ -160,7 +161,7 @@ def _work(
         speak.send(f"{type(error).__name__}: {error}"[:2000])
 
 
-def _said(process: Any, ours: Connection) -> str:
+def _said(process: SpawnProcess, ours: Connection) -> str:
     """What a worker that ended says of its failure; nothing where it did its work or was killed."""
     try:
         return str(ours.recv())

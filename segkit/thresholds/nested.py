@@ -95,7 +95,6 @@ def choose_shrink(
     Returns:
         The shrink.
     """
-
     careful_first = sorted(shrinks, reverse=True)
 
     def offer(ids: Sequence[str]) -> dict[str, dict[str, float]]:
