@@ -84,7 +84,7 @@ class BlendSpace:
         first, truth = stores[0], as_masks(truth)
         if first.exclusive:
             raise ValueError(
-                f"{first.path}: its classes are exclusive; a BlendSpace is of thresholds: blend them equally"
+                f"{first.path}: exclusive classes have no thresholds; expected classes that may overlap"
             )
         self.low, self.high, self.domain, self.workers = float(low), float(high), domain, workers
         self.classes, self.ids = first.classes, _ids(first, truth, ids)
