@@ -83,9 +83,7 @@ class BlendSpace:
             raise ValueError(f"{self.metric} needs the masks themselves: a BlendSpace knows pixel counts")
         first, truth = stores[0], as_masks(truth)
         if first.exclusive:
-            raise ValueError(
-                f"{first.path}: exclusive classes have no thresholds; expected classes that may overlap"
-            )
+            raise ValueError(f"{first.path}: exclusive classes have no thresholds; expected classes that may overlap")
         self.low, self.high, self.domain, self.workers = float(low), float(high), domain, workers
         self.classes, self.ids = first.classes, _ids(first, truth, ids)
         agree(stores, self.ids)
