@@ -23,9 +23,7 @@ import numpy as np
 from competitions.handbone.phantom import draw
 from segkit.geometry import draw_soft, polygons
 from segkit.geometry.warp import Warp, warp
-from segkit.images import image_size
-from segkit.samples import index, read
-from segkit.samples.truth import find_classes
+from segkit.samples import Samples
 
 PLACES = 8
 ROTATE, SCALE, SHIFT = 20.0, 1.05, (0.03, -0.02)
@@ -84,12 +82,9 @@ def main() -> None:
     size = given.size, given.size
     with tempfile.TemporaryDirectory() as folder:
         root = draw(Path(folder), persons=1, test_persons=0, seed=0, workers=1)
-        item = next(item for item in index(root) if item.json)
-        assert item.json
-        classes = find_classes(root, [item])
-        shape = image_size(item.image)
-        labels = read(item.json, classes)
-    rings = [labels[name] for name in classes]
+        samples = Samples.from_folder(root)
+        shape = samples.sizes[samples.ids[0]]
+        rings = [list(region) for region in samples.regions(samples.ids[0]).values()]
     moved = warp(size, rotate=ROTATE, scale=SCALE, shift=SHIFT)
     bent = warp(size, rotate=ROTATE, scale=SCALE, shift=SHIFT, bend=0.15, generator=np.random.default_rng(0))
     masks = drawn(rings, shape, size, warp(size))
@@ -114,7 +109,7 @@ def main() -> None:
         "Warp.masks": moved.masks(masks),
         "Warp.rings, drawn soft": drawn(rings, shape, size, moved),
     }
-    print(f"{len(classes)} masks of {shape[0]} x {shape[1]} on a grid of {size[0]}^2, median of {given.repeats}\n")
+    print(f"{len(rings)} masks of {shape[0]} x {shape[1]} on a grid of {size[0]}^2, median of {given.repeats}\n")
     print("| way | ms | times faster than the first | off on an edge |\n|---|---|---|---|")
     first = statistics.median(next(iter(times.values())))
     for name, seconds in times.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ import pandas as pd
 from competitions.handbone import anatomy
 from competitions.handbone.facts import CLASSES, SIDE
 from segkit.geometry import polygons, resize
+from segkit.geometry.polygons import Polygon
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.samples import Truth, index, load
-from segkit.samples.layout import Rings
+from segkit.samples import Samples
 
-Case = tuple[Rings, tuple[int, int]]
+Case = tuple[Mapping[str, Sequence[Polygon]], tuple[int, int]]
 
 
 def phantoms(count: int) -> dict[str, Case]:
@@ -37,10 +38,8 @@ def phantoms(count: int) -> dict[str, Case]:
 
 
 def chest(root: Path) -> tuple[dict[str, Case], tuple[str, ...]]:
-    truth = Truth.open(root)
-    items = [item for item in index(root) if item.json]
-    labels = load(items, truth.classes)
-    return {item.id: (labels[item.id], truth.sizes[item.id]) for item in items}, truth.classes
+    samples = Samples.from_folder(root)
+    return {image: (samples.regions(image), samples.sizes[image]) for image in samples.labelled}, samples.classes
 
 
 def ceiling(cases: dict[str, Case], classes: tuple[str, ...], side: int, scale: float) -> pd.DataFrame:

@@ -27,13 +27,14 @@ from competitions.handbone.facts import CLASSES
 from competitions.handbone.phantom import draw
 from segkit.ensemble import BlendSpace
 from segkit.geometry import resize
+from segkit.masks import MaskSet
 from segkit.predictions import PredictionStore
-from segkit.samples import Truth
+from segkit.samples import Samples
 from segkit.studies import BlendObjective, CurveSampler, PostprocessObjective, ThresholdObjective, blend_curves
 from segkit.thresholds import ScoreCurves, curves
 
 
-def predict(path: Path, truth: Truth, *, seed: int, bias: float, noise: float) -> PredictionStore:
+def predict(path: Path, truth: MaskSet, *, seed: int, bias: float, noise: float) -> PredictionStore:
     """A store of blurred truth with noise, a bias for each class and a few false specks, at a quarter of the side."""
     random = np.random.default_rng(seed)
     (height, width), *_ = truth.sizes.values()
@@ -97,7 +98,8 @@ def main() -> None:
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        truth = Truth.open(draw(Path(folder) / "hands", persons=given.persons, test_persons=0, seed=0, size=given.size))
+        hands = draw(Path(folder) / "hands", persons=given.persons, test_persons=0, seed=0, size=given.size)
+        truth = Samples.from_folder(hands, classes=CLASSES).truth
         stores = [
             predict(Path(folder) / f"{number}.zarr", truth, seed=number, bias=given.bias, noise=noise)
             for number, noise in enumerate((3.0, 6.0, 9.0))

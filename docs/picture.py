@@ -14,9 +14,8 @@ import numpy as np
 from segkit import submission
 from segkit.files import read_json, replacing
 from segkit.geometry import resize
-from segkit.images import read_image
 from segkit.report.palette import class_colours
-from segkit.samples import index
+from segkit.samples import Samples
 
 SIDE = 640
 
@@ -42,15 +41,15 @@ def main() -> None:
     given = parser.parse_args()
     config = given.run / "config.json"
     data = read_json(config)["settings"]["data"] if config.is_file() else None
-    items = {item.id: item for item in index(data or given.run / "data", "test")}
-    item = items[given.image or next(iter(items))]
-    image = read_image(item.image)[..., 0]
-    row = submission.read(given.masks or given.run / "submission.csv", sizes={item.id: image.shape})[item.id]
+    samples = Samples.from_folder(data or given.run / "data", "test")
+    name = given.image or samples.ids[0]
+    image = samples.read_image(name)[..., 0]
+    row = submission.read(given.masks or given.run / "submission.csv", sizes=samples.sizes)[name]
     small = resize.resize_image(image, (SIDE, SIDE))
     pair = np.hstack([cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), coloured(small, {c: row[c].mask() for c in row})])
     with replacing(given.out) as part:
         part.write_bytes(cv2.imencode(".jpg", pair, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
-    print(f"{given.out}: {item.id}")
+    print(f"{given.out}: {name}")
 
 
 if __name__ == "__main__":

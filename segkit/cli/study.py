@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from segkit.cli.shared import read_groups
+from segkit.cli.shared import read_groups, read_truth
 
 if TYPE_CHECKING:
     import optuna
@@ -71,7 +71,6 @@ def study(
     from segkit import studies
     from segkit.metrics import parse
     from segkit.predictions import PredictionStore
-    from segkit.samples import Truth
 
     if len(inputs) < 2:
         raise ValueError(f"expected at least one store and the truth, got {', '.join(map(str, inputs))}")
@@ -88,7 +87,7 @@ def study(
         count = f"{len(paths)} stores" if several else "one store"
         raise ValueError(f"{', '.join(f'--{key}' for key in unused).replace('_', '-')}: means nothing for {count}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    stores, truth = [PredictionStore.open(path) for path in paths], Truth.open(inputs[-1])
+    stores, truth = [PredictionStore.open(path) for path in paths], read_truth(inputs[-1])
 
     def search(
         objective: PostprocessObjective | BlendObjective,
@@ -158,10 +157,9 @@ def _make_steps(
     """The objective, made anew in a worker."""
     from segkit import studies
     from segkit.predictions import PredictionStore
-    from segkit.samples import Truth
 
     return studies.PostprocessObjective(
-        PredictionStore.open(store), Truth.open(truth), metric=metric, thresholds=thresholds, multipart=multipart
+        PredictionStore.open(store), read_truth(truth), metric=metric, thresholds=thresholds, multipart=multipart
     )
 
 
@@ -212,10 +210,9 @@ def _make_blend(
     from segkit import studies
     from segkit.ensemble import BlendSpace
     from segkit.predictions import PredictionStore
-    from segkit.samples import Truth
 
     stores = [PredictionStore.open(path) for path in inputs[:-1]]
-    truth = Truth.open(inputs[-1])
+    truth = read_truth(inputs[-1])
     space = BlendSpace(stores, truth, metric=metric, domain=domain, cache=cache, workers=threads)
     return studies.BlendObjective(space, **by_class)
 

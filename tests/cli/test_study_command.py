@@ -10,7 +10,6 @@ from segkit.geometry import resize
 from segkit.masks import as_masks
 from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
-from segkit.samples import Truth
 
 IDS, CLASSES, SIZE = [f"i{n}.png" for n in range(12)], ("x", "y"), (40, 44)
 
@@ -47,7 +46,7 @@ def test_one_store_gives_the_pipeline_that_was_scored(place, capsys, workers):
     code, out, err = asked(capsys, *words)
     assert (code, err) == (0, "")
     assert "kept: thresholds" in out
-    store, truth, pipeline = PredictionStore.open("a.zarr"), Truth.open("truth.csv"), Pipeline.load("post.json")
+    store, truth, pipeline = PredictionStore.open("a.zarr"), submission.read("truth.csv"), Pipeline.load("post.json")
     assert pipeline.threshold("x") > 0.5 > pipeline.threshold("y")  # against the bias
     made = {i: {c: pipeline.mask(store.plane(i, c), SIZE, c) for c in CLASSES} for i in IDS}
     assert f"tuned {metrics.score(metrics.Dice().table(made, truth)):.4f}; held out 0." in out
@@ -81,7 +80,7 @@ def test_several_stores_give_the_blend_that_was_scored(place, capsys, options, k
     assert isinstance(found["blend"]["weights"], dict if options else list)
     stores = [PredictionStore.open(path) for path in found["blend"]["stores"]]
     masks = render(stores, Pipeline.load("blend.json"))
-    assert f"tuned {metrics.score(metrics.Dice().table(masks, Truth.open('truth.csv'))):.4f}" in out
+    assert f"tuned {metrics.score(metrics.Dice().table(masks, submission.read('truth.csv'))):.4f}" in out
 
 
 def test_equal_weights_stay_where_nothing_is_gained(place, capsys):
@@ -179,7 +178,7 @@ def test_a_metric_of_ones_own_decides(place, capsys):
     assert code == 0
     metric = metrics.FBeta(beta=0.5, average="pooled")
     made = render(PredictionStore.open("a.zarr"), Pipeline.load("post.json"))
-    assert f"tuned {metric(made, Truth.open('truth.csv')):.4f}; held out" in out
+    assert f"tuned {metric(made, submission.read('truth.csv')):.4f}; held out" in out
     assert "an empty submission scores" in out
     code, _, err = asked(capsys, *words)  # by Dice these are trials of something else
     assert (code, "trials of other predictions, truth or options" in err) == (2, True)

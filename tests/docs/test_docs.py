@@ -25,7 +25,7 @@ from segkit.geometry import resize
 from segkit.predictions import PredictionStore
 from segkit.recipe import parse
 from segkit.rle import Runs
-from segkit.samples import Truth, index
+from segkit.samples import Samples
 
 DOCS = snippets.ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -40,12 +40,13 @@ def name(page: Path) -> str:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages' snippets find in their folder: DATA, two stores, some submissions, persons."""
     folder = tmp_path_factory.mktemp("docs")
-    items = tiny.draw(folder / "DATA", 6)
+    tiny.draw(folder / "DATA", 6)
+    samples = Samples.from_folder(folder / "DATA")
     test = folder / "DATA" / "test" / "DCM" / "ID100"
     test.mkdir(parents=True)
-    shutil.copy(items[0].image, test / "image100.png")
+    shutil.copy(samples["image0.png"].image, test / "image100.png")
     (folder / "DATA" / "classes.txt").write_text("\n".join(tiny.CLASSES) + "\n")
-    truth = Truth.open(folder / "DATA")
+    truth = Samples.from_folder(folder / "DATA").truth
     for seed, store_name in enumerate(("oof.zarr", "oof2.zarr")):
         store = PredictionStore.create(
             folder / store_name, ids=truth.ids, classes=truth.classes, sizes=truth.sizes, grid=(48, 48)
@@ -56,7 +57,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store[image] = 4 * cover - 2.5 + noise.normal(0, 1, cover.shape)
     for csv in ("a.csv", "b.csv", "c.csv"):
         submission.write(folder / csv, ((i, c, truth[i][c]) for i in truth.ids for c in truth.classes))
-    rows = "".join(f"{item.id},{item.person}\n" for item in items)
+    rows = "".join(f"{image},{group}\n" for image, group in samples.groups.items())
     (folder / "persons.csv").write_text(f"image_name,group\n{rows}")
     return folder
 
@@ -195,4 +196,4 @@ def test_docstrings_come_out_as_they_are_written(monkeypatch: pytest.MonkeyPatch
 
 def test_an_index_is_an_index(workplace: Path) -> None:
     """The pages say ids are file names with their ending and DATA is the folder above train."""
-    assert [item.id for item in index(workplace / "DATA")] == [f"image{n}.png" for n in range(6)]
+    assert list(Samples.from_folder(workplace / "DATA").ids) == [f"image{n}.png" for n in range(6)]

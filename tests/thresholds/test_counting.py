@@ -12,7 +12,6 @@ from segkit.metrics import AveragePrecision, Combined, Dice, Hausdorff, MeanIoU
 from segkit.postprocess import Pipeline, gate
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.samples import Truth
 from segkit.studies import PostprocessObjective
 from segkit.thresholds import curves
 
@@ -108,7 +107,7 @@ def test_a_truth_that_does_not_fit(made):
 def test_a_truth_that_lacks_a_row_is_an_error_that_names_it(made, tmp_path):
     store, truth, _ = made
     path = submission.write(tmp_path / "t.csv", [(i, c, truth[i][c]) for i in truth for c in CLASSES][:-1])
-    short = Truth.open(path)
+    short = submission.read(path)
     with pytest.raises(ValueError, match=r"the truth lacks image d, class z: .*t\.csv has no row"):
         curves(store, short)
     with pytest.raises(ValueError, match="the truth lacks image d, class z"):
