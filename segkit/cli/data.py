@@ -15,7 +15,7 @@ def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everythi
 
     Args:
         data: Folder that holds train/DCM, train/outputs_json and, where there is one, test/DCM.
-        classes: The wanted labels: a file with one a line, or names with commas; default: DATA/classes.txt, else any.
+        classes: The labels: a file with one a line, or names with commas; default: DATA/classes.txt, else any.
         everything: Print also what is common and harmless, line by line.
     """
     from segkit.audit import audit as look
@@ -34,7 +34,7 @@ def audit(data: tyro.conf.Positional[Path], classes: str | None = None, everythi
 
 
 def eda(data: tyro.conf.Positional[Path], out: Path = Path("eda.html"), classes: str | None = None) -> int:
-    """One page about a data folder: sizes, areas, places and overlaps of the classes, persons.
+    """One page about a data folder: sizes, areas, places and overlaps of the classes, groups.
 
     Args:
         data: Folder in the competition's layout.
@@ -42,18 +42,16 @@ def eda(data: tyro.conf.Positional[Path], out: Path = Path("eda.html"), classes:
         classes: As for audit.
     """
     from segkit import report
-    from segkit.samples import Truth, index
-    from segkit.samples.truth import find_classes
+    from segkit.samples import Samples
 
-    items = index(data)
-    names = class_names(data, classes) or find_classes(data, [item for item in items if item.json])
-    truth = Truth.from_items([item for item in items if item.json], names)
+    train = Samples.from_folder(data, "train", class_names(data, classes))
+    test = None
     try:
-        items = [*items, *index(data, "test")]
+        test = Samples.from_folder(data, "test", train.classes)
     except ValueError:
         print(f"{data} has no test images; the page is about the training images", file=sys.stderr)
     sheet = data / "meta_data.xlsx"
     metadata = report.read_metadata(sheet) if sheet.is_file() else None
-    report.write_eda(out, report.eda(items, truth, names, metadata=metadata), title=str(data))
+    report.write_eda(out, report.eda(train, test, metadata=metadata), title=str(data))
     print(out)
     return 0

@@ -1,10 +1,14 @@
-"""The line that every competition shares: audit -> train -> predict -> tune -> submit -> report.
+"""Recipes: what one competition knows, the settings of a run, and its stages through files.
 
-Beside it, where they are named: tune-loss and ablate.
+audit -> folds -> train -> predict -> tune -> submit -> report; beside them, where they are named: views, ensemble,
+pseudo, tune-loss and ablate.
 """
 
-from segkit.recipe.config import STAGES, Config, replace
-from segkit.recipe.line import Line, Recipe, main
-from segkit.recipe.options import parse
+from segkit.recipe.config import Config, replace
+from segkit.recipe.main import main
+from segkit.recipe.options import PIPELINE, SIDE_STAGES, parse
+from segkit.recipe.recipe import Recipe
+from segkit.recipe.run import Run
+from segkit.recipe.stage import Stage
 
-__all__ = ["STAGES", "Config", "Line", "Recipe", "main", "parse", "replace"]
+__all__ = ["PIPELINE", "SIDE_STAGES", "Config", "Recipe", "Run", "Stage", "main", "parse", "replace"]

@@ -22,7 +22,7 @@ class Variant(NamedTuple):
 
 def _side(share: float) -> Callable[[Config], Mapping[str, Any]]:
     """That share of --size, in the multiples of 32 that networks take."""
-    return lambda config: {"size": max(32, round(config.size * share / 32) * 32)}
+    return lambda config: {"size": tuple(max(32, round(side * share / 32) * 32) for side in config.model.size)}
 
 
 def _each(field: str, *values: str) -> dict[str, Changes]:
@@ -31,28 +31,28 @@ def _each(field: str, *values: str) -> dict[str, Changes]:
 
 def _rate(optimizer: str, times: float) -> Callable[[Config], Mapping[str, Any]]:
     """An optimiser at so many times --lr, as one suits AdamW and another SGD."""
-    return lambda config: {"optimizer": optimizer, "lr": config.lr * times}
+    return lambda config: {"optimizer": optimizer, "lr": config.train.lr * times}
 
 
-def _resting(config: Config) -> Mapping[str, Any]:
-    """The encoder rests in the first tenth of the epochs."""
-    if config.epochs < 2:
-        raise ValueError("ablate encoder: an encoder that rests at first wants --epochs 2 at least")
-    return {"encoder_lr": 1.0, "freeze_epochs": max(1, config.epochs // 10)}
+def _frozen_at_first(config: Config) -> Mapping[str, Any]:
+    """The encoder is frozen in the first tenth of the epochs."""
+    if config.train.epochs < 2:
+        raise ValueError("ablate encoder: an encoder that is frozen at first needs at least --epochs 2")
+    return {"encoder_lr_mult": 1.0, "freeze_epochs": max(1, config.train.epochs // 10)}
 
 
-def _window(**changes: Any) -> Callable[[Config], Mapping[str, Any]]:
+def _window(**changes: float) -> Callable[[Config], Mapping[str, Any]]:
     """Windows of half of --size, in multiples of 32."""
-    return lambda config: {"crop": max(32, round(config.size / 64) * 32), **changes}
+    return lambda config: {"crop": max(32, round(min(config.model.size) / 64) * 32), **changes}
 
 
 def _labels(share: float) -> Callable[[Config], Mapping[str, Any]]:
     """So many of the samples with the labels of --pseudo."""
 
     def changes(config: Config) -> Mapping[str, Any]:
-        if config.pseudo is None:
+        if config.train.pseudo is None:
             raise ValueError("ablate pseudo-labels: name some with --pseudo LABELS, as the stage pseudo writes them")
-        return {"pseudo": config.pseudo, "pseudo_share": share}
+        return {"pseudo": config.train.pseudo, "pseudo_share": share}
 
     return changes
 
@@ -80,7 +80,7 @@ ABLATIONS: dict[str, dict[str, Changes]] = {
     "auxiliary": {"not judged": {"aux_weight": 0.0}, "0.4": {"aux_weight": 0.4}, "1": {"aux_weight": 1.0}},
     "targets": _each("targets", "nearest", "nearest-exact", "soft"),
     "size": {"half": _side(0.5), "three quarters": _side(0.75), "whole": _side(1.0)},
-    "augment": _each("augment", "none", "light", "medium", "strong"),
+    "augment": _each("augment", "none", "light", "medium", "strong", "colour"),
     "augment-steps": _each(
         "augment",
         "medium",
@@ -108,9 +108,9 @@ ABLATIONS: dict[str, dict[str, Changes]] = {
         "lion at a third of the rate": _rate("lion", 1 / 3),
     },
     "encoder": {
-        "as the decoder": {"encoder_lr": 1.0, "freeze_epochs": 0},
-        "a tenth of the rate": {"encoder_lr": 0.1, "freeze_epochs": 0},
-        "resting at first": _resting,
+        "as the decoder": {"encoder_lr_mult": 1.0, "freeze_epochs": 0},
+        "a tenth of the rate": {"encoder_lr_mult": 0.1, "freeze_epochs": 0},
+        "frozen at first": _frozen_at_first,
     },
     "schedules": _each("schedule", "constant", "cosine", "poly", "one-cycle"),
     "floor": {"to 0": {"schedule": "cosine", "lr_floor": 0.0}, "to 0.1": {"schedule": "cosine", "lr_floor": 0.1}},
@@ -133,10 +133,22 @@ SCORED: dict[str, list[How]] = {"tuning": ["plain", "thresholds", "tune"]}
 
 
 def variants(name: str, config: Config) -> list[Variant]:
-    """The variants of an ablation. ValueError names what there is.
+    """List the variants of an ablation.
 
-    >>> [variant.changes for variant in variants("size", Config(size=224))]
-    [{'size': 128}, {'size': 160}, {'size': 224}]
+    Args:
+        name: One of ABLATIONS.
+        config: What is varied.
+
+    Returns:
+        The variants; the first is the base.
+
+    Raises:
+        ValueError: For an unknown name, or settings that leave nothing to vary.
+
+    Example:
+        >>> from segkit.recipe.config import replace
+        >>> [variant.changes for variant in variants("size", replace(Config(), {"size": 224}))]
+        [{'size': (128,)}, {'size': (160,)}, {'size': (224,)}]
     """
     if name not in ABLATIONS:
         raise ValueError(f"ablate {name!r}: {nearest(name, ABLATIONS)}")

@@ -1,140 +1,145 @@
-"""The line again under other settings: trained and scored on the same data, folds and truth, in a folder of its own."""
+"""A run again under other settings: trained and scored on the same data, folds and truth, in a folder of its own."""
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from segkit.files import digest, read_json, replacing, write_json
-from segkit.recipe import audit, train, tune
+from segkit.predictions import PredictionStore
 from segkit.recipe.config import replace
-from segkit.recipe.folder import RunFolder
-from segkit.recipe.line import Line
-from segkit.recipe.predict import filled, looks
+from segkit.recipe.run import Run
+from segkit.recipe.stage import Stage, execute, require
+from segkit.recipe.stages.folds import asked_folds
+from segkit.recipe.stages.predict import OOF
+from segkit.recipe.stages.train import fold_stage
+from segkit.recipe.stages.tune import TUNE
 from segkit.thresholds import curves, nested
 
 How = Literal["plain", "thresholds", "tune"]
-"""What a variant is scored by: .5 and no step, thresholds chosen on other persons, or all that the stage tune does."""
-SHARED = ("data", "classes", "train_items", "labels", "samples", "truth", "persons", "fold_of", "cache")
-"""What a Line reads once, and its branches need not read again."""
+"""What a variant is scored by: .5 and no step, thresholds chosen on other groups, or all that the stage tune does."""
 
 
-class Scored(NamedTuple):
-    """A variant on the persons held out, and what it cost."""
+class VariantScore(NamedTuple):
+    """A variant on the images held out, and what it cost."""
 
     table: pd.DataFrame
-    """Dice, image x class, at full resolution."""
+    """Scores, image x class, at full resolution."""
     train_seconds: float
     predict_seconds: float
     memory_mb: float
     """Highest of the training: of the GPU where there is one, else of the largest process."""
 
 
-def begin(line: Line) -> None:
-    """The audit, where there is none yet, and the folds that all branches share."""
-    if not (line.folder / "audit.json").is_file():
-        audit.run(line)
-    train.assign_folds(line)
+def with_final_validation(run: Run, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Add validation after the last epoch alone, so that no epoch is chosen on the images that judge.
 
+    Args:
+        run: The run that is varied.
+        changes: Settings of the variant.
 
-def branch(line: Line, changes: Mapping[str, Any], folder: Path, *, quiet: bool = False) -> Line:
-    """The same data, folds and truth under other settings, in a folder of its own.
-
-    changes: fields of Config that the data and the folds do not depend on (a seed is of the training alone).
+    Returns:
+        `changes` and validate_every; a soup cannot do without and keeps it, at least ten times a run.
     """
-    for name in SHARED:
-        getattr(line, name)
-    other = copy.copy(line)
-    other.config, other.folder = replace(line.config, changes), RunFolder(folder)
-    if quiet:
-        other.console = Console(quiet=True)
-    write_json(other.folder / "audit.json", line.audited)
-    return other
-
-
-def settled(line: Line, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`changes`, and validation after the last epoch alone: no epoch is chosen on the persons that judge.
-
-    A soup cannot do without: it keeps --validate-every, at least ten times a run.
-    """
-    config = replace(line.config, changes)
-    every = config.epochs if config.averaging != "soup" else min(config.validate_every, max(1, config.epochs // 10))
+    train = replace(run.config, changes).train
+    every = train.epochs if train.averaging != "soup" else min(train.validate_every, max(1, train.epochs // 10))
     return {**changes, "validate_every": every}
 
 
-def home(line: Line, changes: Mapping[str, Any]) -> str:
-    """A folder's name for all variants that share one training: they differ at prediction only."""
-    return digest([train.deciding(replace(line.config, changes)), line.audited["train"]])
+def run_dir(run: Run, below: str, changes: Mapping[str, Any]) -> Path:
+    """Return the folder that all variants of the same training share: they differ at prediction only.
+
+    Args:
+        run: The run that is varied.
+        below: Folder below its own.
+        changes: Settings of the variant.
+    """
+    probe = run.derive(changes, run.folder / below)
+    return run.folder / below / digest([fold_stage(probe, fold).key(probe) for fold in asked_folds(probe)])
 
 
-def scored(line: Line, how: How = "plain", *, quiet: bool = True) -> Scored:
-    """Train what is not trained yet, predict the images held out, and score them; what was done is not done again."""
-    _trained(line)
-    if quiet:
-        line = copy.copy(line)
-        line.console = Console(quiet=True)
-    key = {
-        "weights": [line.folder.key(f"train.fold{fold}") for fold in line.folds],
-        "views": looks(line.config),
-        "window": line.config.crop and [line.config.crop, line.config.overlap],
-        "how": [how, line.config.trials if how == "tune" else None],
-    }
-    name = digest(key)
-    table, cost = (line.folder / f"scores/{name}{end}" for end in (".csv", ".json"))
+def score_variant(run: Run, how: How = "plain") -> VariantScore:
+    """Train what is not trained yet, predict the images held out, and score them; what is done is not done again.
 
-    def work() -> None:
-        filled(line, "oof")
-        begun = perf_counter()
-        found = _table(line, how)
-        choosing = perf_counter() - begun if how != "plain" else 0.0
-        with replacing(table) as part:
-            found.to_csv(part)
-        write_json(cost, {"seconds": line.folder.stamp("predict.oof")["seconds"] + choosing})
+    Args:
+        run: The variant: a derived run.
+        how: What it is scored by.
 
-    line.folder.run(f"score.{name}", key, [table, cost], work)
-    stamps = [line.folder.stamp(f"train.fold{fold}") for fold in line.folds]
-    gpu = read_json(line.folder / "gpu.json")["peak_mb"]
-    return Scored(
+    Returns:
+        Its scores and cost.
+    """
+    folds = [fold_stage(run, fold) for fold in asked_folds(run)]
+    for stage in folds:
+        execute(stage, run)
+    quiet = dataclasses.replace(run, quiet=True)
+    stage = _score_stage(quiet, how)
+    execute(stage, quiet)
+    table, cost = (require(stage, quiet) / name for name in stage.makes)
+    stamps = [_stamp(run, stage) for stage in folds]
+    gpu = max(stamp.get("peak_gpu_mb", 0.0) for stamp in stamps)
+    return VariantScore(
         pd.read_csv(table, index_col=0),
-        sum(_seconds(line.folder / f"fold{fold}" / "metrics.jsonl") for fold in line.folds),
+        sum(_seconds(require(one, run) / one.makes[0]) for one in folds),
         read_json(cost)["seconds"],
         gpu or max(stamp["peak_rss_mb"] for stamp in stamps),
     )
 
 
-def _trained(line: Line) -> None:
-    """train_folds(), and what it held on the GPU."""
-    import torch
+def _score_stage(run: Run, how: How) -> Stage:
+    """The stage that scores a variant."""
+    last = TUNE if how == "tune" else OOF
+    name = f"scores/{how}-{digest(last.key(run))}"
 
-    def work() -> None:
-        cuda = torch.cuda.is_available() and line.config.accelerator != "cpu"
-        if cuda:
-            torch.cuda.reset_peak_memory_stats()
-        train.train_folds(line)
-        write_json(line.folder / "gpu.json", {"peak_mb": torch.cuda.max_memory_allocated() / 2**20 if cuda else 0.0})
+    def work(scoped: Run) -> None:
+        begun = perf_counter()
+        table = _table(scoped, how)
+        seconds = perf_counter() - begun if how != "plain" else 0.0
+        with replacing(scoped.folder / f"{name}.csv") as part:
+            table.to_csv(part)
+        predicted = _stamp(scoped, OOF)["seconds"]
+        tuned = _stamp(scoped, TUNE)["seconds"] if how == "tune" else 0.0
+        write_json(scoped.folder / f"{name}.json", {"seconds": predicted + tuned + seconds})
 
-    outputs = [line.folder / "gpu.json", *(line.folder / f"fold{fold}" / "model.safetensors" for fold in line.folds)]
-    line.folder.run("variant", [train.deciding(line.config), line.folds], outputs, work)
-
-
-def _table(line: Line, how: How) -> pd.DataFrame:
-    """Dice of oof.zarr, image x class."""
+    stage = Stage(
+        name.replace("/", "."),
+        work,
+        makes=(f"{name}.csv", f"{name}.json"),
+        facts=("metric",),
+        inputs=("train",),
+        needs=lambda run: (OOF, TUNE) if how == "tune" else (OOF,),
+        reads=lambda run: {"how": how},
+    )
+    execute(OOF, run)
     if how == "tune":
-        tune.run(line)
-        return pd.read_csv(line.folder / "oof_dice.csv", index_col=0)
-    found = curves(filled(line, "oof")[0], line.truth)
-    values: np.ndarray = found.scores(0.5).cells if how == "plain" else nested(found, line.persons).table
-    return pd.DataFrame(values, index=pd.Index(found.ids, name="image_name"), columns=list(found.classes))
+        execute(TUNE, run)
+    return stage
 
 
-def _seconds(metrics: Path) -> float:
+def _table(run: Run, how: How) -> pd.DataFrame:
+    """Scores of oof.zarr, image x class."""
+    if how == "tune":
+        return pd.read_csv(run.file("oof_scores.csv"), index_col=0)
+    samples = run.inputs.train
+    found = curves(PredictionStore.open(run.file("oof.zarr")), samples.truth, run.recipe.metric)
+    if how == "plain":
+        return found.table(0.5)
+    return nested(found, samples.groups).table
+
+
+def _stamp(run: Run, stage: Stage) -> dict[str, Any]:
+    """The stamp of a stage, wherever it is done."""
+    whole = run.unscoped or run
+    place = require(stage, whole)
+    return next(folder.read(stage.name) for folder in whole.folders if folder.path == place)
+
+
+def _seconds(model: Path) -> float:
     """Of all epochs, those before a kill too."""
-    return float(sum(json.loads(row)["seconds"] for row in metrics.read_text(encoding="utf-8").splitlines()))
+    rows = (model.parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return float(sum(json.loads(row)["seconds"] for row in rows))

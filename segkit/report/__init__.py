@@ -2,8 +2,8 @@
 
 from segkit.report.explore import EDA, eda
 from segkit.report.metadata import read_metadata
-from segkit.report.overlays import Overlay
+from segkit.report.overlays import Overlay, viewable
 from segkit.report.page import write_eda, write_report
 from segkit.report.scores import ReportData
 
-__all__ = ["EDA", "Overlay", "ReportData", "eda", "read_metadata", "write_eda", "write_report"]
+__all__ = ["EDA", "Overlay", "ReportData", "eda", "read_metadata", "viewable", "write_eda", "write_report"]

@@ -153,15 +153,15 @@ def _short(value: float, _: object) -> str:
 
 @chart
 def threshold_curve(
-    thresholds: np.ndarray, dice: np.ndarray, chosen: float, *, colour: str, span: float, words: str
+    thresholds: np.ndarray, scores: np.ndarray, chosen: float, *, colour: str, span: float, words: str
 ) -> tuple[Figure, str]:
-    """Mean Dice of one class against its threshold: the top `span` of Dice, and a dot for the choice."""
+    """Mean score of one class against its threshold: the top `span` of it, and a dot for the choice."""
     figure = Figure(figsize=(170 / 72, 104 / 72))
     axes = figure.add_axes((0.19, 0.17, 0.78, 0.79))  # fixed: panels line up, and 29 layouts are saved
     axes.axvline(0.5, color=LINE, lw=1, dashes=(2, 2))
-    top = float(np.nanmax(dice)) if np.isfinite(dice).any() else 1.0
-    axes.plot(thresholds, dice, color=colour, lw=2)
-    at = float(np.interp(chosen, thresholds, dice))
+    top = float(np.nanmax(scores)) if np.isfinite(scores).any() else 1.0
+    axes.plot(thresholds, scores, color=colour, lw=2)
+    at = float(np.interp(chosen, thresholds, scores))
     axes.plot([chosen], [max(at, top - span)], "o", color=INK, ms=5.5, mec=SURFACE, mew=1.2, clip_on=False)
     axes.set(xlim=(0, 1), ylim=(top - span, top + 0.08 * span), xticks=[0, 0.5, 1], xticklabels=["0", ".5", "1"])
     axes.set_yticks([top - span, top], [f"{top - span:.3f}", f"{top:.3f}"])
@@ -171,22 +171,22 @@ def threshold_curve(
 
 
 @chart
-def loss_map(dice: np.ndarray, rows: Sequence[str], *, worst: float, words: str) -> tuple[Figure, str]:
+def loss_map(scores: np.ndarray, rows: Sequence[str], *, worst: float, words: str) -> tuple[Figure, str]:
     """What each image (columns) loses in each class (rows): the stronger, the lower; NaN is grey.
 
-    dice: (rows, columns); the full colour stands for `worst` and below.
+    scores: (rows, columns); the full colour stands for `worst` and below.
     """
-    count, images = dice.shape
+    count, images = scores.shape
     figure, axes = canvas(max(320, min(860, 130 + 14 * images)), 46 + 15 * count)
-    loss = np.clip((1.0 - dice) / max(1.0 - worst, 1e-6), 0.0, 1.0)
-    pixels = np.zeros((*dice.shape, 4))
+    loss = np.clip((1.0 - scores) / max(1.0 - worst, 1e-6), 0.0, 1.0)
+    pixels = np.zeros((*scores.shape, 4))
     pixels[..., :3] = np.array([217, 72, 15]) / 255
     pixels[..., 3] = loss
-    pixels[np.isnan(dice)] = (0.5, 0.5, 0.5, 0.25)
+    pixels[np.isnan(scores)] = (0.5, 0.5, 0.5, 0.25)
     axes.imshow(pixels, aspect="auto", interpolation="none", extent=(0, images, count, 0))
     axes.set_yticks(np.arange(count) + 0.5, rows)
     axes.set_xticks([])
-    axes.set_xlabel(f"{images} image{'s' * (images > 1)}, worst mean Dice first")
+    axes.set_xlabel(f"{images} image{'s' * (images > 1)}, worst mean first")
     axes.tick_params(axis="y", labelsize=9.5)
     axes.set_xticks(np.arange(images + 1), minor=True)
     axes.set_yticks(np.arange(count + 1), minor=True)

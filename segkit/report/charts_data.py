@@ -1,4 +1,4 @@
-"""Charts of the data section: places, overlaps, persons, sizes."""
+"""Charts of the data section: places, overlaps, groups, sizes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def overlaps(table: pd.DataFrame, classes: Sequence[str]) -> tuple[Figure, str]:
 
 @chart
 def relation(x: pd.Series, y: pd.Series, *, xlabel: str, percent: bool) -> tuple[Figure, str]:
-    """One dot a person: a number, or a category on x, against a measure on y."""
+    """One dot a group: a number, or a category on x, against a measure on y."""
     figure, axes = canvas(206, 148)
     if x.dtype == float:
         axes.plot(x, y, "o", color=ACCENT, ms=5.5, alpha=0.6, mew=0)
@@ -90,7 +90,7 @@ def relation(x: pd.Series, y: pd.Series, *, xlabel: str, percent: bool) -> tuple
     axes.locator_params(axis="y", nbins=4)
     if percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.3g} %"))
-    return figure, f"{y.name} against {xlabel}, one dot a person"
+    return figure, f"{y.name} against {xlabel}, one dot a group"
 
 
 @chart

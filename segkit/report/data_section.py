@@ -12,14 +12,14 @@ from markupsafe import Markup
 from scipy.stats import spearmanr
 
 from segkit.report import charts_data, text
-from segkit.report.explore import AREA, EDA, persons
+from segkit.report.explore import AREA, EDA, by_group
 from segkit.report.overlays import cases
 
 FIELDS = {"age": "age, years", "sex": "sex", "weight_kg": "weight, kg", "height_cm": "height, cm"}
 MOST_PLACES = 6
 """Panels of places: one for each common combination of strata."""
 FEWEST = 5
-"""Persons below which no relation is drawn."""
+"""Groups below which no relation is drawn."""
 
 
 def data_section(eda: EDA, colours: Mapping[str, str]) -> dict[str, Any]:
@@ -56,13 +56,13 @@ def _facts(eda: EDA) -> list[tuple[str, str]]:
         size = f"{width} × {height} px"
     else:
         size = f"{images['width'].min()}–{images['width'].max()} × {images['height'].min()}–{images['height'].max()} px"
-    per_person = images.groupby("person").size()
-    spread = f"{per_person.min()}" if per_person.nunique() == 1 else f"{per_person.min()}–{per_person.max()}"
+    per_group = images.groupby("group").size()
+    spread = f"{per_group.min()}" if per_group.nunique() == 1 else f"{per_group.min()}–{per_group.max()}"
     labelled = int(images["labelled"].sum())
     return [
         ("Images", f"{len(images):,}" if labelled == len(images) else f"{len(images):,}, {labelled:,} with truth"),
-        ("Persons", f"{images['person'].nunique():,}"),
-        ("Images a person", spread),
+        ("Groups", f"{images['group'].nunique():,}"),
+        ("Images a group", spread),
         ("Width × height", size),
         ("Classes", str(len(eda.classes))),
         ("Labelled, of an image", text.percent(float(images["share"].mean()))),
@@ -112,17 +112,17 @@ def _places(eda: EDA, colours: Mapping[str, str]) -> list[tuple[str, Markup]]:
 
 
 def _known(eda: EDA) -> str:
-    """Of how many persons the sheet knows what."""
-    frame = persons(eda)
+    """Of how many groups the sheet knows what."""
+    frame = by_group(eda)
     if frame.empty:
-        return "The sheet knows none of these persons"
+        return "The sheet knows none of these groups"
     counts = ", ".join(f"{name.split(',')[0]} of {frame[key].notna().sum()}" for key, name in FIELDS.items())
-    return f"The sheet knows {len(frame)} of the {eda.images['person'].nunique()} persons: {counts}"
+    return f"The sheet knows {len(frame)} of the {eda.images['group'].nunique()} groups: {counts}"
 
 
 def _people(eda: EDA) -> list[dict[str, Any]]:
-    """For each measure (labelled area, Dice) a panel against each field of the sheet that enough persons have."""
-    frame = persons(eda)
+    """For each measure (labelled area, scores) a panel against each field of the sheet that enough groups have."""
+    frame = by_group(eda)
     measures = [column for column in frame.columns if column not in FIELDS]
     out = []
     for measure in measures:
@@ -142,14 +142,14 @@ def _relation(x: pd.Series, y: pd.Series) -> str:
     """In words: a rank correlation with its interval, or the medians of two groups."""
     if x.dtype != float:
         medians = y.groupby(x).median()
-        write = text.percent if y.name == AREA else text.dice
-        return f"medians {', '.join(f'{k} {write(v)}' for k, v in medians.items())}; {text.count(len(x), 'person')}"
+        write = text.percent if y.name == AREA else text.score
+        return f"medians {', '.join(f'{k} {write(v)}' for k, v in medians.items())}; {text.count(len(x), 'group')}"
     if y.nunique() < 2:
-        return f"{text.count(len(x), 'person')}, all alike"
+        return f"{text.count(len(x), 'group')}, all alike"
     rho = float(spearmanr(x, y).statistic)
     # Fieller, Hartley and Pearson 1957: the variance of arctanh(rho) is about 1.06 / (n - 3)
     reach = 1.96 * np.sqrt(1.06 / (len(x) - 3))
     centre = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     low, high = np.tanh([centre - reach, centre + reach])
     rho_text, low_text, high_text = (text.signed(v, places=2) for v in (rho, low, high))
-    return f"ρ = {rho_text} ({low_text} to {high_text}), {text.count(len(x), 'person')}"
+    return f"ρ = {rho_text} ({low_text} to {high_text}), {text.count(len(x), 'group')}"

@@ -1,4 +1,4 @@
-"""What the data is like before anything is trained: sizes, areas, places, overlaps, persons."""
+"""What the data is like before anything is trained: sizes, areas, places, overlaps, groups."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from segkit.images import image_size, read_image
-from segkit.masks import MaskSet
-from segkit.report.overlays import Overlay
+from segkit.report.overlays import Overlay, viewable
 from segkit.report.regions import intersections, moments
 from segkit.report.text import percent
-from segkit.samples import Item
+from segkit.samples import Samples
 
-AREA = "labelled area"  # a column of persons(): share of the image
+AREA = "labelled area"  # a column of groups(): share of the image
 Strata = Mapping[str, Mapping[str, str]]
 
 
@@ -24,7 +22,7 @@ Strata = Mapping[str, Mapping[str, str]]
 class EDA:
     """Numbers about a data set, from eda().
 
-    images: index id; person, height, width (px), labelled (has truth), share (labelled pixels / image),
+    images: index id; group, height, width (px), labelled (has truth), share (labelled pixels / image),
     shared (pixels with two labels or more / labelled pixels).
     areas: image x class, px at full resolution, 0 where truth has none.
     places: one row an image and class that is there: id, cls, x, y (centroid), xx, xy, yy (covariance), all
@@ -32,8 +30,8 @@ class EDA:
     overlaps: one row a pair of classes that overlaps somewhere: first, second, together (images that have
     both), images (where they overlap), iou (mean over those), first_share, second_share (of each one's
     pixels, over the same images); the largest iou first.
-    metadata: see read_metadata. tables: name -> Dice image x class. strata: name -> {id: value}.
-    samples: a few images with truth. problems: what the sheet of persons has wrong.
+    metadata: see read_metadata. tables: name -> scores image x class. strata: name -> {id: value}.
+    samples: a few images with truth. problems: what the sheet of groups has wrong.
     """
 
     classes: tuple[str, ...]
@@ -49,43 +47,48 @@ class EDA:
 
 
 def eda(
-    items: Sequence[Item],
-    truth: MaskSet,
-    classes: Sequence[str],
+    train: Samples,
+    test: Samples | None = None,
     *,
     metadata: pd.DataFrame | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
     strata: Strata | None = None,
     samples: int = 6,
 ) -> EDA:
-    """Look at a data set: sizes, area and place of every class, overlaps, persons. MaskSet stay runs.
+    """Look at a data set: sizes, area and place of every class, overlaps, groups. Masks stay runs.
 
-    items: the images (those that truth lacks count in sizes only); metadata: what read_metadata gives, its
-    id is the items' person; tables: {"held-out": Dice image x class} to set against metadata; strata:
-    {"pose": {id: "tilted"}} where known, places are drawn apart by it; samples: how many images to show,
-    spread from the smallest to the largest labelled share.
-    ValueError where no item has truth, or an image has another size than its truth.
+    Args:
+        train: Training samples; those without annotation count in sizes only.
+        test: Test samples; their truth, where there is one, is not looked at.
+        metadata: What read_metadata gives; its id is the samples' group.
+        tables: {"held-out": scores image x class} to set against metadata.
+        strata: {"pose": {id: "tilted"}}; places are drawn apart by it. None: those of the samples.
+        samples: How many images to show, spread from the smallest to the largest labelled share.
+
+    Returns:
+        Numbers for the data section of a report, or for a page of its own.
+
+    Raises:
+        ValueError: Where no sample has an annotation, or an image cannot be read.
     """
-    classes = tuple(classes)
+    classes, truth = train.classes, train.truth
     images, areas, places, pairs = [], {}, [], []
-    for item in items:
-        shape = image_size(item.image)
-        row = {"id": item.id, "person": item.person, "height": shape[0], "width": shape[1]}
-        images.append({**row, "labelled": item.id in truth, "share": np.nan, "shared": np.nan})
-        if item.id not in truth:
+    for sample, split in [*((s, train) for s in train), *((s, test) for s in test or () if test is not None)]:
+        shape, labelled_here = split.sizes[sample.id], split is train and sample.id in truth
+        row = {"id": sample.id, "group": sample.group, "height": shape[0], "width": shape[1]}
+        images.append({**row, "labelled": labelled_here, "share": np.nan, "shared": np.nan})
+        if not labelled_here:
             continue
-        if truth.sizes.get(item.id, shape) != shape:
-            raise ValueError(f"{item.image} is {shape}, its truth {truth.sizes[item.id]} (height, width)")
-        masks = {cls: truth[item.id][cls] for cls in classes}
+        masks = {cls: truth[sample.id][cls] for cls in classes}
         for cls, runs in masks.items():
             if runs:
-                places.append({"id": item.id, "cls": cls, **_place(moments(runs, shape[1]), shape)})
+                places.append({"id": sample.id, "cls": cls, **_place(moments(runs, shape[1]), shape)})
         common, labelled, shared = intersections(masks, classes)
         images[-1].update(share=labelled / (shape[0] * shape[1]), shared=shared / max(labelled, 1))
-        areas[item.id] = np.diag(common)
+        areas[sample.id] = np.diag(common)
         pairs += _pairs(common, classes)
     if not areas:
-        raise ValueError(f"none of the {len(items)} images has truth; nothing can be said about the classes")
+        raise ValueError(f"none of the {len(train)} images has an annotation; nothing can be said about the classes")
     frame = pd.DataFrame(images).set_index("id")
     return EDA(
         classes=classes,
@@ -95,22 +98,22 @@ def eda(
         overlaps=_summed(pairs),
         metadata=metadata,
         tables=dict(tables or {}),
-        strata=dict(strata or {}),
-        samples=_samples(items, truth, classes, frame, samples),
+        strata=dict(train.strata if strata is None else strata),
+        samples=_shown(train, frame, samples),
         problems=tuple(metadata.attrs.get("problems", ())) if metadata is not None else (),
     )
 
 
-def persons(data: EDA) -> pd.DataFrame:
-    """One row a person of the sheet who has images: age, sex, weight_kg, height_cm, and means over the
-    person's images: "labelled area" (share of the image), "Dice, NAME" of every table. Empty without a sheet.
+def by_group(data: EDA) -> pd.DataFrame:
+    """One row a group of the sheet who has images: age, sex, weight_kg, height_cm, and means over the
+    group's images: "labelled area" (share of the image), the mean of every table. Empty without a sheet.
     """
     if data.metadata is None:
         return pd.DataFrame()
     measures = {AREA: data.images["share"]}
-    measures |= {f"Dice, {name}": table.mean(axis=1) for name, table in data.tables.items()}
-    by_image = pd.DataFrame(measures).join(data.images["person"], how="inner")
-    return data.metadata.set_index("id").join(by_image.groupby("person").mean(), how="inner")
+    measures |= {name: table.mean(axis=1) for name, table in data.tables.items()}
+    by_image = pd.DataFrame(measures).join(data.images["group"], how="inner")
+    return data.metadata.set_index("id").join(by_image.groupby("group").mean(), how="inner")
 
 
 def _place(found: tuple[float, ...], shape: tuple[int, int]) -> dict[str, float]:
@@ -150,25 +153,22 @@ def _summed(pairs: list[tuple[str, str, int, int, int]]) -> pd.DataFrame:
     return summed[columns].sort_values("iou", ascending=False, ignore_index=True)
 
 
-def _samples(
-    items: Sequence[Item], truth: MaskSet, classes: Sequence[str], images: pd.DataFrame, count: int
-) -> tuple[Overlay, ...]:
-    """Images spread evenly over the order of their labelled share, of different persons if possible."""
+def _shown(train: Samples, images: pd.DataFrame, count: int) -> tuple[Overlay, ...]:
+    """Images spread evenly over the order of their labelled share, of different groups if possible."""
     known = images[images["labelled"]].sort_values("share", kind="stable")
-    known = known[~known["person"].duplicated()] if known["person"].nunique() >= count else known
+    known = known[~known["group"].duplicated()] if known["group"].nunique() >= count else known
     places = np.unique(np.linspace(0, len(known) - 1, min(count, len(known))).round().astype(int))
     names = np.array(known.index, dtype=object)
     chosen: list[str] = names[places].tolist()
     share = dict(zip(chosen, known["share"].to_numpy(float)[places]))
-    by_id = {item.id: item for item in items}
     return tuple(
         Overlay(
             id=image,
-            caption=f"{by_id[image].person}, {percent(share[image])} of the image labelled",
-            image=read_image(by_id[image].image)[..., 0],
-            truth={cls: truth[image][cls] for cls in classes},
+            caption=f"{train.groups[image]}, {percent(share[image])} of the image labelled",
+            image=viewable(train.read_image(image)),
+            truth=dict(train.truth[image]),
             pred={},
-            dice=float("nan"),
+            score=float("nan"),
         )
         for image in chosen
     )

@@ -25,9 +25,16 @@ ERRORS = {"missed": (56, 189, 248), "extra": (255, 122, 69), "wrong class": (250
 class Overlay:
     """One image to look at.
 
-    image: uint8 (H, W), grey, of the masks' size or smaller; truth, pred: class -> Runs (a class that is
-    not named is empty; runs without a shape are of the image's size); dice: the image's mean, may be NaN.
-    ValueError for another image.
+    Args:
+        id: The image's id.
+        caption: What stands beside it.
+        image: uint8 (H, W, 1) grey or (H, W, 3) RGB, of the masks' size or smaller.
+        truth: {class: Runs}; a class that is not named is empty, runs without a shape are of the image's size.
+        pred: The same of a prediction.
+        score: The image's mean score; may be NaN.
+
+    Raises:
+        ValueError: For another image.
     """
 
     id: str
@@ -35,12 +42,13 @@ class Overlay:
     image: np.ndarray
     truth: Mapping[str, Runs]
     pred: Mapping[str, Runs]
-    dice: float
+    score: float
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 2 or self.image.dtype != np.uint8 or not self.image.size:
+        shape, kind = self.image.shape, self.image.dtype
+        if len(shape) != 3 or kind != np.uint8 or not self.image.size or shape[2] not in (1, 3):
             got = f"{self.image.dtype} {self.image.shape}"
-            raise ValueError(f"{self.id}: a grey uint8 image (height, width) is wanted, got {got}")
+            raise ValueError(f"{self.id}: expected a uint8 image (height, width, 1 or 3), got {got}")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,12 +85,12 @@ def drawn(overlay: Overlay, colours: Mapping[str, str]) -> dict[str, Any]:
     return {
         "id": overlay.id,
         "caption": overlay.caption,
-        "dice": overlay.dice,
+        "score": overlay.score,
         "height": size[0],
         "width": size[1],
         "whole": f"0 0 {size[1]} {size[0]}",
         "view": _view([*truth.values(), *pred.values()], overlay.shape, size),
-        "image": _data_uri(resize.resize_image(overlay.image, size), "WEBP", quality=82),
+        "image": _data_uri(_small(overlay.image, size), "WEBP", quality=82),
         **sides,
         "errors": _data_uri(_error_layer(errors, size), "WEBP", lossless=True) if overlay.pred else None,
         "error_share": {name: runs.area / labelled for name, runs in errors.items()},
@@ -157,6 +165,25 @@ def _error_layer(errors: Mapping[str, Runs], size: tuple[int, int]) -> np.ndarra
     rgb = np.tensordot(weights, colours, axes=(0, 0)) / np.maximum(total, 1e-6)[..., None]
     alpha = 255.0 * np.clip(total, 0.0, 1.0) ** 0.4
     return np.dstack([rgb, alpha]).round().astype(np.uint8)
+
+
+def _small(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture at `size`: (h, w) grey or (h, w, 3)."""
+    channels = [resize.resize_image(np.ascontiguousarray(image[..., c]), size) for c in range(image.shape[2])]
+    return channels[0] if len(channels) == 1 else np.stack(channels, axis=-1)
+
+
+def viewable(image: np.ndarray) -> np.ndarray:
+    """Return an image of any channels and depth as an Overlay takes it: its first three channels, or its first.
+
+    Args:
+        image: (H, W, C) as Samples.read_image gives it, uint8 or float32 on the scale 0 to 255.
+
+    Returns:
+        uint8, (H, W, 3) or (H, W, 1).
+    """
+    kept = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+    return np.clip(np.rint(kept), 0, 255).astype(np.uint8)
 
 
 def _data_uri(pixels: np.ndarray, kind: str, **settings: Any) -> str:

@@ -27,6 +27,7 @@ from segkit.report.scores import (
     class_rows,
     flag_rows,
     image_rows,
+    name_of,
     present_scores,
     score_lines,
     stage_rows,
@@ -34,7 +35,7 @@ from segkit.report.scores import (
 )
 
 TEMPLATES = Path(__file__).parent / "templates"
-SPAN = 0.05  # of Dice that a threshold panel shows
+SPAN = 0.05  # of the score that a threshold panel shows
 FLAGGED = 20  # images with unusual masks that the page lists
 FINDINGS = 40  # of one kind that the page lists
 
@@ -84,8 +85,9 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "multiples": _multiples(data, colours),
         "curve_images": len(data.curves.ids) if data.curves is not None else 0,
         "span": SPAN,
-        "training": _training(data.history),
-        "folds": _folds(data.history),
+        "metric": name_of(data),
+        "training": _training(data),
+        "folds": _folds(data),
         "stages": stage_rows(data.summary),
         "total": total if any(total.values()) else None,
         "d": data_section(data.eda, colours) if data.eda is not None else None,
@@ -123,7 +125,7 @@ def write_eda(path: str | Path, eda: EDA, *, title: str = "The data") -> None:
         ("places", "Places", True),
         ("areas", "Areas", True),
         ("overlap", "Overlaps", True),
-        ("persons", "Persons", section["people"]),
+        ("groups", "Groups", section["people"]),
     ]
     page = {"title": title, "colours": colours, "d": section, "contents": _contents(parts)}
     write_atomic(path, _render("eda.html.j2", page))
@@ -159,9 +161,9 @@ def _render(template: str, page: Mapping[str, Any]) -> str:
 
 
 def _subtitle(data: ReportData) -> str:
-    persons = len({data.persons[i] for i in data.oof.index})
+    groups = len({data.groups[i] for i in data.oof.index})
     parts = [text.count(len(data.classes), "class", "classes"), f"{text.count(len(data.oof), 'image')} held out"]
-    parts.append(f"of {text.count(persons, 'person')}")
+    parts.append(f"of {text.count(groups, 'group')}")
     line = f"{parts[0]}; {parts[1]} {parts[2]}"
     if data.test is not None and len(data.test):
         line += f"; {text.count(len(data.test), 'test image')} with truth"
@@ -181,7 +183,7 @@ def _beside(lines: Sequence[Score], present: Mapping[str, float]) -> list[dict[s
         elif line.name == "Untuned":
             why = f"{text.signed(gap)} against held-out: {line.note}"
         elif np.isfinite(line.low):
-            why = f"{text.dice(line.low)} to {text.dice(line.high)}: {line.note}"
+            why = f"{text.score(line.low)} to {text.score(line.high)}: {line.note}"
         out.append({"name": line.name, "mean": line.mean, "why": why})
     for name, value in present.items():
         out.append({"name": f"{name}, where present", "mean": value, "why": "over the images that have the class"})
@@ -189,7 +191,7 @@ def _beside(lines: Sequence[Score], present: Mapping[str, float]) -> list[dict[s
 
 
 def _worst_shown(data: ReportData) -> float:
-    """The Dice that the map's full colour stands for: only 2 % of the cells are lower."""
+    """The score that the map's full colour stands for: only 2 % of the cells are lower."""
     values = data.oof[list(data.classes)].to_numpy(float)
     known = values[np.isfinite(values)]
     return float(np.floor(100 * min(np.quantile(known, 0.02), 0.95)) / 100) if known.size else 0.95
@@ -202,7 +204,7 @@ def _loss_map(data: ReportData, worst: float) -> Markup:
         table.loc[order].to_numpy(float).T,
         list(data.classes),
         worst=worst,
-        words="Held-out Dice of every image and class, worst images first",
+        words=f"Held-out {name_of(data)} of every image and class, worst images first",
     )
 
 
@@ -213,7 +215,7 @@ def _multiples(data: ReportData, colours: Mapping[str, str]) -> list[dict[str, A
     panels = []
     for cls, curve in zip(data.curves.classes, mean):
         chosen = float(data.thresholds.get(cls, data.thresholds.get("*", 0.5)))
-        words = f"{cls}: mean Dice against threshold, {chosen:.2f} in use"
+        words = f"{cls}: mean score against threshold, {chosen:.2f} in use"
         drawn = charts.threshold_curve(
             data.curves.thresholds, curve, chosen, colour=colours.get(cls, charts.ACCENT), span=SPAN, words=words
         )
@@ -231,16 +233,16 @@ def _series(history: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> dic
     return out
 
 
-def _training(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, Markup]]:
+def _training(data: ReportData) -> list[tuple[str, Markup]]:
     shown: tuple[tuple[str, str, dict[str, bool]], ...] = (
         ("loss", "Training loss", {"log": True}),
-        ("val_dice", "Validation Dice, the dot marks the best epoch", {"mark_best": True}),
+        (f"val_{data.metric.name}", f"Validation {name_of(data)}, the dot marks the best epoch", {"mark_best": True}),
         ("lr", "Learning rate", {}),
         ("seconds", "Seconds an epoch", {}),
     )
     out = []
     for key, name, settings in shown:
-        if series := _series(history, key):
+        if series := _series(data.history, key):
             log = settings.get("log", False) and all(min(values) > 0 for _, values in series.values())
             best = settings.get("mark_best", False)
             drawn = charts.lines(series, xlabel="epoch", words=f"{name} by epoch", log=log, mark_best=best)
@@ -248,12 +250,13 @@ def _training(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[
     return out
 
 
-def _folds(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    dice, seconds = _series(history, "val_dice"), _series(history, "seconds")
+def _folds(data: ReportData) -> list[dict[str, Any]]:
+    history, best_of = data.history, np.argmax if data.metric.higher_is_better else np.argmin
+    scores, seconds = _series(history, f"val_{data.metric.name}"), _series(history, "seconds")
     rows = []
     for name, records in history.items():
-        epochs, values = dice.get(str(name), ([], []))
-        best = int(np.argmax(values)) if values else None
+        epochs, values = scores.get(str(name), ([], []))
+        best = int(best_of(values)) if values else None
         rows.append(
             {
                 "name": name,

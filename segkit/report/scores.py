@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from segkit.audit import Problem
-from segkit.metrics import Comparison, bootstrap, compare, score
+from segkit.metrics import Comparison, Dice, Metric, bootstrap, compare, score
 from segkit.postprocess import Flag
 from segkit.report.explore import EDA, Strata
 from segkit.report.overlays import Overlay
@@ -21,24 +21,38 @@ from segkit.thresholds import ScoreCurves
 class ReportData:
     """All that report.html shows.
 
-    summary: what summary.json holds: dice, dice_low, dice_high (held-out), dice_tuned, dice_untuned, dice_test,
-    dice_at_test_mix {"pose": {dice, dice_low, dice_high, mix {stratum: share}, persons {stratum: number}, images}},
-    per_class {class: dice}, seconds and peak_rss_mb {stage or "total": number}, config {field: value}, notes
-    [text]; what is missing or None is left out of the page, dice itself is then the mean of `oof`.
-    oof: held-out Dice, image x class; test: the same on test truth where there is one. NaN is "not counted".
-    persons: {id: person} for both. strata: {"pose": {id: "tilted"}}, scored apart.
-    flags: what of the submission is of unexpected area or place.
-    present: image x class, whether truth has the class: Dice over those images is then shown beside.
-    history: {fold: records of metrics.jsonl with epoch, loss, lr, val_dice, seconds}.
-    tables: (title, a line of words, DataFrame) of what else a run did; numbers are shown with four decimals.
-    ValueError where a table lacks a class or an image has no person.
+    Args:
+        title: Of the page.
+        classes: In channel order.
+        summary: What summary.json holds: score, score_low, score_high (held-out), score_tuned, score_untuned,
+            score_test, score_at_test_mix {"pose": {score, score_low, score_high, mix {stratum: share}, groups {stratum:
+            number}, images}}, per_class {class: score}, seconds and peak_rss_mb {stage or "total": number}, config,
+            notes; what is missing or None is left out of the page, score itself is then the mean of `oof`.
+        oof: Held-out scores, image x class; NaN is "not counted".
+        groups: {id: group} of held-out and test images.
+        metric: What everything is scored by.
+        test: The same on test truth, where there is one.
+        strata: {"pose": {id: "tilted"}}, scored apart.
+        curves: Of the held-out images.
+        thresholds: {class: threshold} in use.
+        history: {fold: records of metrics.jsonl}.
+        overlays: Images with truth and prediction.
+        eda: The data section.
+        problems: Findings of the audit.
+        present: Image x class, whether truth has the class: the score over those images is then shown beside.
+        flags: What of the submission is of unexpected area or place.
+        tables: (title, a line of words, DataFrame) of what else a run did.
+
+    Raises:
+        ValueError: Where a table lacks a class or an image has no group.
     """
 
     title: str
     classes: tuple[str, ...]
     summary: Mapping[str, Any]
     oof: pd.DataFrame
-    persons: Mapping[str, str]
+    groups: Mapping[str, str]
+    metric: Metric = field(default_factory=Dice)
     test: pd.DataFrame | None = None
     strata: Strata = field(default_factory=dict)
     curves: ScoreCurves | None = None
@@ -57,62 +71,62 @@ class ReportData:
                 continue
             if lacking := [cls for cls in self.classes if cls not in table.columns]:
                 raise ValueError(f"the table {name} lacks the classes {lacking}; it has {list(table.columns)}")
-            if strangers := [str(i) for i in table.index if i not in self.persons]:
-                raise ValueError(f"the table {name}: no person is known of {', '.join(strangers[:3])}")
+            if strangers := [str(i) for i in table.index if i not in self.groups]:
+                raise ValueError(f"the table {name}: no group is known of {', '.join(strangers[:3])}")
 
 
 FEWEST = 5
-"""Persons below which no interval is given: resampling a handful says less than it seems to."""
+"""Groups below which no interval is given: resampling a handful says less than it seems to."""
 
 
 class Score(NamedTuple):
-    """One line of the page: a mean Dice, its 95 % interval (NaN where there is none) and how many stand behind."""
+    """One line of the page: a score, its 95 % interval (NaN where there is none) and how many stand behind."""
 
     name: str
     mean: float
     low: float
     high: float
     images: int
-    persons: int
+    groups: int
     kind: str = "part"
     note: str = ""
 
 
-def interval(name: str, table: pd.DataFrame, persons: Mapping[str, str], **more: str) -> Score:
-    """The score of a table with its bootstrap interval over persons; none for fewer than FEWEST persons."""
-    groups = len({persons[i] for i in table.index})
+def interval(name: str, table: pd.DataFrame, groups: Mapping[str, str], **more: str) -> Score:
+    """The score of a table with its bootstrap interval over groups; none for fewer than FEWEST groups."""
+    count = len({groups[i] for i in table.index})
     if not table.notna().to_numpy().any():
-        return Score(name, np.nan, np.nan, np.nan, len(table), groups, **more)
-    if groups < FEWEST:
-        return Score(name, score(table), np.nan, np.nan, len(table), groups, **more)
+        return Score(name, np.nan, np.nan, np.nan, len(table), count, **more)
+    if count < FEWEST:
+        return Score(name, score(table), np.nan, np.nan, len(table), count, **more)
     known = table.dropna(axis=1, how="all").dropna(axis=0, how="all")
-    found = bootstrap(known, persons)
-    return Score(name, found.mean, found.low, found.high, len(table), groups, **more)
+    found = bootstrap(known, groups)
+    return Score(name, found.mean, found.low, found.high, len(table), count, **more)
 
 
 def score_lines(data: ReportData) -> list[Score]:
     """Held-out, tuned, untuned and test, each stratum below the score that it is a part of."""
     summary = data.summary
     classes = list(data.classes)
-    held = interval("Held-out", data.oof[classes], data.persons, kind="main", note="settings chosen on others")
+    held = interval("Held-out", data.oof[classes], data.groups, kind="main", note="settings chosen on others")
     held = held._replace(
-        mean=_number(summary.get("dice"), held.mean),
-        low=_number(summary.get("dice_low"), held.low),
-        high=_number(summary.get("dice_high"), held.high),
+        mean=_number(summary.get("score"), held.mean),
+        low=_number(summary.get("score_low"), held.low),
+        high=_number(summary.get("score_high"), held.high),
     )
     lines = [held, *_parts(data.oof[classes], data), *_at_test_mix(data)]
     for key, name, note in (
-        ("dice_tuned", "Tuned", "settings chosen on these"),
-        ("dice_untuned", "Untuned", "threshold 0.5, nothing else"),
+        ("score_tuned", "Tuned", "settings chosen on these"),
+        ("score_untuned", "Untuned", "threshold 0.5, nothing else"),
     ):
         value = _number(summary.get(key), np.nan)
         if np.isfinite(value):
-            lines.append(Score(name, value, np.nan, np.nan, held.images, held.persons, "other", note))
+            lines.append(Score(name, value, np.nan, np.nan, held.images, held.groups, "other", note))
     if data.test is not None and len(data.test):
-        test = interval("Test", data.test[classes], data.persons, kind="main", note="never trained or tuned on")
-        test = test._replace(mean=_number(summary.get("dice_test"), test.mean))
+        test = interval("Test", data.test[classes], data.groups, kind="main", note="never trained or tuned on")
+        test = test._replace(mean=_number(summary.get("score_test"), test.mean))
         lines += [test, *_parts(data.test[classes], data)]
-    elif np.isfinite(value := _number(summary.get("dice_test"), np.nan)):
+    elif np.isfinite(value := _number(summary.get("score_test"), np.nan)):
         lines.append(Score("Test", value, np.nan, np.nan, 0, 0, "main", "never trained or tuned on"))
     return lines
 
@@ -123,21 +137,21 @@ def _parts(table: pd.DataFrame, data: ReportData) -> list[Score]:
         known = pd.Series({i: values[i] for i in table.index if i in values}, dtype=object)
         for value in sorted(known.unique()):
             part = table.loc[known.index[known == value]]
-            out.append(interval(f"{name}: {value}", part, data.persons))
+            out.append(interval(f"{name}: {value}", part, data.groups))
     return out
 
 
 def _at_test_mix(data: ReportData) -> list[Score]:
-    """The held-out score at the test images' mix of each group, and how many persons stand for each stratum."""
+    """The held-out score at the test images' mix of each group, and how many groups stand for each stratum."""
     out = []
-    for name, found in (data.summary.get("dice_at_test_mix") or {}).items():
-        if found["dice"] is not None:
+    for name, found in (data.summary.get("score_at_test_mix") or {}).items():
+        if found["score"] is not None:
             of = ", ".join(f"{stratum} {share:.0%}" for stratum, share in found["mix"].items())
-            stand = ", ".join(f"{stratum} {count}" for stratum, count in found["persons"].items())
-            low, high = _number(found["dice_low"], np.nan), _number(found["dice_high"], np.nan)
-            persons = len({data.persons[i] for i in data.oof.index if i in data.strata.get(name, {})})
-            title, note = f"At the test's {name}", f"held-out images weighed as {of}; persons: {stand}"
-            out.append(Score(title, found["dice"], low, high, found["images"], persons, "other", note))
+            stand = ", ".join(f"{stratum} {count}" for stratum, count in found["groups"].items())
+            low, high = _number(found["score_low"], np.nan), _number(found["score_high"], np.nan)
+            groups = len({data.groups[i] for i in data.oof.index if i in data.strata.get(name, {})})
+            title, note = f"At the test's {name}", f"held-out images weighed as {of}; groups: {stand}"
+            out.append(Score(title, found["score"], low, high, found["images"], groups, "other", note))
     return out
 
 
@@ -148,17 +162,17 @@ def flag_rows(data: ReportData) -> list[dict[str, Any]]:
         if flag.cls in data.classes:
             found.setdefault(flag.image, []).append(flag)
     ordered = sorted(found.items(), key=lambda pair: -len(pair[1]))
-    return [{"id": image, "person": data.persons.get(image, ""), "flags": flags} for image, flags in ordered]
+    return [{"id": image, "group": data.groups.get(image, ""), "flags": flags} for image, flags in ordered]
 
 
 def tuning_gain(data: ReportData) -> Comparison | None:
-    """Held-out minus untuned Dice on the same images, paired; None where that cannot be asked."""
+    """Held-out minus untuned score on the same images, paired; None where that cannot be asked."""
     curves = data.curves
     if curves is None or set(curves.ids) != set(data.oof.index) or set(curves.classes) != set(data.classes):
         return None
-    if len({data.persons[i] for i in curves.ids}) < FEWEST or data.oof[list(data.classes)].isna().any().any():
+    if len({data.groups[i] for i in curves.ids}) < FEWEST or data.oof[list(data.classes)].isna().any().any():
         return None
-    return compare(curves.table(0.5), data.oof[list(data.classes)], data.persons)
+    return compare(curves.table(0.5), data.oof[list(data.classes)], data.groups)
 
 
 def class_rows(data: ReportData) -> list[dict[str, Any]]:
@@ -166,7 +180,7 @@ def class_rows(data: ReportData) -> list[dict[str, Any]]:
     per_class = data.summary.get("per_class") or {}
     rows = []
     for cls in data.classes:
-        found = interval(cls, data.oof[[cls]], data.persons)
+        found = interval(cls, data.oof[[cls]], data.groups)
         values = data.oof[cls].dropna()
         row: dict[str, Any] = {
             "cls": cls,
@@ -184,7 +198,7 @@ def class_rows(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _where_present(table: pd.DataFrame | None, present: pd.DataFrame | None, cls: str) -> tuple[float, int]:
-    """Mean Dice over the images whose truth has the class, and how many these are."""
+    """Mean score over the images whose truth has the class, and how many these are."""
     if table is None or present is None:
         return np.nan, 0
     has = present[cls].reindex(table.index).fillna(False).astype(bool)
@@ -193,7 +207,7 @@ def _where_present(table: pd.DataFrame | None, present: pd.DataFrame | None, cls
 
 
 def present_scores(data: ReportData) -> dict[str, float]:
-    """Held-out and test Dice over the images that have the class, where that is another number: an absent class
+    """Held-out and test score over the images that have the class, where that is another number: an absent class
     that is rightly not predicted counts 1 and flatters the mean over all images."""
     out = {}
     for name, table in (("Held-out", data.oof), ("Test", data.test)):
@@ -206,20 +220,21 @@ def present_scores(data: ReportData) -> dict[str, float]:
 
 
 def image_rows(data: ReportData, count: int = 10) -> list[dict[str, Any]]:
-    """The images with the lowest mean held-out Dice: person, strata, weakest class."""
+    """The images with the worst mean held-out score: group, strata, weakest class."""
     values = data.oof[list(data.classes)].dropna(how="all")
-    names, dice = values.index.tolist(), values.to_numpy(float)
+    names, scores = values.index.tolist(), values.to_numpy(float)
+    sign = 1 if data.metric.higher_is_better else -1
     rows = []
-    for row in np.nanmean(dice, axis=1).argsort(kind="stable")[:count]:
-        image, column = str(names[row]), int(np.nanargmin(dice[row]))
+    for row in (sign * np.nanmean(scores, axis=1)).argsort(kind="stable")[:count]:
+        image, column = str(names[row]), int(np.nanargmin(sign * scores[row]))
         rows.append(
             {
                 "id": image,
-                "person": data.persons[image],
+                "group": data.groups[image],
                 "strata": ", ".join(known[image] for known in data.strata.values() if image in known),
-                "dice": float(np.nanmean(dice[row])),
+                "score": float(np.nanmean(scores[row])),
                 "weakest": data.classes[column],
-                "weakest_dice": float(dice[row, column]),
+                "weakest_score": float(scores[row, column]),
             }
         )
     return rows
@@ -241,6 +256,12 @@ def stage_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for name in stages
     ]
+
+
+def name_of(data: ReportData) -> str:
+    """Return the metric's name as people write it."""
+    known = {"dice": "Dice", "iou": "IoU", "mean_iou": "mean IoU", "fbeta": "F-beta"}
+    return known.get(data.metric.name, data.metric.name.replace("_", " "))
 
 
 def _number(value: Any, otherwise: float) -> float:

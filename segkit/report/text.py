@@ -1,4 +1,4 @@
-"""Numbers as the page writes them: four decimals for Dice, units everywhere, a dash for what is not there."""
+"""Numbers as the page writes them: four decimals for scores, units everywhere, a dash for what is not there."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def known(value: Any) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def dice(value: float | None) -> str:
+def score(value: float | None) -> str:
     """
-    >>> dice(0.91237), dice(float("nan"))
+    >>> score(0.91237), score(float("nan"))
     ('0.9124', '–')
     """
     return f"{value:.4f}" if known(value) else "–"
@@ -154,7 +154,7 @@ def _thousands(value: float) -> str:
 
 
 FILTERS = {
-    "dice": dice,
+    "score": score,
     "signed": signed,
     "percent": percent,
     "duration": duration,

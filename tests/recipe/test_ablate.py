@@ -1,16 +1,19 @@
 """`run.py ablate`: variants that share what they can, a table that says what is sure, and a run that goes on."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_line import RECIPE, TINY, draw
+from toy import RECIPE, TINY, draw
 
-from segkit.recipe import Config, Line, main, parse, train
-from segkit.recipe.ablate import markdown, rows
+from segkit.recipe import Config, Run, main, parse, replace
 from segkit.recipe.ablations import ABLATIONS
-from segkit.recipe.variant import Scored, settled
+from segkit.recipe.stage import execute
+from segkit.recipe.stages.ablate import markdown, rows
+from segkit.recipe.stages.folds import FOLDS
+from segkit.recipe.variant import VariantScore, with_final_validation
 
 SOME = {"targets": ["nearest", "soft"], "tuning": list(ABLATIONS["tuning"]), "tta": ["none", "hflip"]}
 
@@ -46,11 +49,11 @@ def test_each_ablation_leaves_three_tables_that_agree(done):
         assert [row["variant"] for row in found] == SOME[name]
         assert found[0]["verdict"] == "base"
         flat = pd.read_csv(out / "ablate" / f"{name}.csv")
-        assert flat["dice"].tolist() == pytest.approx([row["dice"] for row in found], abs=1e-5)
+        assert flat["score"].tolist() == pytest.approx([row["score"] for row in found], abs=1e-5)
         text = (out / "ablate" / f"{name}.md").read_text()
-        assert all(f"| {row['variant']} | {row['dice']:.4f} |" in text for row in found)
+        assert all(f"| {row['variant']} | {row['score']:.4f} |" in text for row in found)
         for row in found[1:]:
-            assert row["gain"] == pytest.approx(row["dice"] - found[0]["dice"])
+            assert row["gain"] == pytest.approx(row["score"] - found[0]["score"])
             assert row["gain"] == pytest.approx(np.mean(row["seed_gains"]))
             assert row["low"] <= row["gain"] <= row["high"]
             assert row["memory_mb"] > 1
@@ -59,10 +62,10 @@ def test_each_ablation_leaves_three_tables_that_agree(done):
 def test_variants_that_differ_at_prediction_share_a_training(done):
     out, _ = done
     assert len(trainings(out)) == 4  # two targets and two seeds: views and choices come of the soft ones
-    soft = table(out, "targets")[1]["dice"]
-    assert table(out, "tta")[0]["dice"] == pytest.approx(soft)
-    assert table(out, "tuning")[0]["dice"] == pytest.approx(soft)
-    assert table(out, "tta")[1]["dice"] != pytest.approx(soft)
+    soft = table(out, "targets")[1]["score"]
+    assert table(out, "tta")[0]["score"] == pytest.approx(soft)
+    assert table(out, "tuning")[0]["score"] == pytest.approx(soft)
+    assert table(out, "tta")[1]["score"] != pytest.approx(soft)
 
 
 def test_a_second_run_trains_nothing_and_a_lost_part_is_made_again(done):
@@ -81,10 +84,9 @@ def test_a_second_run_trains_nothing_and_a_lost_part_is_made_again(done):
             }
 
 
-def test_folds_are_the_lines_own_whatever_the_seed(done):
+def test_folds_are_the_runs_own_whatever_the_seed(done):
     out, flags = done
-    line = Line(RECIPE, parse("toy", TINY, flags)[1])
-    train.assign_folds(line)
+    assert not execute(FOLDS, Run.begin(RECIPE, parse("toy", TINY, flags)[1]))
     ids = set(pd.read_csv(out / "folds.csv").query("fold == 0")["id"])
     for csv in (out / "ablate").glob("*/scores/*.csv"):
         assert set(pd.read_csv(csv, index_col=0).index) == ids
@@ -108,33 +110,42 @@ def test_bad_input_is_one_line_before_anything_is_trained(tmp_path, capsys, word
 def test_words_after_ablate_are_what_it_switches(tmp_path):
     stages, config = parse("toy", TINY, ["audit", "ablate", "tta", "losses", "--out", str(tmp_path), "--seeds", "3"])
     assert stages == ["audit", "ablate"]
-    assert (config.ablations, config.seeds) == (("tta", "losses"), (3,))
+    assert (config.ablate.ablations, config.ablate.seeds) == (("tta", "losses"), (3,))
     stages, config = parse("toy", TINY, ["ablate", "tta", "report", "--out", str(tmp_path)])
     assert stages == ["report", "ablate"]
-    assert config.ablations == ("tta",)
-    assert parse("toy", TINY, ["--out", str(tmp_path)])[0] == ["audit", "train", "predict", "tune", "submit", "report"]
+    assert config.ablate.ablations == ("tta",)
+    assert parse("toy", TINY, ["--out", str(tmp_path)])[0] == [
+        "audit",
+        "folds",
+        "train",
+        "predict",
+        "tune",
+        "submit",
+        "report",
+    ]
 
 
-def test_no_epoch_is_chosen_on_the_persons_that_judge_but_in_a_soup(tmp_path):
-    line = Line(RECIPE, Config(out=tmp_path, epochs=40, validate_every=2))
-    assert settled(line, {"averaging": "ema"})["validate_every"] == 40
-    assert settled(line, {"averaging": "soup"})["validate_every"] == 2
-    assert settled(line, {"averaging": "soup", "epochs": 10})["validate_every"] == 1
+def test_no_epoch_is_chosen_on_the_groups_that_judge_but_in_a_soup(tmp_path):
+    run = Run.begin(RECIPE, replace(Config(), {"out": tmp_path, "epochs": 40, "validate_every": 2}))
+    assert with_final_validation(run, {"averaging": "ema"})["validate_every"] == 40
+    assert with_final_validation(run, {"averaging": "soup"})["validate_every"] == 2
+    assert with_final_validation(run, {"averaging": "soup", "epochs": 10})["validate_every"] == 1
 
 
 class World:
-    """Six persons with an image each; "b" is absent from half of them."""
+    """Six groups with an image each; "b" is absent from half of them."""
 
     def __init__(self):
         self.ids = [f"i{n}" for n in range(6)]
-        self.persons = {i: i for i in self.ids}
-        self.truth = {i: {"a": True, "b": n % 2 == 0} for n, i in enumerate(self.ids)}
+        truth = {i: {"a": True, "b": n % 2 == 0} for n, i in enumerate(self.ids)}
+        self.train = SimpleNamespace(groups={i: i for i in self.ids}, truth=truth)
+        self.inputs = SimpleNamespace(train=self.train)
 
     def scored(self, gain):
         values = np.full((6, 2), 0.5) + np.linspace(0, 0.1, 6)[:, None]
         frame = pd.DataFrame(values, index=self.ids, columns=["a", "b"])
         frame["a"] += gain
-        return Scored(frame, 10.0, 1.0, 100.0)
+        return VariantScore(frame, 10.0, 1.0, 100.0)
 
 
 def test_a_gain_is_sure_only_where_all_seeds_agree():
@@ -151,18 +162,18 @@ def test_a_gain_is_sure_only_where_all_seeds_agree():
     assert "| on | 0.6250 | +0.0750 (+0.0750 to +0.0750) | +0.1000 +0.0500 |" in markdown("trick", found)
 
 
-def test_of_five_persons_the_test_is_not_sure():
+def test_of_five_groups_the_test_is_not_sure():
     world = World()
-    world.persons["i5"] = "i4"
+    world.train.groups["i5"] = "i4"
     found = rows(world, {"off": [world.scored(0.0)], "on": [world.scored(0.2)]})
     assert found[1]["low"] > 0
     assert found[1]["p"] == pytest.approx(2 / 2**5)
     assert found[1]["verdict"] == "unclear"
 
 
-def test_of_one_person_nothing_is_sure():
+def test_of_one_group_nothing_is_sure():
     world = World()
-    world.persons = dict.fromkeys(world.ids, "one")
+    world.train.groups = dict.fromkeys(world.ids, "one")
     found = rows(world, {"off": [world.scored(0.0)], "on": [world.scored(0.2)]})
     assert found[1]["verdict"] == "unclear"
     assert "no interval" in markdown("trick", found)

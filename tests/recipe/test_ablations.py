@@ -5,18 +5,19 @@ import re
 from pathlib import Path
 
 import pytest
-from test_line import RECIPE, draw
 from torch import nn
+from toy import RECIPE, draw
 
 from segkit import losses, optim
 from segkit.data import augment
 from segkit.data.mixing import MIXES
 from segkit.losses.spec import LOSSES
 from segkit.optim import schedules
-from segkit.recipe import Config, Line, main, replace
+from segkit.recipe import Config, Run, main, replace
 from segkit.recipe.ablations import ABLATIONS, variants
-from segkit.recipe.predict import merging
-from segkit.recipe.variant import settled
+from segkit.recipe.config import flat
+from segkit.recipe.variant import with_final_validation
+from segkit.recipe.views import views_of
 from segkit.training.config import AVERAGING
 
 
@@ -34,39 +35,42 @@ def rows(out, name):
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_variant_is_a_change_of_settings_that_is_not_the_base(name):
-    config = Config(size=256, pseudo=Path("labels"))
-    found = [(settled(Line(RECIPE, config), one.changes), one.how) for one in variants(name, config)]
+    config = replace(Config(), {"size": 256, "pseudo": Path("labels")})
+    found = [(with_final_validation(Run.begin(RECIPE, config), one.changes), one.how) for one in variants(name, config)]
     assert all(a != b for i, a in enumerate(found) for b in found[:i])
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_variant_is_one_that_training_and_prediction_take(name):
-    config = Config(size=256, pseudo=Path("labels"))
+    config = replace(Config(), {"size": 256, "pseudo": Path("labels")})
     for one in variants(name, config):
         changed = replace(config, one.changes)
-        merging(changed)
-        losses.build(changed.loss)
-        augment.build(changed.augment)
-        optim.create(Toy(), changed.optimizer, lr=changed.lr, weight_decay=0.0, encoder_lr_mult=changed.encoder_lr)
-        assert 0 <= changed.freeze_epochs < changed.epochs
-        assert changed.crop is None or 0 < changed.crop < changed.size
+        views_of(changed.predict)
+        settings = changed.train
+        losses.build(settings.loss)
+        augment.build(settings.augment)
+        optim.create(
+            Toy(), settings.optimizer, lr=settings.lr, weight_decay=0.0, encoder_lr_mult=settings.encoder_lr_mult
+        )
+        assert 0 <= settings.freeze_epochs < settings.epochs
+        assert settings.crop is None or 0 < settings.crop < min(changed.model.size)
 
 
 def test_every_family_of_tricks_can_be_switched():
     """Every loss, schedule, average, mix, kind of target and of augmentation is in a variant of some ablation."""
-    config = Config(size=256, pseudo=Path("labels"))
-    tried = [replace(config, one.changes) for name in ABLATIONS for one in variants(name, config)]
+    config = replace(Config(), {"size": 256, "pseudo": Path("labels")})
+    tried = [flat(replace(config, one.changes)) for name in ABLATIONS for one in variants(name, config)]
     for loss in LOSSES:
-        assert any(re.search(rf"\b{loss}\b", one.loss) for one in tried), loss
+        assert any(re.search(rf"\b{loss}\b", one["loss"]) for one in tried), loss
     for field, values in {
         "averaging": AVERAGING, "mix": ("none", *MIXES), "augment": augment.PRESETS,
         "targets": ("soft", "nearest", "nearest-exact"), "schedule": set(schedules.NAMES) - {"swa-cyclic"},
     }.items():  # fmt: skip
-        assert set(values) <= {getattr(one, field) for one in tried}, field
-    default = Config()
-    for field in ("crop", "foreground", "overlap", "optimizer", "encoder_lr", "freeze_epochs", "mix_share", "pseudo",
-                  "pseudo_share", "lr_floor", "aux_weight", "views", "tta_merge", "size"):  # fmt: skip
-        assert any(getattr(one, field) != getattr(default, field) for one in tried), field
+        assert set(values) <= {one[field] for one in tried}, field
+    default = flat(Config())
+    for field in ("crop", "foreground", "overlap", "optimizer", "encoder_lr_mult", "freeze_epochs", "mix_share",
+                  "pseudo", "pseudo_share", "lr_floor", "aux_weight", "views", "tta_merge", "size"):  # fmt: skip
+        assert any(one[field] != default[field] for one in tried), field
 
 
 def test_crops_and_merges_are_run(tmp_path):
@@ -76,12 +80,15 @@ def test_crops_and_merges_are_run(tmp_path):
     assert main(RECIPE, ["ablate", "sliding", "merge", *flags]) == 0
     assert len(list((out / "ablate").glob("*/fold0/model.safetensors"))) == 2
     assert rows(out, "sliding")[0]["variant"] == "overlap 0.0"
-    assert len({round(row["dice"], 6) for row in rows(out, "merge")}) > 2
+    assert len({round(row["score"], 6) for row in rows(out, "merge")}) > 2
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["pseudo-labels"], "name some with --pseudo LABELS"), (["encoder", "--epochs", "1"], "wants --epochs 2")],
+    [
+        (["pseudo-labels"], "name some with --pseudo LABELS"),
+        (["encoder", "--epochs", "1"], "needs at least --epochs 2"),
+    ],
 )
 def test_what_an_ablation_wants_is_said_before_anything_is_trained(tmp_path, capsys, words, said):
     data = draw(tmp_path / "data", train=4, test=1)

@@ -1,4 +1,4 @@
-"""`run.py ensemble`: equal weights until other persons say otherwise, and one submission of what was scored."""
+"""`run.py ensemble`: equal weights until other groups say otherwise, and one submission of what was scored."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from test_line import CLASSES, RECIPE, draw
+from toy import CLASSES, RECIPE, draw
 
 from segkit import metrics, submission
 from segkit.ensemble import BlendSpace, blend, nested
@@ -14,14 +14,13 @@ from segkit.geometry import resize
 from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.recipe import main
-from segkit.recipe.ensemble import tables
-from segkit.samples import Truth, index
+from segkit.recipe.recipe import folder_layout
+from segkit.recipe.stages.ensemble import tables
 
 
-def predict(path, items, truth, noise, seed, size=(32, 32)):
+def predict(path, ids, truth, noise, seed, size=(32, 32)):
     """A store of the truth, blurred by noise."""
     rng = np.random.default_rng(seed)
-    ids = [item.id for item in items]
     store = PredictionStore.create(
         path, ids=ids, classes=CLASSES, sizes={i: truth[i]["disc"].shape for i in ids}, grid=size
     )
@@ -36,13 +35,11 @@ def world(tmp_path_factory):
     """Data, and three runs' predictions: two as good as each other, one that is noise."""
     root = tmp_path_factory.mktemp("ensemble")
     data = draw(root / "data", train=24, test=3)
-    train, test = index(data), index(data, "test")
-    truth, test_truth = Truth.open(data, CLASSES), Truth.open(data / "test_truth.csv", CLASSES)
-    sizes = {item.id: (120, 100 + 10 * (int(item.id[5:-4]) % 3)) for item in test}
-    shown = {i: {c: test_truth[i][c].with_shape(sizes[i]) for c in CLASSES} for i in sizes}
+    train, test = folder_layout(data)
+    truth = train.truth
     for seed, (name, noise) in enumerate({"a": 1.5, "b": 1.5, "noise": 12.0}.items()):
-        predict(root / name / "oof.zarr", train, truth, noise, seed)
-        predict(root / name / "test.zarr", test, shown, noise, seed + 10)
+        predict(root / name / "oof.zarr", train.ids, truth, noise, seed)
+        predict(root / name / "test.zarr", test.ids, test.truth, noise, seed + 10)
     return root, data, truth
 
 
@@ -78,8 +75,8 @@ def test_members_alike_are_averaged(world, alike):
     assert found["weights"] == [0.5, 0.5]
     space = BlendSpace(stores(world, "oof", "a", "b"), world[2])
     assert found["equal"] == pytest.approx(space.dice().mean())
-    assert found["dice"] == pytest.approx([space.dice([1, 0]).mean(), space.dice([0, 1]).mean()])
-    assert found["over_best_member"]["gain"] == pytest.approx(found["equal"] - max(found["dice"]))
+    assert found["scores"] == pytest.approx([space.dice([1, 0]).mean(), space.dice([0, 1]).mean()])
+    assert found["over_best_member"]["gain"] == pytest.approx(found["equal"] - max(found["scores"]))
     assert found["over_best_member"]["low"] > 0  # of independent noise the mean is better
 
 
@@ -96,16 +93,16 @@ def test_the_submission_is_the_tuned_pipeline_on_the_very_blend(world, alike):
 def test_the_scores_are_those_of_what_is_submitted(world, alike):
     """The held-out table of the blend, by the definition: thresholds of others, at full resolution."""
     summary = json.loads((alike / "summary.json").read_text())
-    table = pd.read_csv(alike / "oof_dice.csv", index_col=0)
-    assert summary["dice"] == pytest.approx(metrics.score(table), abs=1e-6)
+    table = pd.read_csv(alike / "oof_scores.csv", index_col=0)
+    assert summary["score"] == pytest.approx(metrics.score(table), abs=1e-6)
     assert summary["ensemble"] == said(alike)
-    assert {"dice_tuned", "dice_test"} <= set(summary)
+    assert {"score_tuned", "score_test"} <= set(summary)
     page = (alike / "report.html").read_text()
     assert "The blend" in page
     assert "over the best member alone" in page
     plain = render(stores(world, "oof", "a", "b"))
     exact = metrics.Dice().table(plain, world[2])
-    assert summary["dice_untuned"] == pytest.approx(metrics.score(exact), abs=2e-3)  # levels are rounded to 1/32
+    assert summary["score_untuned"] == pytest.approx(metrics.score(exact), abs=2e-3)  # levels are rounded to 1/32
 
 
 def test_a_member_of_noise_gets_less_where_others_gain_by_it(world, unlike):
@@ -113,7 +110,7 @@ def test_a_member_of_noise_gets_less_where_others_gain_by_it(world, unlike):
     assert found["kept"] == "weights"
     assert found["weights"][1] > 0.8
     assert found["gain"]["low"] > 0
-    check = nested(BlendSpace(stores(world, "oof", "noise", "a"), world[2]), persons(world))
+    check = nested(BlendSpace(stores(world, "oof", "noise", "a"), world[2]), groups(world))
     assert found["tuned"] == pytest.approx(check.tuned)
     assert found["held_out"] == pytest.approx(check.held_out)
     test = PredictionStore.open(unlike / "test.zarr")
@@ -122,13 +119,13 @@ def test_a_member_of_noise_gets_less_where_others_gain_by_it(world, unlike):
     assert np.abs(test[image] - np.average(parts, axis=0, weights=found["weights"])).max() < test.scale
 
 
-def persons(world):
-    return {item.id: item.person for item in index(world[1])}
+def groups(world):
+    return folder_layout(world[1])[0].groups
 
 
-def test_held_out_images_are_blended_by_what_other_persons_chose(world, unlike):
+def test_held_out_images_are_blended_by_what_other_groups_chose(world, unlike):
     """At .5 they score what the nested check says, but for the rounding of stored logits."""
-    check = nested(BlendSpace(stores(world, "oof", "noise", "a"), world[2]), persons(world))
+    check = nested(BlendSpace(stores(world, "oof", "noise", "a"), world[2]), groups(world))
     store = PredictionStore.open(unlike / "oof.zarr")
     exact = metrics.Dice().table(render(store), world[2]).loc[list(world[2].ids)]
     assert exact.to_numpy() == pytest.approx(check.scores.cells, abs=0.03)
@@ -156,9 +153,9 @@ def test_a_second_run_blends_nothing_again_and_a_new_prediction_does(world, alik
 
 
 def test_images_that_one_member_lacks_are_left_out(world):
-    root, data, truth = world
+    root, _, truth = world
     part = root / "part"
-    predict(part / "oof.zarr", index(data)[:16], truth, 1.5, 7)
+    predict(part / "oof.zarr", truth.ids[:16], truth, 1.5, 7)
     shutil.copytree(root / "b" / "test.zarr", part / "test.zarr")
     assert ensemble(world, root / "some", "a", "part") == 0
     assert said(root / "some")["images"] == 16
@@ -168,7 +165,7 @@ def test_images_that_one_member_lacks_are_left_out(world):
 def test_bad_members_are_one_line(world, capsys):
     root, data, truth = world
     assert main(RECIPE, ["ensemble", "--data", str(data), "--out", str(root / "x")]) == 2
-    assert "two or more different run folders" in capsys.readouterr().err
+    assert "expected two or more different run folders" in capsys.readouterr().err
     assert ensemble(world, root / "x", "a", "a") == 2
     assert "two or more different" in capsys.readouterr().err
     assert ensemble(world, root / "x", "a", "nowhere") == 2
@@ -176,21 +173,22 @@ def test_bad_members_are_one_line(world, capsys):
     assert ensemble(world, root / "a", "a", "b") == 2
     assert "name another --out" in capsys.readouterr().err
     apart = root / "apart"
-    predict(apart / "oof.zarr", index(data)[:4], truth, 1.5, 7)
+    predict(apart / "oof.zarr", truth.ids[:4], truth, 1.5, 7)
     shutil.copytree(root / "b" / "test.zarr", apart / "test.zarr")
     rest = root / "rest"
-    predict(rest / "oof.zarr", index(data)[4:8], truth, 1.5, 7)
+    predict(rest / "oof.zarr", truth.ids[4:8], truth, 1.5, 7)
     shutil.copytree(root / "b" / "test.zarr", rest / "test.zarr")
     assert ensemble(world, root / "x", "apart", "rest") == 2
     assert "no image is held out by all of" in capsys.readouterr().err
 
 
-def test_of_two_persons_nothing_is_weighed():
-    found = {"members": ["a", "b"], "dice": [0.5, 0.6], "weights": [0.5, 0.5], "images": 4, "equal": 0.6, "gain": None,
+def test_of_two_groups_nothing_is_weighed():
+    found = {"members": ["a", "b"], "scores": [0.5, 0.6], "weights": [0.5, 0.5], "images": 4, "equal": 0.6,
+             "gain": None,
              "kept": "equal weights", "over_best_member": {"gain": 0.01, "low": None}}  # fmt: skip
     ((title, words, table),) = tables(found)
     assert (title, table["weight"].tolist()) == ("The blend", [0.5, 0.5])
-    assert "no interval of so few persons" in words
+    assert "no interval of so few groups" in words
 
 
 def test_trained_runs_are_blended_without_naming_the_data_again(tmp_path, capsys):
@@ -201,7 +199,7 @@ def test_trained_runs_are_blended_without_naming_the_data_again(tmp_path, capsys
     blend_of = ["ensemble", "--members", *map(str, runs), "--out", str(tmp_path / "blend")]
     assert main(RECIPE, blend_of) == 0
     config = json.loads((tmp_path / "blend" / "config.json").read_text())["settings"]
-    assert config["data"] == str(data)
+    assert config["run"]["data"] == str(data)
     assert main(RECIPE, ["tune", "submit", "report", "--out", str(tmp_path / "blend"), "--trials", "4"]) == 0
     assert main(RECIPE, [*blend_of[:-1], str(runs[0] / "blend")]) == 0
     other = draw(tmp_path / "other", train=8, test=2)

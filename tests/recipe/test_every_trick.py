@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_line import CLASSES, RECIPE, draw
+from toy import CLASSES, RECIPE, draw
 
 from segkit import submission
 from segkit.recipe import main
@@ -37,7 +37,7 @@ def test_every_trick_of_a_recipe(tmp_path, capsys):
     assert main(RECIPE, ["ensemble", "tune", "submit", "report", "--out", str(taught), "--trials", "4", *members]) == 0
     rows = submission.read(taught / "submission.csv")
     assert {tuple(rows[image]) for image in rows} == {CLASSES}
-    assert told(taught / "ensemble.json")["dice"]
+    assert told(taught / "ensemble.json")["scores"]
 
     short = ["--epochs", "1", "--validate-every", "1"]
     search = ["--loss-epochs", "1", "--loss-trials", "2", "--loss-finalists", "1"]
@@ -49,4 +49,4 @@ def test_every_trick_of_a_recipe(tmp_path, capsys):
     )
     table = told(tmp_path / "ab" / "ablate" / "averaging.json")["rows"]
     assert [row["variant"] for row in table] == ["none", "ema", "swa, schedule swa", "soup"]
-    assert table[0]["dice"] == pytest.approx(table[3]["dice"] - table[3]["gain"])
+    assert table[0]["score"] == pytest.approx(table[3]["score"] - table[3]["gain"])

@@ -11,7 +11,6 @@ from segkit.recipe import Recipe, main
 
 RECIPE = Recipe(
     name="toy",
-    classes=tiny.CLASSES,
     presets={
         "demo": {
             "model": "unet", "encoder": "tu-mobilenetv3_small_050", "size": 32, "crop": 32, "epochs": 1, "workers": 0,
@@ -28,7 +27,7 @@ def weights(out: Path) -> dict:
 
 
 def test_mixing_reaches_the_weights(tmp_path, capsys):
-    image = tiny.draw(tmp_path / "data", 8)[0].image
+    image = next(iter(tiny.draw(tmp_path / "data", 8))).image
     shutil.copytree(image.parent, tmp_path / "data" / "test" / "DCM" / "ID100")
     common = ["audit", "train", "--data", str(tmp_path / "data")]
     outs = {mix: tmp_path / mix for mix in ("none", "copypaste")}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_curves import curves_of
-from test_line import RECIPE, TINY, draw
+from toy import RECIPE, TINY, draw
 
 from segkit import metrics
 from segkit.folds import read
@@ -16,7 +16,7 @@ from segkit.models.checkpoints import load_weights
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
 from segkit.pseudo import Labels
-from segkit.recipe import Line, main, parse
+from segkit.recipe import Run, main, parse
 from segkit.thresholds import ScoreCurves, curves
 
 EASY = ["--pseudo-confidence", "0.15", "--pseudo-share", "0.5"]
@@ -31,7 +31,7 @@ def world(tmp_path_factory):
     for name, more in {
         "student": ["--epochs", "4", "--lr", "0.003"],
         "teacher": ["--epochs", "25", "--validate-every", "25"],
-        "astray": ["--epochs", "1", "--seed", "3"],
+        "astray": ["--epochs", "1", "--split-seed", "3"],
     }.items():
         assert main(RECIPE, [*stages, *more, "--out", str(root / name)]) == 0
     return root, data
@@ -47,12 +47,12 @@ def taught(world):
     return json.loads((world[0] / "student" / "pseudo.json").read_text())
 
 
-def test_the_numbers_are_those_of_persons_held_out(world, taught):
+def test_the_numbers_are_those_of_groups_held_out(world, taught):
     root, _ = world
-    line = Line(RECIPE, parse("toy", TINY, ["--out", str(root / "student")])[1])
+    run = Run.begin(RECIPE, parse("toy", TINY, ["--out", str(root / "student")])[1])
 
     def table(path):
-        found = curves(PredictionStore.open(Path(path) / "oof.zarr"), line.truth)
+        found = curves(PredictionStore.open(Path(path) / "oof.zarr"), run.inputs.train.truth)
         return found.table(0.5)
 
     plain, teacher, best = table(root / "student"), table(root / "teacher"), None
@@ -60,7 +60,10 @@ def test_the_numbers_are_those_of_persons_held_out(world, taught):
     assert taught["rounds"][0]["lead"]["low"] > 0
     for one in taught["rounds"]:
         student = table(one["folder"])
-        lead, gain = metrics.compare(plain, teacher, line.persons), metrics.compare(before, student, line.persons)
+        lead, gain = (
+            metrics.compare(plain, teacher, run.inputs.groups),
+            metrics.compare(before, student, run.inputs.groups),
+        )
         for key in ("gain", "low", "high"):
             assert one["lead"][key] == pytest.approx(getattr(lead, key), abs=1e-5)
             assert one["gain"][key] == pytest.approx(getattr(gain, key), abs=1e-5)
@@ -75,8 +78,8 @@ def test_labels_are_the_teachers_own_folds_word_on_test_images(world, taught):
     root, _ = world
     labels = Labels(f"{taught['rounds'][0]['labels']}/fold0")
     assert set(labels.ids) <= {f"image{n}.png" for n in range(24, 28)}
-    fold_of, persons = read(root / "teacher" / "folds.csv")
-    assert set(labels.learnt_from) == {persons[i] for i, fold in fold_of.items() if fold != 0}
+    fold_of, groups = read(root / "teacher" / "folds.csv")
+    assert set(labels.learnt_from) == {groups[i] for i, fold in fold_of.items() if fold != 0}
     store = PredictionStore.open(root / "teacher" / "test.zarr")  # one fold was trained: the same network
     image = labels.ids[0]
     inner = np.abs(store[image]) < store.saturation
@@ -89,7 +92,7 @@ def test_labels_are_the_teachers_own_folds_word_on_test_images(world, taught):
 
 def test_labels_reach_the_weights_and_a_run_folder_says_so(world, taught):
     folder = taught["rounds"][0]["folder"]
-    settings = json.loads((Path(folder) / "fold0" / "settings.json").read_text())
+    settings = json.loads((Path(folder) / "config.json").read_text())["settings"]["train"]
     assert settings["pseudo"] == taught["rounds"][0]["labels"]
     assert settings["pseudo_share"] == 0.5
     before = load_weights(world[0] / "student" / "fold0" / "model.safetensors")
@@ -121,8 +124,9 @@ def test_an_ablation_trains_with_and_without_the_labels(world, taught, tmp_path)
     assert main(RECIPE, ["ablate", "pseudo-labels", *flags, "--pseudo", labels]) == 0
     rows = json.loads((tmp_path / "run" / "ablate" / "pseudo-labels.json").read_text())["rows"]
     assert [row["variant"] for row in rows] == ["none", "15%", "30%", "50%"]
-    begun = [json.loads(file.read_text()) for file in (tmp_path / "run" / "ablate").glob("*/fold0/settings.json")]
-    assert sorted(one.get("pseudo_share", 0) for one in begun) == [0, 0.15, 0.3, 0.5]
+    begun = [json.loads(f.read_text()) for f in (tmp_path / "run").glob("ablate/*/.stages/train.fold0.begun.json")]
+    settings = [one["config"]["train"] for one in begun]
+    assert sorted(one["pseudo_share"] if one["pseudo"] else 0 for one in settings) == [0, 0.15, 0.3, 0.5]
 
 
 @pytest.fixture
@@ -135,8 +139,8 @@ def again(world, tmp_path):
 def test_knobs_of_a_class(world, again, capsys):
     for option, words in {
         "--pseudo-confidence={disk: 0.5, '*': 0.15}": "no such class; there are disc, square",
-        "--pseudo-confidence=[0.5]": "--pseudo-confidence '[0.5]': a number, or a mapping",
-        "--pseudo-cap={*: 3}": "--pseudo-cap '{*: 3}': a number, or a mapping",
+        "--pseudo-confidence=[0.5]": "--pseudo-confidence '[0.5]': expected a number, or a mapping",
+        "--pseudo-cap={*: 3}": "--pseudo-cap '{*: 3}': expected a number, or a mapping",
         "--pseudo-cap={disc: 0, '*': 3}": "cap of disc: 0",
     }.items():
         assert pseudo(world[0], *EASY, option, out=again) == 2
@@ -156,9 +160,9 @@ def tuned(world, tmp_path):
     folder = tmp_path / "tuned"
     shutil.copytree(world[0] / "teacher", folder)
     fold_of, _ = read(folder / "folds.csv")
-    line = Line(RECIPE, parse("toy", TINY, ["--out", str(folder)])[1])
+    run = Run.begin(RECIPE, parse("toy", TINY, ["--out", str(folder)])[1])
     store = PredictionStore.open(folder / "oof.zarr")
-    cuts = curves(store, line.truth).thresholds
+    cuts = curves(store, run.inputs.train.truth).thresholds
     table = np.zeros((len(fold_of), 2, len(cuts)))
     low, high, middle = np.searchsorted(cuts, [0.3, 0.7, 0.5])
     for row, fold in enumerate(fold_of.values()):
@@ -169,23 +173,25 @@ def tuned(world, tmp_path):
     return folder, float(cuts[high])
 
 
-def test_a_tuned_teachers_labels_are_cut_where_other_persons_are_best_cut(world, again, tuned, capsys):
+def test_a_tuned_teachers_labels_are_cut_where_other_groups_are_best_cut(world, again, tuned, capsys):
     folder, high = tuned
     assert pseudo(world[0], *EASY, out=again, teacher=(folder,)) == 0
     found = json.loads((again / "pseudo.json").read_text())["rounds"][0]
     assert found["thresholds"] == pytest.approx({"disc": 0.5, "square": high})
     assert json.loads(Path(f"{found['labels']}/fold0/labels.json").read_text())["thresholds"] == found["thresholds"]
-    assert f"cut at the teacher's thresholds, disc 0.50, square {high:.2f}" in " ".join(capsys.readouterr().out.split())
+    assert f"drawn at the teacher's thresholds, disc 0.50, square {high:.2f}" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
-def test_thresholds_that_the_persons_held_out_chose_are_not_used(world, again, tuned, capsys):
+def test_thresholds_that_the_groups_held_out_chose_are_not_used(world, again, tuned, capsys):
     """Of one fold alone nobody else is left to ask."""
     folder, _ = tuned
     fold_of, _ = read(folder / "folds.csv")
     found = ScoreCurves.load(folder / "curves.npz")
     found.subset([image for image in found.ids if fold_of[image] == 0]).save(folder / "curves.npz")
     assert pseudo(world[0], *EASY, out=again, teacher=(folder,)) == 0
-    assert "its thresholds were chosen on the persons held out here" in capsys.readouterr().out
+    assert "its thresholds were chosen on the groups held out here" in capsys.readouterr().out
     rounds = json.loads((again / "pseudo.json").read_text())["rounds"]
     assert rounds[0]["thresholds"] == {"disc": 0.5, "square": 0.5}
 
@@ -198,21 +204,32 @@ def test_a_teacher_that_is_not_better_is_refused_with_numbers(world, capsys):
     assert not (world[0] / "teacher" / "pseudo").exists()
 
 
-def test_a_teacher_who_learnt_from_held_out_persons_is_refused_with_names(world, capsys):
+def test_a_teacher_who_learnt_from_held_out_groups_is_refused_with_names(world, capsys):
     root, _ = world
-    (fold_of, person_of), (astray, _) = read(root / "student" / "folds.csv"), read(root / "astray" / "folds.csv")
-    seen = sorted({person_of[i] for i in fold_of if fold_of[i] == 0 and astray[i] != 0})
+    (fold_of, group_of), (astray, _) = read(root / "student" / "folds.csv"), read(root / "astray" / "folds.csv")
+    seen = sorted({group_of[i] for i in fold_of if fold_of[i] == 0 and astray[i] != 0})
     assert pseudo(root, teacher=("astray",)) == 2
     said = capsys.readouterr().err
     assert f"the teacher was trained on held-out groups: {', '.join(seen)};" in said
-    assert "--seed, --n-folds" in said
+    assert "--split-seed, --n-folds" in said
 
 
 def test_labels_of_other_folds_cannot_be_trained_with(world, taught, tmp_path, capsys):
     """--pseudo by hand, under folds that the labels do not suit."""
     _, data = world
     labels = taught["rounds"][0]["labels"]
-    flags = ["audit", "train", "--data", str(data), "--out", str(tmp_path / "run"), "--seed", "3", "--pseudo", labels]
+    flags = [
+        "audit",
+        "train",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "run"),
+        "--split-seed",
+        "3",
+        "--pseudo",
+        labels,
+    ]
     assert main(RECIPE, flags) == 2
     assert "the teacher was trained on held-out groups" in capsys.readouterr().err
     assert main(RECIPE, [*flags[:-1], str(tmp_path)]) == 2
@@ -232,4 +249,4 @@ def test_bad_words_are_one_line(world, tmp_path, capsys):
     assert "no class of any image is sure enough" in capsys.readouterr().err
     flags = ["--data", str(data), "--out", str(tmp_path / "new")]
     assert main(RECIPE, ["audit", "pseudo", *flags, "--teacher", str(root / "teacher")]) == 2
-    assert "run the stages audit, train and predict first" in capsys.readouterr().err
+    assert "run the stage folds first" in capsys.readouterr().err

@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from test_line import RECIPE, draw
+from toy import RECIPE, draw
 
-from segkit import training as training
+from segkit import training
 from segkit.data.augment import light
-from segkit.recipe import Config, main
-from segkit.recipe.train import deciding
+from segkit.recipe import main
 
 
 @pytest.fixture
@@ -41,9 +40,3 @@ def test_augmentation_in_numbers(called, capsys):
 def test_the_last_rate_and_the_auxiliary_loss(called):
     seen = called("--lr-floor", "0.05", "--aux-weight", "0.2")
     assert (seen["lr_floor"], seen["aux_weight"]) == (0.05, 0.2)
-
-
-def test_what_older_runs_could_not_choose_decides_only_where_it_is_chosen():
-    """A folder that was trained before there was a choice is not trained again."""
-    assert deciding(Config(lr_floor=0.1)) == {**deciding(Config()), "lr_floor": 0.1}
-    assert "lr_floor" not in deciding(Config())

@@ -5,9 +5,11 @@ import json
 
 import pandas as pd
 import pytest
-from test_line import RECIPE, TINY, draw
+from toy import RECIPE, TINY, draw
 
-from segkit.recipe import Line, main, parse, tune_loss, variant
+from segkit.recipe import Run, main, parse
+from segkit.recipe.stages import tune_loss
+from segkit.recipe.stages.folds import ids_of
 
 
 def flags(root, **more):
@@ -30,15 +32,15 @@ def outcome(root):
 def test_it_ends_with_full_runs_against_the_default(done):
     found = outcome(done)
     assert found["default"] == "bce + dice"
-    assert len(found["dice"]) == 2
+    assert len(found["scores"]) == 2
     (candidate,) = found["gains"]
     gain = found["gains"][candidate]
-    assert gain["gain"] == pytest.approx(found["dice"][candidate] - found["dice"]["bce + dice"], abs=1e-6)
-    assert found["loss"] == "bce + dice"  # three persons held out: no test of theirs is sure
+    assert gain["gain"] == pytest.approx(found["scores"][candidate] - found["scores"]["bce + dice"], abs=1e-6)
+    assert found["loss"] == "bce + dice"  # three groups held out: no test of theirs is sure
     assert gain["p"] >= 0.25
     assert found["trials"][0]["weights"] == {"bce": 1.0, "dice": 1.0}
     assert all(sum(trial["weights"].values()) == pytest.approx(2, abs=1e-3) for trial in found["trials"])
-    assert all(1 <= len(trial["dice"]) <= 2 for trial in found["trials"])
+    assert all(1 <= len(trial["scores"]) <= 2 for trial in found["trials"])
 
 
 def test_called_again_it_does_nothing_twice_and_more_trials_go_on(done, capsys):
@@ -57,18 +59,17 @@ def test_called_again_it_does_nothing_twice_and_more_trials_go_on(done, capsys):
     assert not list((done / "run" / "tune-loss").glob("short-*"))
 
 
-def test_the_persons_that_judge_have_no_part_in_the_search(done):
-    line = Line(RECIPE, parse("toy", TINY, ["--out", str(done / "run")])[1])
-    variant.begin(line)
-    inner = tune_loss._inner(line)
-    held_out = {item.person for item in line.items_of(0, held_out=True)}
-    learning, judging = ({item.person for item in inner.items_of(0, held_out=which)} for which in (False, True))
+def test_the_groups_that_judge_have_no_part_in_the_search(done):
+    run = Run.begin(RECIPE, parse("toy", TINY, ["--out", str(done / "run")])[1])
+    inner, groups = tune_loss._inner(run), run.inputs.train.groups
+    held_out = {groups[i] for i in ids_of(run, 0, held_out=True)}
+    learning, judging = ({groups[i] for i in ids_of(inner, 0, held_out=which)} for which in (False, True))
     assert learning
     assert judging
     assert not learning & judging
     assert not held_out & (learning | judging)
     scores = next((done / "run" / "tune-loss").glob("*/scores/*.csv"))
-    assert set(pd.read_csv(scores, index_col=0).index) == {item.id for item in line.items_of(0, held_out=True)}
+    assert set(pd.read_csv(scores, index_col=0).index) == set(ids_of(run, 0, held_out=True))
 
 
 def test_workers_read_what_the_stage_left(done):

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_line import RECIPE, draw
+from toy import RECIPE, draw
 
 from segkit.geometry import resize
 from segkit.predictions import PredictionStore
-from segkit.recipe import main, predict
+from segkit.recipe import main
+from segkit.recipe.stages import predict
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def test_a_view_that_is_not_sure_to_help_is_not_kept(trained, capsys):
     kept = [row["view"] for row in found["views"] if row["kept"]]
     assert found["kept"] == (", ".join(kept) or "none")
     assert bool(kept) <= (found["held_out"]["low"] > 0)
-    assert found["persons"] >= 6
-    assert told(trained, "config.json")["settings"]["views"] == found["kept"]
+    assert found["groups"] >= 6
+    assert told(trained, "config.json")["settings"]["predict"]["views"] == found["kept"]
     assert pd.read_csv(trained / "views.csv")["view"].tolist() == [row["view"] for row in found["views"]]
     assert f'--views "{found["kept"]}"' in capsys.readouterr().out
     assert "| hflip |" in (trained / "views.md").read_text()
@@ -55,12 +56,13 @@ def test_a_view_that_is_not_sure_to_help_is_not_kept(trained, capsys):
 def test_views_that_help_are_kept_and_predict_goes_on_with_them(trained, monkeypatch):
     """Predictions made up: a view that repairs half of each image, one that says nothing, one that spoils."""
 
-    def said(line, folds, items, store, *, view=None):
-        for number, item in enumerate(items):
-            target = np.stack([resize.coverage(line.truth[item.id][c].mask(), store.grid) for c in line.classes])
+    def said(run, folds, samples, store, *, view=None):
+        for number, image in enumerate(samples.ids):
+            masks = samples.truth[image]
+            target = np.stack([resize.coverage(masks[c].mask(), store.grid) for c in samples.classes])
             noise = np.random.default_rng(number).normal(0, 3, target.shape)
             cover = 4 * target - 2
-            store[item.id] = {"identity": cover + noise, "hflip": cover - noise, "vflip": cover * 0 - 0.01,
+            store[image] = {"identity": cover + noise, "hflip": cover - noise, "vflip": cover * 0 - 0.01,
                               "rot180": -3 * cover}[view].astype(np.float32)  # fmt: skip
 
     monkeypatch.setattr(predict, "fill", said)
@@ -72,7 +74,7 @@ def test_views_that_help_are_kept_and_predict_goes_on_with_them(trained, monkeyp
     found = told(trained)
     assert found["kept"] == "hflip"
     assert found["held_out"]["low"] > 0
-    assert told(trained, "config.json")["settings"]["views"] == "hflip"
+    assert told(trained, "config.json")["settings"]["predict"]["views"] == "hflip"
 
 
 def test_bad_words_are_one_line(trained, tmp_path, capsys):
@@ -81,7 +83,7 @@ def test_bad_words_are_one_line(trained, tmp_path, capsys):
     assert views(trained, "--views", "hflp") == 2
     assert "did you mean hflip" in capsys.readouterr().err
     assert views(trained, "--views", "hflip", "--folds", "1") == 2
-    assert "fold 1 of" in capsys.readouterr().err
+    assert "run the stage train first" in capsys.readouterr().err
 
 
 def test_merge_and_weights_reach_the_prediction(trained, capsys):
@@ -102,7 +104,7 @@ def test_merge_and_weights_reach_the_prediction(trained, capsys):
     for wrong, words in {
         ("--tta-merge", "median"): "did you mean mean",
         ("--tta-weights", "{rot90: 2}"): "weights name 'rot90'",
-        ("--tta-weights", "2"): "a mapping such as",
+        ("--tta-weights", "2"): "expected a mapping such as",
     }.items():
         assert main(RECIPE, ["predict", "--out", str(trained), "--views", "hflip", *wrong]) == 2
         assert words in capsys.readouterr().err

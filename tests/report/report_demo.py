@@ -1,4 +1,4 @@
-"""An invented run to look at: 29 ellipses a hand, two poses, 12 persons, predictions that are slightly wrong.
+"""An invented run to look at: 29 ellipses a hand, two poses, 12 groups, predictions that are slightly wrong.
 
 `python tests/report/report_demo.py OUT_FOLDER` writes report.html and eda.html.
 """
@@ -74,18 +74,18 @@ def at_mix(oof: pd.DataFrame, owner: dict[str, str], pose: dict[str, str]) -> di
     """summary.json's held-out score at the test images' mix."""
     mix = {"tilted": 0.58, "upright": 0.42}
     found = bootstrap(oof, owner, strata=pose, mix=mix)
-    ends = {"dice": found.mean, "dice_low": found.low, "dice_high": found.high}
-    return {**ends, "mix": mix, "persons": dict(found.strata), "images": found.images}
+    ends = {"dice": found.mean, "score_low": found.low, "score_high": found.high}
+    return {**ends, "mix": mix, "groups": dict(found.strata), "images": found.images}
 
 
-def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0) -> ReportData:
+def invented(folder: Path, *, groups: int = 12, size: int = 256, seed: int = 0) -> ReportData:
     """A whole ReportData; the images are written to `folder`."""
     rng = np.random.default_rng(seed)
     items, truth, pred, overlays, pose, owner = [], {}, {}, [], {}, {}
-    for person in range(1, persons + 1):
-        tilted = person % 3 == 0
+    for group in range(1, groups + 1):
+        tilted = group % 3 == 0
         for hand in range(2):
-            name = f"image16611308{person:02d}{hand}.png"
+            name = f"image16611308{group:02d}{hand}.png"
             shapes = bones(size, rng, 12.0 if tilted else 0.0)
             truth[name] = {cls: ellipse(size, *shape) for cls, shape in shapes.items()}
             pixels = rng.normal(28, 5, (size, size)) + 45 * cv2.GaussianBlur(
@@ -98,12 +98,12 @@ def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0)
                 cls: ellipse(size, c + rng.normal(0, wrong * size / 600, 2), a * rng.normal(1, 0.02 * wrong), t)
                 for cls, (c, a, t) in shapes.items()
             }
-            path = folder / f"ID{person:03d}" / name
+            path = folder / f"ID{group:03d}" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             grey = np.clip(pixels, 0, 255).astype(np.uint8)
             cv2.imwrite(str(path), grey)
-            items.append(Item(name, f"ID{person:03d}", path, None))
-            pose[name], owner[name] = "tilted" if tilted else "upright", f"ID{person:03d}"
+            items.append(Item(name, f"ID{group:03d}", path, None))
+            pose[name], owner[name] = "tilted" if tilted else "upright", f"ID{group:03d}"
             overlays.append((name, grey))
     pred[items[-1].id]["Pisiform"] = np.zeros((size, size), bool)
     masks = {image: {cls: Runs.from_mask(mask) for cls, mask in row.items()} for image, row in truth.items()}
@@ -123,11 +123,11 @@ def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0)
     grey_of = dict(overlays)
     sheet = pd.DataFrame(
         {
-            "id": [f"ID{i:03d}" for i in range(1, persons + 1)],
-            "age": rng.normal(40, 14, persons).round(),
-            "sex": rng.choice(["F", "M"], persons),
-            "weight_kg": rng.normal(66, 11, persons).round(1),
-            "height_cm": rng.normal(168, 9, persons).round(1),
+            "id": [f"ID{i:03d}" for i in range(1, groups + 1)],
+            "age": rng.normal(40, 14, groups).round(),
+            "sex": rng.choice(["F", "M"], groups),
+            "weight_kg": rng.normal(66, 11, groups).round(1),
+            "height_cm": rng.normal(168, 9, groups).round(1),
         }
     )
     sheet.attrs["problems"] = ["row 7 (ID006), 나이: 'thirty' cannot be read"]
@@ -137,20 +137,20 @@ def invented(folder: Path, *, persons: int = 12, size: int = 256, seed: int = 0)
         classes=CLASSES,
         summary={
             "dice": score(oof),
-            "dice_low": held.low,
-            "dice_high": held.high,
-            "dice_tuned": score(oof) + 0.0021,
-            "dice_untuned": score(oof) - 0.0007,
-            "dice_test": score(test),
+            "score_low": held.low,
+            "score_high": held.high,
+            "score_tuned": score(oof) + 0.0021,
+            "score_untuned": score(oof) - 0.0007,
+            "score_test": score(test),
             "per_class": oof.mean().to_dict(),
-            "dice_at_test_mix": {"pose": at_mix(oof, owner, pose)},
+            "score_at_test_mix": {"pose": at_mix(oof, owner, pose)},
             "seconds": {"total": 287.4, "audit": 3.1, "train": 201.0, "predict": 42.2, "tune": 25.0, "submit": 11.2},
             "peak_rss_mb": {"total": 1480, "audit": 310, "train": 1480, "predict": 900, "tune": 620, "submit": 510},
             "config": {"preset": "demo", "seed": 0, "train": {"lr": 3e-4, "epochs": 30}, "folds": [0, 1, 2]},
-            "notes": ["Per-class thresholds gained nothing on other persons: 0.5 stays for 3 classes."],
+            "notes": ["Per-class thresholds gained nothing on other groups: 0.5 stays for 3 classes."],
         },
         oof=oof,
-        persons=owner,
+        groups=owner,
         test=test,
         strata={"pose": pose},
         curves=curves_of(oof.index, CLASSES, cuts, table),

@@ -9,7 +9,7 @@ import pytest
 
 from segkit.masks import MaskSet
 from segkit.report import eda, write_eda
-from segkit.report.explore import AREA, persons
+from segkit.report.explore import AREA, groups
 from segkit.rle import Runs
 from segkit.samples import Item, Truth, index
 
@@ -17,7 +17,7 @@ CLASSES = ("a", "b", "c")
 
 
 def data_set(folder, planes, *, size=(12, 9), extra=0):
-    """Images with these planes ({image: {class: bool}}), two a person, and `extra` images without truth."""
+    """Images with these planes ({image: {class: bool}}), two a group, and `extra` images without truth."""
     items = []
     for number, name in enumerate([*planes, *(f"blind{i}.png" for i in range(extra))]):
         path = folder / name
@@ -85,7 +85,7 @@ def test_samples_go_from_the_least_to_the_most_labelled(tmp_path, random_planes)
     shares = [found.images.at[sample.id, "share"] for sample in found.samples]
     assert len(shares) == 3
     assert shares == sorted(shares)
-    assert len({found.images.at[sample.id, "person"] for sample in found.samples}) == 3
+    assert len({found.images.at[sample.id, "group"] for sample in found.samples}) == 3
     assert len(eda(items, truth, CLASSES, samples=99).samples) == 6
     assert eda(items, truth, CLASSES, samples=0).samples == ()
 
@@ -100,13 +100,13 @@ def test_persons_are_means_over_their_images(tmp_path, random_planes):
     dice = pd.DataFrame(0.5, index=list(random_planes), columns=list(CLASSES))
     dice.loc["i1.png"] = 0.9
     found = eda(items, truth, CLASSES, metadata=sheet, tables={"held-out": dice})
-    table = persons(found)
+    table = groups(found)
     assert table.index.tolist() == ["ID000", "ID002"]  # ID777 has no image, ID001 no row
     assert table["Dice, held-out"].tolist() == pytest.approx([0.7, 0.5])
     wanted = found.images.loc[["i0.png", "i1.png"], "share"].mean()
     assert table.at["ID000", AREA] == pytest.approx(wanted)
     assert found.problems == ("row 9: odd",)
-    assert persons(eda(items, truth, CLASSES)).empty
+    assert groups(eda(items, truth, CLASSES)).empty
 
 
 def test_errors_say_which_image(tmp_path, random_planes):

@@ -59,7 +59,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return invented(tmp_path_factory.mktemp("invented"), persons=6, size=128)
+    return invented(tmp_path_factory.mktemp("invented"), groups=6, size=128)
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +75,14 @@ def test_everything_is_there_and_nothing_is_loaded(full, run):
     for part in ("score", "classes", "images", "overlays", "thresholds", "training", "cost", "data", "problems"):
         assert part in reader.ids
         assert f'href="#{part}"' in page
-    for number in ("dice", "dice_low", "dice_high", "dice_tuned", "dice_untuned", "dice_test"):
+    for number in ("dice", "score_low", "score_high", "score_tuned", "score_untuned", "score_test"):
         assert f"{run.summary[number]:.4f}" in text
     for cls in CLASSES:
         assert cls in text
         assert f"{run.summary['per_class'][cls]:.4f}" in text
     for overlay in run.overlays:
         assert overlay.id in text
-        assert f"{overlay.dice:.4f}" in text
+        assert f"{overlay.score:.4f}" in text
     assert "8 findings in 2 images of the submission" in text
     assert "and 2 more" in text  # of one image's seven
     for words in (
@@ -143,7 +143,7 @@ def nasty():
         classes=(NASTY, "b"),
         summary={"notes": [NASTY], "config": {NASTY: NASTY}},
         oof=table,
-        persons={"<i>.png": NASTY, "j.png": "p"},
+        groups={"<i>.png": NASTY, "j.png": "p"},
         strata={NASTY: {"<i>.png": NASTY}},
         history={NASTY: [{"epoch": 1, "loss": 0.0, "val_dice": 0.5}]},
         overlays=[Overlay("<i>.png", NASTY, np.zeros((20, 20), np.uint8), {NASTY: square}, {}, 0.5)],
@@ -162,13 +162,13 @@ def test_names_are_escaped_everywhere(tmp_path):
 
 def thin(run):
     """A run of which nothing but the table is known, and that is one image."""
-    return ReportData("t", run.classes, {}, run.oof.iloc[:1], run.persons)
+    return ReportData("t", run.classes, {}, run.oof.iloc[:1], run.groups)
 
 
 VARIANTS = {
     "one image alone": thin,
     "no test": lambda run: dataclasses.replace(run, test=None),
-    "a test score without its table": lambda run: dataclasses.replace(run, test=None, summary={"dice_test": 0.123456}),
+    "a test score without its table": lambda run: dataclasses.replace(run, test=None, summary={"score_test": 0.123456}),
     "no curves": lambda run: dataclasses.replace(run, curves=None, thresholds={}),
     "no history": lambda run: dataclasses.replace(run, history={}),
     "a history without validation": lambda run: dataclasses.replace(
@@ -185,13 +185,13 @@ VARIANTS = {
         run, overlays=[dataclasses.replace(o, pred={c: Runs([]) for c in o.pred}) for o in run.overlays]
     ),
     "nothing labelled": lambda run: dataclasses.replace(
-        run, overlays=[dataclasses.replace(run.overlays[0], truth={}, dice=np.nan)]
+        run, overlays=[dataclasses.replace(run.overlays[0], truth={}, score=np.nan)]
     ),
     "no strata": lambda run: dataclasses.replace(run, strata={}),
     "many images": lambda run: dataclasses.replace(
         run,
         oof=pd.concat([run.oof.set_axis([f"{k}-{i}" for i in run.oof.index]) for k in range(12)]),
-        persons={**run.persons, **{f"{k}-{i}": f"{k}{p}" for i, p in run.persons.items() for k in range(12)}},
+        groups={**run.groups, **{f"{k}-{i}": f"{k}{p}" for i, p in run.groups.items() for k in range(12)}},
         curves=None,
         overlays=(),
         eda=None,
@@ -213,7 +213,7 @@ def test_a_page_of_less_is_still_a_page(run, tmp_path, name):
         ("cost", changed.summary.get("seconds")),
     ):
         assert (part in reader.ids) == bool(there)
-    if changed.summary.get("dice_test") == 0.123456:
+    if changed.summary.get("score_test") == 0.123456:
         assert "0.1235" in text
 
 
@@ -221,7 +221,7 @@ def test_the_data_page_alone(run, tmp_path):
     write_eda(tmp_path / "eda.html", run.eda, title="<hands>")
     _, text, reader = read(tmp_path / "eda.html")
     assert "<hands>" in text
-    for part in ("data", "samples", "places", "areas", "overlap", "persons"):
+    for part in ("data", "samples", "places", "areas", "overlap", "groups"):
         assert part in reader.ids
     first = run.eda.overlaps.iloc[0]
     assert f"{first['iou']:.3f}" in text

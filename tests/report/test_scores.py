@@ -34,7 +34,7 @@ def test_a_summary_is_believed_and_otherwise_the_table_is_averaged(data):
     (held,) = score_lines(data)
     known = bootstrap(data.oof, PERSONS)
     assert held[1:6] == (known.mean, known.low, known.high, 12, 6)
-    summary = {"dice": 0.5, "dice_low": 0.4, "dice_high": 0.6, "dice_tuned": 0.55, "dice_untuned": None}
+    summary = {"dice": 0.5, "score_low": 0.4, "score_high": 0.6, "score_tuned": 0.55, "score_untuned": None}
     lines = score_lines(dataclasses.replace(data, summary=summary))
     assert [(line.name, line.mean) for line in lines] == [("Held-out", 0.5), ("Tuned", 0.55)]
     assert lines[0][2:4] == (0.4, 0.6)
@@ -45,14 +45,14 @@ def test_strata_are_scored_apart_with_their_own_persons(data):
     lines = score_lines(dataclasses.replace(data, strata={"pose": pose}))
     assert [line.name for line in lines] == ["Held-out", "pose: tilted", "pose: upright"]
     tilted, upright = lines[1:]
-    assert (tilted.images, tilted.persons, upright.images, upright.persons) == (2, 1, 8, 4)
+    assert (tilted.images, tilted.groups, upright.images, upright.groups) == (2, 1, 8, 4)
     assert tilted.mean == pytest.approx(data.oof.iloc[:2].to_numpy().mean())
-    assert np.isnan([tilted.low, upright.low]).all()  # fewer than FEWEST persons: no interval
+    assert np.isnan([tilted.low, upright.low]).all()  # fewer than FEWEST groups: no interval
 
 
 def test_no_interval_below_a_handful_of_persons(data):
     few = interval("x", data.oof.iloc[: 2 * FEWEST - 2], PERSONS)
-    assert few.persons == FEWEST - 1
+    assert few.groups == FEWEST - 1
     assert np.isnan(few.low)
     enough = interval("x", data.oof.iloc[: 2 * FEWEST], PERSONS)
     assert enough.low < enough.mean < enough.high
@@ -82,7 +82,7 @@ def test_worst_images_and_classes_by_hand(data):
     table.loc["i4", "b"], table.loc["i7"] = 0.1, 0.6
     found = dataclasses.replace(data, oof=table, strata={"pose": {"i4": "tilted"}})
     first, second = image_rows(found, 2)
-    assert (first["id"], first["weakest"], first["weakest_dice"], first["strata"]) == ("i4", "b", 0.1, "tilted")
+    assert (first["id"], first["weakest"], first["weakest_score"], first["strata"]) == ("i4", "b", 0.1, "tilted")
     assert (second["id"], second["strata"], second["dice"]) == ("i7", "", pytest.approx(0.6))
     assert class_rows(found)[1]["worst"] == ("i4", 0.1)
 
@@ -115,23 +115,23 @@ def test_what_tuning_was_worth_is_paired_with_threshold_a_half(data):
 
 
 def test_the_test_images_mix_stands_below_the_parts(data):
-    found = {"dice": 0.8, "dice_low": None, "dice_high": None, "images": 12, "mix": {"tilted": 0.58, "upright": 0.42},
-             "persons": {"tilted": 1, "upright": 5}}  # fmt: skip
-    lacking = {**found, "dice": None, "persons": None}
-    summary = {**data.summary, "dice_at_test_mix": {"pose": found, "hand": lacking}}
+    found = {"dice": 0.8, "score_low": None, "score_high": None, "images": 12, "mix": {"tilted": 0.58, "upright": 0.42},
+             "groups": {"tilted": 1, "upright": 5}}  # fmt: skip
+    lacking = {**found, "dice": None, "groups": None}
+    summary = {**data.summary, "score_at_test_mix": {"pose": found, "hand": lacking}}
     lines = score_lines(dataclasses.replace(data, summary=summary, strata={"pose": dict.fromkeys(IDS, "upright")}))
     assert [line.name for line in lines[:3]] == ["Held-out", "pose: upright", "At the test's pose"]
     assert lines[2].mean == 0.8
     assert np.isnan(lines[2].low)
-    assert (lines[2].images, lines[2].persons) == (12, len(set(PERSONS.values())))
-    assert lines[2].note == "held-out images weighed as tilted 58%, upright 42%; persons: tilted 1, upright 5"
+    assert (lines[2].images, lines[2].groups) == (12, len(set(PERSONS.values())))
+    assert lines[2].note == "held-out images weighed as tilted 58%, upright 42%; groups: tilted 1, upright 5"
     assert not any("hand" in line.name for line in lines)
 
 
 def test_images_with_most_unusual_masks_come_first(data):
     flagged = [Flag(i, c, "area", 0.9, 0.1, 0.2) for i, c in (("i1", "a"), ("new", "a"), ("new", "b"))]
     rows = flag_rows(dataclasses.replace(data, flags=flagged))
-    assert [(row["id"], row["person"], len(row["flags"])) for row in rows] == [("new", "", 2), ("i1", PERSONS["i1"], 1)]
+    assert [(row["id"], row["group"], len(row["flags"])) for row in rows] == [("new", "", 2), ("i1", PERSONS["i1"], 1)]
     one = dataclasses.replace(data, flags=flagged, classes=("b",))
     assert [(row["id"], len(row["flags"])) for row in flag_rows(one)] == [("new", 1)]
     assert flag_rows(data) == []
@@ -148,5 +148,5 @@ def test_stages_keep_their_order_and_the_total_is_no_stage():
 def test_bad_tables_are_named(data):
     with pytest.raises(ValueError, match=r"oof lacks the classes \['b'\]"):
         dataclasses.replace(data, oof=data.oof[["a"]])
-    with pytest.raises(ValueError, match="test: no person is known of i0, i1, i2"):
-        dataclasses.replace(data, oof=data.oof.iloc[:0], test=data.oof, persons={})
+    with pytest.raises(ValueError, match="test: no group is known of i0, i1, i2"):
+        dataclasses.replace(data, oof=data.oof.iloc[:0], test=data.oof, groups={})

@@ -1,73 +1,25 @@
-"""The whole line on a few small images: every stage writes what it says, runs once, and goes on where it was."""
+"""A whole run on a few small images: every stage writes what it says, runs once, and goes on where it was."""
 
 import dataclasses
 import json
 import shutil
 
-import cv2
 import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from toy import CLASSES, RECIPE, draw
 
 from segkit import submission
 from segkit.postprocess import Pipeline
 from segkit.predictions import PredictionStore
-from segkit.recipe import Recipe, main
-from segkit.rle import Runs
+from segkit.recipe import main
 
-CLASSES = ("disc", "square")
-TINY = {
-    "demo": {
-        "model": "unet", "encoder": "tu-mobilenetv3_small_050", "size": 32, "epochs": 2, "batch_size": 4,
-        "model_options": "{decoder_channels: [16, 16, 8, 8, 8], prior: 0.4}", "workers": 0, "trials": 3, "n_folds": 2,
-        "augment": "light", "ema_decay": 0.5, "lr": 0.01,
-    }
-}  # fmt: skip
-RECIPE = Recipe(
-    name="toy",
-    classes=CLASSES,
-    presets=TINY,
-    strata=lambda truth: {"half": {i: "big" if truth[i]["disc"].area > 1500 else "small" for i in truth.ids}},
-)
 FILES = (
     "config.json", "audit.json", "folds.csv", "fold0/model.safetensors", "fold0/last.safetensors",
     "fold0/resume.ckpt", "fold0/metrics.jsonl", "oof.zarr", "test.zarr", "curves.npz", "study.journal", "post.json",
     "submission.csv", "flags.csv", "summary.json", "report.html",
 )  # fmt: skip
-
-
-def draw(root, *, train=12, test=3):
-    rows = []
-    for number in range(train + test):
-        rng, split = np.random.default_rng(number), "train" if number < train else "test"
-        name, person = f"image{number}", f"ID{number // 2:03d}"
-        height, width = 120, 100 + 10 * (number % 3)
-        x, y, r = (int(v) for v in (rng.integers(30, 70), rng.integers(40, 80), rng.integers(15, 28)))
-        angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-        rings = {
-            "disc": np.stack([x + r * np.cos(angles), y + r * np.sin(angles)], axis=1).astype(int),
-            "square": np.array([[x, y], [x + 30, y], [x + 30, y + 30], [x, y + 30]]),
-        }
-        image = rng.integers(0, 40, (height, width)).astype(np.uint8)
-        masks = {}
-        for cls, ring in rings.items():
-            plane = np.zeros((height, width), np.uint8)
-            cv2.fillPoly(plane, [ring.astype(np.int32)], 1)
-            masks[cls] = plane
-            image += 90 * plane
-        folder = root / split / "DCM" / person
-        folder.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(folder / f"{name}.png"), image)
-        if split == "train":
-            annotations = [{"label": c, "points": ring.tolist()} for c, ring in rings.items()]
-            target = root / split / "outputs_json" / person / f"{name}.json"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(json.dumps({"annotations": annotations}))
-        else:
-            rows += [(f"{name}.png", cls, Runs.from_mask(mask)) for cls, mask in masks.items()]
-    submission.write(root / "test_truth.csv", rows)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +40,11 @@ def test_every_file_of_the_run_folder_is_there(run):
 def test_the_summary_has_every_number(run):
     _, out = run
     summary = json.loads((out / "summary.json").read_text())
-    for key in ("dice", "dice_low", "dice_high", "dice_tuned", "dice_test"):
+    for key in ("score", "score_low", "score_high", "score_tuned", "score_test"):
         assert 0 <= summary[key] <= 1, key
-    assert summary["dice_low"] <= summary["dice"] <= summary["dice_high"]
+    assert summary["score_low"] <= summary["score"] <= summary["score_high"]
     assert set(summary["per_class"]) == set(CLASSES)
-    stages = {"audit", "train", "predict", "tune", "submit", "report", "total"}
+    stages = {"audit", "folds", "train", "predict", "tune", "submit", "report", "total"}
     assert set(summary["seconds"]) == set(summary["peak_rss_mb"]) == stages
     assert set(summary["groups"]["half"]) <= {"big", "small"}
 
@@ -126,7 +78,7 @@ def test_one_stage_alone_goes_on_with_the_folders_settings(run):
     data, out = run
     assert main(RECIPE, ["tune", "--out", str(out), "--trials", "4"]) == 0
     assert json.loads((out / "tune.json").read_text())["trials"] == 4
-    assert json.loads((out / "config.json").read_text())["settings"]["data"] == str(data)
+    assert json.loads((out / "config.json").read_text())["settings"]["run"]["data"] == str(data)
 
 
 def test_other_settings_do_not_overwrite_a_training(run, capsys):
@@ -195,7 +147,7 @@ def test_a_network_of_crops_slides_over_whole_images(tmp_path, capsys):
 @pytest.mark.parametrize("averaging", ["soup", "swa"])
 def test_the_weights_that_averaging_chose_are_said(tmp_path, capsys, averaging):
     data, out = draw(tmp_path / "data", train=6, test=1), tmp_path / "run"
-    flags = ["--averaging", averaging, "--schedule", "swa", "--optimizer", "lion", "--encoder-lr", "0.5"]
+    flags = ["--averaging", averaging, "--schedule", "swa", "--optimizer", "lion", "--encoder-lr-mult", "0.5"]
     flags += ["--freeze-epochs", "1", "--data", str(data), "--out", str(out)]
     assert main(RECIPE, ["audit", "train", "predict", *flags]) == 0
     assert "are kept" in capsys.readouterr().out
@@ -225,7 +177,7 @@ def test_a_broken_image_is_named_and_left_out_of_training(tmp_path, capsys):
     assert len(pd.read_csv(tmp_path / "run" / "folds.csv")) == 4
 
 
-def test_limit_keeps_whole_persons(tmp_path):
+def test_limit_keeps_whole_groups(tmp_path):
     data = draw(tmp_path / "data")
     flags = ["--data", str(data), "--out", str(tmp_path / "run"), "--limit", "4", "--epochs", "1"]
     assert main(RECIPE, ["audit", "train", *flags]) == 0
@@ -233,14 +185,14 @@ def test_limit_keeps_whole_persons(tmp_path):
     assert folds["group"].tolist() == ["ID000", "ID000", "ID001", "ID001"]
 
 
-def test_of_few_persons_the_folds_that_there_are_are_trained(tmp_path, capsys):
+def test_of_few_groups_the_folds_that_there_are_are_trained(tmp_path, capsys):
     data = draw(tmp_path / "data")
     flags = ["--data", str(data), "--epochs", "1", "--folds", "0", "1", "2", "--n-folds", "3"]
     assert main(RECIPE, [*flags, "--out", str(tmp_path / "few"), "--limit", "4"]) == 0
     assert not (tmp_path / "few" / "fold2").exists()
     assert "Dice" in capsys.readouterr().out
     assert main(RECIPE, ["audit", "train", *flags[:-2], "--n-folds", "2", "--out", str(tmp_path / "all")]) == 2
-    assert "there are folds 0 to 1" in capsys.readouterr().err
+    assert "expected folds from 0 to 1" in capsys.readouterr().err
 
 
 def test_folds_are_stratified_by_groups_and_by_the_sheet(tmp_path, capsys):
