@@ -1,4 +1,4 @@
-"""Chest radiographs: the whole line for another data set, in one short file.
+"""Chest radiographs: 11 overlapping classes in the folder layout, in one short file.
 
     python competitions/chestxray/run.py --data DIR
 
@@ -20,7 +20,6 @@ LITE = {
     "model": "unet",
     "encoder": "tu-tf_efficientnet_lite0",
     "weights": "imagenet",
-    "in_channels": 1,
     "model_options": "{decoder_channels: [96, 64, 48, 32, 16]}",
 }
 

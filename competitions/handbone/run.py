@@ -16,21 +16,30 @@ if __name__ == "__main__":  # `python competitions/handbone/run.py` in a clone t
 from competitions.handbone import rules
 from competitions.handbone.facts import CLASSES
 from segkit.recipe import Config, Recipe, main
+from segkit.recipe.recipe import folder_layout
+from segkit.samples import Samples
 
 PHANTOM_PERSONS, PHANTOM_TEST_PERSONS = 36, 12
 
 
+def read(data: Path) -> tuple[Samples, Samples]:
+    """Read both splits, the bones in the order of the sample submission."""
+    return folder_layout(data, CLASSES)
+
+
 def phantoms(folder: Path, config: Config) -> Path:
-    """The embedded default: hands of invented persons, drawn once."""
+    """Draw the embedded default once: hands of invented persons."""
     from competitions.handbone import phantom
 
-    return phantom.draw(folder, persons=PHANTOM_PERSONS, test_persons=PHANTOM_TEST_PERSONS, seed=config.seed)
+    seed = config.data.split_seed
+    return phantom.draw(folder, persons=PHANTOM_PERSONS, test_persons=PHANTOM_TEST_PERSONS, seed=seed)
 
 
 RECIPE = Recipe(
     name="handbone",
-    classes=CLASSES,
+    samples=read,
     default_data=phantoms,
+    notes=("The images are phantoms that the recipe draws: the score says nothing about real radiographs.",),
     rules=(rules.hands, rules.poses),
     fixes=rules.FIXES,
     multipart=("finger-3",),  # its sesamoid bone
