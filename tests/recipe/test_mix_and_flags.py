@@ -124,7 +124,7 @@ def test_an_image_is_judged_by_those_of_its_kind():
 def test_without_test_truth_the_submission_says_which_images_are_which(ran):
     data, out = ran
     (data / "test_truth.csv").unlink()
-    assert run(data, out, "tune", "submit", "report") == 0
+    assert run(data, out, "audit", "tune", "submit", "report") == 0
     found = json.loads((out / "summary.json").read_text())["score_at_test_mix"]["half"]
     assert found["source"] == "submission"
     assert 0 < found["score"] < 1
