@@ -12,7 +12,7 @@ from segkit.audit import Fix, apply_fixes
 from segkit.files import read_json
 from segkit.masks import MaskSet
 from segkit.recipe.config import Config, flat, replace
-from segkit.recipe.recipe import Recipe
+from segkit.recipe.recipe import Recipe, Strata
 from segkit.samples import Samples
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Inputs:
         """{"pose": {id: value}} of all images with truth: what the samples and what the recipe know."""
         out: dict[str, dict[str, str]] = {}
         for samples in (self.train, self.test):
-            known = [samples.strata]
+            known: list[Strata] = [samples.strata]
             if samples.labelled:
                 known.append(self.recipe.strata(samples.truth))
             for strata in known:

@@ -129,7 +129,7 @@ def _table(run: Run, how: How) -> pd.DataFrame:
     found = curves(PredictionStore.open(run.file("oof.zarr")), samples.truth, run.recipe.metric)
     if how == "plain":
         return found.table(0.5)
-    return nested(found, samples.groups).table
+    return nested(found, samples.groups).scores.table
 
 
 def _stamp(run: Run, stage: Stage) -> dict[str, Any]:

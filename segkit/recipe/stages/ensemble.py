@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from segkit import metrics
-from segkit.ensemble import BlendSpace, NestedBlend, blend, nested
+from segkit.ensemble import BlendSpace, blend, nested
+from segkit.ensemble.search import ClassWeights
 from segkit.files import read_json, write_json
 from segkit.predictions import PredictionStore
 from segkit.recipe.inputs import data_of_members
@@ -19,7 +20,7 @@ from segkit.recipe.run import Run
 from segkit.recipe.stage import Stage, execute
 from segkit.recipe.stages import audit
 from segkit.recipe.stamps import Stamps
-from segkit.thresholds import person_folds
+from segkit.selection import Selection
 
 FOLDS = 5
 """Of groups, where weights are compared."""
@@ -107,16 +108,14 @@ def _blend_oof(run: Run) -> None:
     oof = _stores(run, "oof.zarr")
     ids, samples = _held_out(run, oof), run.inputs.train
     space = BlendSpace(oof, samples.truth, ids=ids, cache=run.cache / "band")
-    enough = len({samples.groups[image] for image in ids}) >= metrics.MIN_GROUPS
-    found = nested(space, samples.groups, k=FOLDS) if enough else None
-    kept = found is not None and found.gain.is_significant()
-    weights = next(iter(found.weights.values())) if found and kept else np.full(len(oof), 1 / len(oof))
+    found = nested(space, samples.groups, k=FOLDS)
+    weights = next(iter(found.setting.values()))
     shutil.rmtree(run.folder / "oof.zarr", ignore_errors=True)
-    if kept:
-        _by_other_groups(run, space, oof, ids)
-    else:
+    if found.kept == "nothing":
         blend(oof, weights, out=run.folder / "oof.zarr", ids=ids)
-    write_json(run.folder / "ensemble.json", _summary(run, space, found if kept else None, found, weights))
+    else:
+        _by_other_groups(run, found, oof, ids)
+    write_json(run.folder / "ensemble.json", _summary(run, space, found, weights))
 
 
 def _blend_test(run: Run) -> None:
@@ -146,24 +145,25 @@ TEST = Stage(
 )
 
 
-def _by_other_groups(run: Run, space: BlendSpace, oof: Sequence[PredictionStore], ids: list[str]) -> None:
+def _by_other_groups(run: Run, found: Selection[ClassWeights], oof: Sequence[PredictionStore], ids: list[str]) -> None:
     """oof.zarr: each image under the weights that folds of other groups chose, as nested() scored it."""
-    parts, groups = [], run.inputs.train.groups
-    for number, (held, kept) in enumerate(person_folds(ids, groups, FOLDS)):
-        weights = nested(space.subset([ids[row] for row in kept]), groups, k=FOLDS).weights
+    parts = []
+    for number, (held, weights) in enumerate(found.folds):
         place = run.cache / f"blend{number}.zarr"
         shutil.rmtree(place, ignore_errors=True)
-        parts.append(blend(oof, weights, out=place, ids=[ids[row] for row in held]))
-    whole = PredictionStore.like(run.folder / "oof.zarr", parts[0], ids=ids, sizes={i: oof[0].sizes[i] for i in ids})
+        parts.append(blend(oof, weights, out=place, ids=held))
+    first = parts[0]
+    whole = PredictionStore.create(
+        run.folder / "oof.zarr", ids=ids, classes=first.classes, sizes={i: oof[0].sizes[i] for i in ids},
+        grid=first.grid, scale=first.scale, exclusive=first.exclusive,
+    )  # fmt: skip
     for part in parts:
         for image in part.ids:
             whole[image] = part[image]
         shutil.rmtree(part.path)
 
 
-def _summary(
-    run: Run, space: BlendSpace, kept: NestedBlend | None, found: NestedBlend | None, weights: np.ndarray
-) -> dict[str, Any]:
+def _summary(run: Run, space: BlendSpace, found: Selection[ClassWeights], weights: np.ndarray) -> dict[str, Any]:
     """What ensemble.json holds: each member, the blend and what its weights are worth, at .5 and without steps."""
     members, groups = run.config.run.members, run.inputs.train.groups
 
@@ -173,22 +173,20 @@ def _summary(
     alone = [table(np.eye(len(members))[number]) for number in range(len(members))]
     scores = [metrics.score(one) for one in alone]
     best = int(np.argmax(scores))
-    held_out = table(None)
-    if kept is not None:
-        held_out = pd.DataFrame(kept.table, index=held_out.index, columns=held_out.columns)
+    judged = found.rows[0] if found.rows else None
     return {
         "members": list(members),
         "scores": scores,
         "weights": weights.tolist(),
-        "kept": "weights" if kept else "equal weights",
+        "kept": "equal weights" if found.kept == "nothing" else "weights",
         "images": len(space.ids),
         "groups": len({groups[image] for image in space.ids}),
         "equal": metrics.score(table(None)),
-        "tuned": found.tuned if found else None,
-        "held_out": found.held_out if found else None,
-        "gain": found.gain._asdict() if found else None,
+        "tuned": found.tuned,
+        "held_out": judged.held_out if judged else None,
+        "gain": judged.gain._asdict() if judged else None,
         "best_member": members[best],
-        "over_best_member": metrics.compare(alone[best], held_out, groups)._asdict(),
+        "over_best_member": metrics.compare(alone[best], found.scores, groups)._asdict(),
     }
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from segkit import metrics
 from segkit.files import read_json, write_json
 from segkit.masks import MaskSet
-from segkit.metrics import Interval
+from segkit.metrics import Interval, Scores
 from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.recipe.run import Run
@@ -39,7 +39,7 @@ def run_stage(run: Run) -> None:
         work,
         makes=("summary.json", "report.html"),
         groups=("report",),
-        facts=("strata", "metric", "submission"),
+        facts=("strata", "metric", "submission", "exclusive"),
         inputs=("train", "test", "strata", "groups", "metadata"),
         needs=lambda run: (sources.held_out(run), sources.test(run), TUNE, submit.stage(run)),
     )
@@ -62,8 +62,7 @@ def work(run: Run) -> None:
     write_json(run.folder / "summary.json", summary)
     write_report(run.folder / "report.html", data)
     metric = run.recipe.metric.name
-    whole = Interval(*(summary[k] for k in ("score", "score_low", "score_high")), *summary["held_out_counts"], {})
-    run.say(f"  held-out {metric} {whole}")
+    run.say(f"  held-out {metric} {summary['held_out']}")
     for name, parts in summary["groups"].items():
         run.say(f"  {name}: " + ", ".join(f"{k} {v['score']:.4f} ({v['images']} images)" for k, v in parts.items()))
     for name, found in summary["score_at_test_mix"].items():
@@ -78,16 +77,17 @@ def submitted(run: Run) -> MaskSet:
     return submit.read_submission(run, require(submit.stage(run), run) / submit.submission_name(run))
 
 
-def score_test(run: Run) -> pd.DataFrame | None:
+def score_test(run: Run) -> Scores | None:
     """Score the submission against test truth, where there is one."""
     test = run.inputs.test
-    return run.recipe.metric.table(submitted(run), test.truth) if test.labelled else None
+    return run.recipe.metric.scores(submitted(run), test.truth) if test.labelled else None
 
 
-def summarise(run: Run, held_out: pd.DataFrame, test: pd.DataFrame | None) -> dict[str, Any]:
+def summarise(run: Run, held_out: pd.DataFrame, test: Scores | None) -> dict[str, Any]:
     """Collect what summary.json holds; seconds and memory of the stages come from their stamps."""
     tuned = read_json(run.file("tune.json"))
-    whole = metrics.bootstrap(held_out, run.inputs.groups)
+    known: dict[str, Any] = {k: np.nan if v is None else v for k, v in tuned["interval"].items()}
+    whole = Interval(**known)
     config = read_json(run.folder / "config.json")
     mixes = at_test_mix(run, held_out)
     sides = {name: run.folder / f"{name}.json" for name in SIDE_TABLES}
@@ -97,10 +97,10 @@ def summarise(run: Run, held_out: pd.DataFrame, test: pd.DataFrame | None) -> di
         "score": whole.mean,
         "score_low": whole.low,
         "score_high": whole.high,
-        "held_out_counts": [whole.groups, whole.images],
+        "held_out": str(whole),
         "score_tuned": tuned["tuned"],
-        "score_untuned": tuned["held_out"]["nothing"],
-        "score_test": None if test is None else metrics.score(test),
+        "score_untuned": tuned["untuned"],
+        "score_test": None if test is None else float(test.score()),
         "per_class": held_out.mean().to_dict(),
         "images": {"held_out": whole.images, "groups": whole.groups, "test": len(run.inputs.test)},
         "groups": {},
@@ -113,7 +113,7 @@ def summarise(run: Run, held_out: pd.DataFrame, test: pd.DataFrame | None) -> di
         "notes": [*notes(run), *(words(name, found) for name, found in mixes.items() if found["lacking"])],
         **costs(run),
     }
-    for split, table in (("", held_out), ("_test", test)):
+    for split, table in (("", held_out), ("_test", None if test is None else test.table)):
         if table is None:
             continue
         summary[f"score{split}_present"] = metrics.score(table.where(present(run).reindex(table.index)))
@@ -168,7 +168,7 @@ def present(run: Run) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(run.inputs.classes))
 
 
-def collect(run: Run, held_out: pd.DataFrame, test: pd.DataFrame | None, summary: Mapping[str, Any]) -> ReportData:
+def collect(run: Run, held_out: pd.DataFrame, test: Scores | None, summary: Mapping[str, Any]) -> ReportData:
     """Collect everything that the page shows."""
     pipeline = Pipeline.load(run.file("post.json"))
     history = {
@@ -181,12 +181,12 @@ def collect(run: Run, held_out: pd.DataFrame, test: pd.DataFrame | None, summary
         classes=inputs.classes,
         summary=dict(summary),
         oof=held_out,
-        test=test,
+        test=None if test is None else test.table,
         groups=inputs.groups,
         metric=run.recipe.metric,
         strata=inputs.strata,
-        curves=ScoreCurves.load(run.file("curves.npz")),
-        thresholds={cls: pipeline.threshold(cls) for cls in inputs.classes},
+        curves=None if run.recipe.exclusive else ScoreCurves.load(require(TUNE, run) / "curves.npz"),
+        thresholds={} if run.recipe.exclusive else {cls: pipeline.threshold(cls) for cls in inputs.classes},
         history=history,
         overlays=overlays(run, held_out, pipeline),
         eda=eda(

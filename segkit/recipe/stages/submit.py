@@ -67,8 +67,10 @@ def run_stage(run: Run) -> None:
     ran = execute(stage(run), run)
     file = run.folder / submission_name(run)
     form, test = run.recipe.submission, run.inputs.test_images
-    sizes = {"sizes": test.sizes} if isinstance(form, SubmissionFormat) else {}
-    found = form.validate(file, ids=test.ids, classes=test.classes, **sizes)
+    if isinstance(form, SubmissionFormat):
+        found = form.validate(file, ids=test.ids, classes=test.classes, sizes=test.sizes)
+    else:
+        found = form.validate(file, ids=test.ids, classes=test.classes)
     counts = ", ".join(f"{count} {what}" for what, count in found.items())
     run.say(f"  {file.name}: {counts}, valid{'' if ran else ' (as before)'}")
     unusual_masks = read_flags(run.folder / "flags.csv")

@@ -86,7 +86,7 @@ def training_data(run: Run, fold: int) -> TrainingData:
     settings, size, every = run.config.train, run.config.model.resolution, run.inputs.train
     # Of all training images, so that networks of several folds can look at one image.
     spec = ImageData(every, size=size, fit=run.config.model.fit, cache=run.cache).measure()
-    data: TrainingData = SegmentationData(
+    annotated = SegmentationData(
         every.subset(ids_of(run, fold, held_out=False)),
         size=size,
         fit=run.config.model.fit,
@@ -98,10 +98,11 @@ def training_data(run: Run, fold: int) -> TrainingData:
         class_swaps=run.recipe.class_swaps,
         image_spec=spec,
     )
+    data: TrainingData = annotated
     if settings.pseudo is not None:
-        extra = _pseudo_labels(run, fold, data)
+        extra = _pseudo_labels(run, fold, annotated)
         run.say(f"  fold {fold}: pseudo-labels of {len(extra)} images, {settings.pseudo_share:.0%} of the samples")
-        data = Joined(data, extra, share=settings.pseudo_share)
+        data = Joined(annotated, extra, share=settings.pseudo_share)
     if settings.window:
         data = Crops(data, settings.window, foreground=settings.foreground)
     if settings.mix != "none":

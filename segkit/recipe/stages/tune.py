@@ -2,67 +2,94 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
+from optuna.trial import TrialState
 
 from segkit import studies
 from segkit.files import replacing, write_json
+from segkit.metrics import Scores, bootstrap, count
+from segkit.postprocess import Pipeline, render
 from segkit.predictions import PredictionStore
 from segkit.recipe.run import Run
 from segkit.recipe.stage import Stage, execute
 from segkit.recipe.stages import sources
-from segkit.thresholds import curves
+from segkit.selection import MIN_GROUPS_TO_SCORE, Selection, select
+from segkit.thresholds import choose_shrink, curves
 
 
 def work(run: Run) -> None:
-    """Write curves.npz, study.journal, post.json, oof_scores.csv and tune.json."""
+    """Write post.json, tune.json, oof_scores.csv; of classes that may overlap curves.npz and study.journal too."""
+    store, metric, samples = PredictionStore.open(run.file("oof.zarr")), run.recipe.metric, run.inputs.train
+    choice, facts = _exclusive(run, store) if store.exclusive else _overlapping(run, store)
+    pipeline = choice.setting
+    pipeline.save(run.folder / "post.json")
+    with replacing(run.folder / "oof_scores.csv") as part:
+        choice.scores.table.to_csv(part, float_format="%.6f")
+    counts = count(render(store, pipeline, ids=choice.scores.ids), samples.truth.subset(choice.scores.ids))
+    notes = studies.cautions(counts, store.classes, metric, full_score=facts.pop("full_score", float("nan")))
+    found = {
+        "kept": choice.kept,
+        "untuned": choice.untuned,
+        "tuned": choice.tuned,
+        "held_out": choice.held_out,
+        "interval": bootstrap(choice.scores, samples.groups)._asdict(),
+        "gains": {row.name: row.gain._asdict() for row in choice.rows},
+        "steps": pipeline.steps,
+        "cautions": notes,
+    }
+    write_json(run.folder / "tune.json", found | facts)
+    for text in (*str(choice).splitlines(), *notes):
+        run.say(f"  {text}", markup=False)
+    for step, settings in pipeline.steps:
+        run.say(f"  {step} for {', '.join(settings['only'])}", markup=False)
+
+
+def _overlapping(run: Run, store: PredictionStore) -> tuple[Selection[Pipeline], dict[str, Any]]:
+    """Thresholds from exact curves, then steps that a study proposes."""
     folder, samples, metric = run.folder, run.inputs.train, run.recipe.metric
-    store = PredictionStore.open(run.file("oof.zarr"))
     found = curves(store, samples.truth, metric)
     found.save(folder / "curves.npz")
-    objective = studies.postprocess_objective(
-        store, samples.truth, thresholds=found.best(), multipart=run.recipe.multipart
+    objective = studies.PostprocessObjective(
+        store, samples.truth, metric=metric, thresholds=found.best(), multipart=run.recipe.multipart
     )
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line a trial is noise here; the journal has them all
     name = f"tune-{sources.held_out(run).key(run)}"
     study = studies.open_study(name, folder / "study.journal", seed=run.config.data.split_seed)
     objective.enqueue(study)
-    groups = {samples.groups[image] for image in found.ids}
-    enough = len(groups) >= studies.FEWEST_PERSONS  # of fewer nothing can be checked, and nothing will be used
-    studies.optimise(study, objective, trials=run.config.tune.trials if enough else 1)
+    enough = len({samples.groups[image] for image in found.ids}) >= MIN_GROUPS_TO_SCORE
+    most = objective.combinations  # None where settings are continuous
+    trials = min(run.config.tune.trials, most or run.config.tune.trials) if enough else 1
+    studies.optimise(study, objective, trials=trials)
     choice = studies.choose(found, objective, samples.groups, [t.params for t in study.trials if t.values])
-    choice.pipeline.save(folder / "post.json")
-    with replacing(folder / "oof_scores.csv") as part:
-        choice.table.to_csv(part, float_format="%.6f")
-    write_json(
-        folder / "tune.json",
-        {
-            "kept": choice.kept,
-            "tuned": choice.tuned,
-            "held_out": choice.held_out,
-            "gains": {name: gain._asdict() for name, gain in choice.gains.items()},
-            "steps": choice.pipeline.steps,
-            "weighed": [] if choice.gated is None else choice.gated.table.to_dict("records"),
-            "shrink": choice.shrink,
-            "study_best": study.best_value,
-            "study_params": study.best_params,
-            "trials": len(study.trials),
-        },
-    )
-    run.say(f"  held-out {metric.name}: {', '.join(f'{name} {value:.4f}' for name, value in choice.held_out.items())}")
-    for name, gain in choice.gains.items():
-        run.say(f"  gain of {name}: {gain}")
-    if not enough:
-        run.say(f"  {len(groups)} held-out groups: nothing can be checked, so nothing is tuned")
-    run.say(f"  kept: {choice.kept} (tuned {choice.tuned:.4f})")
-    for step, settings in choice.pipeline.steps:
-        run.say(f"  {step} for {', '.join(settings['only'])}", markup=False)
+    facts = {
+        "shrink": choose_shrink(found, samples.groups) if enough else 1.0,
+        "full_score": found.full_score,
+        "study_best": study.best_value,
+        "study_params": study.best_params,
+        "trials": len(study.get_trials(states=(TrialState.COMPLETE,))),
+    }
+    return choice, facts
+
+
+def _exclusive(run: Run, store: PredictionStore) -> tuple[Selection[Pipeline], dict[str, Any]]:
+    """The highest class of every pixel."""
+    samples, metric = run.inputs.train, run.recipe.metric
+
+    def score(pipeline: Pipeline, ids: tuple[str, ...]) -> Scores:
+        return metric.scores(render(store, pipeline, ids=ids), samples.truth.subset(ids))
+
+    start = Pipeline(classes=store.classes, exclusive=True)
+    ids = [image for image in store.ids if image in samples.truth]
+    return select(start, [], score, ids, samples.groups), {}
 
 
 TUNE = Stage(
     "tune",
     work,
-    makes=("curves.npz", "post.json", "tune.json", "oof_scores.csv"),
-    groups=("tune",),
+    makes=("post.json", "tune.json", "oof_scores.csv"),
+    groups=("tune", "data"),
     facts=("metric", "multipart", "exclusive"),
     inputs=("train",),
     needs=lambda run: (sources.held_out(run),),

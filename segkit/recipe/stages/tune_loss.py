@@ -21,7 +21,7 @@ from segkit.recipe.stage import execute, require
 from segkit.recipe.stages import audit, folds
 from segkit.recipe.stages.folds import FOLDS, asked_folds, ids_of
 from segkit.recipe.stages.train import fit_fold, fold_stage
-from segkit.studies import loss_weight_objective as LossWeightObjective
+from segkit.studies import LossWeightObjective
 from segkit.studies.loss_weights import Report
 
 LEVEL = 0.95
@@ -176,7 +176,7 @@ def _epochs(config: Config) -> int:
 def _parsed(text: str) -> object:
     """What a sum of losses says, however it is written. ValueError where it cannot be read."""
     from segkit import losses
-    from segkit.losses.spec import stages
+    from segkit.losses.spec import parse_stages
 
     losses.build(text)
-    return stages(text)
+    return parse_stages(text)
