@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from segkit.files import replacing
 from segkit.rle.tables import Table
@@ -43,6 +42,8 @@ def assign(
     count = len(set(groups.values()))
     if not 2 <= k <= count:
         raise ValueError(f"{k} folds of {count} groups: expected between 2 and {count} folds")
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold  # takes a second to import
+
     splitter: GroupKFold | StratifiedGroupKFold
     if strata is None:
         splitter, values = GroupKFold(k, shuffle=True, random_state=seed), [""] * len(ids)
@@ -68,6 +69,50 @@ def _fill_empty(fold: dict[str, int], images: Mapping[str, int], k: int) -> None
         fullest = max(range(k), key=lambda n: (sum(found == n for found in fold.values()), -n))
         smallest = min((group for group, n in fold.items() if n == fullest), key=lambda group: (images[group], group))
         fold[smallest] = number
+
+
+def group_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split images into folds of whole groups.
+
+    Args:
+        ids: Images.
+        groups: {image id: group}.
+        k: Most folds; fewer where there are fewer groups.
+
+    Returns:
+        (rows held out, other rows) of each fold.
+
+    Raises:
+        ValueError: If an image has no group, there are fewer than 2 groups, or k is below 2.
+    """
+    if k < 2:
+        raise ValueError(f"k={k}: expected at least 2 folds of groups, one is scored by what the others chose")
+    count = len(check_groups(ids, groups))
+    if count < 2:
+        raise ValueError(f"{count} group: a held-out check needs at least 2, a nested one 3")
+    from sklearn.model_selection import GroupKFold  # takes a second to import
+
+    splitter = GroupKFold(min(k, count), shuffle=True, random_state=0)
+    return [(held, kept) for kept, held in splitter.split(np.zeros(len(ids)), groups=[groups[i] for i in ids])]
+
+
+def check_groups(ids: Sequence[str], groups: Mapping[str, str]) -> set[str]:
+    """Check that every image has a group.
+
+    Args:
+        ids: Images.
+        groups: {image id: group}.
+
+    Returns:
+        The groups of these images.
+
+    Raises:
+        ValueError: If an image has none.
+    """
+    missing = [image for image in ids if image not in groups]
+    if missing:
+        raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")
+    return {groups[image] for image in ids}
 
 
 def write(path: str | Path, folds: Mapping[str, int], groups: Mapping[str, str]) -> None:

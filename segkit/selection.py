@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import numpy as np
-
+from segkit.folds import check_groups, group_folds
 from segkit.metrics import Comparison, Scores, compare
 from segkit.metrics.joining import join
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 S = TypeVar("S")
@@ -227,46 +227,26 @@ def is_promising(gain: Comparison) -> bool:
     """Whether a fit takes a step that has nothing to tune, such as a member: the interval of its gain lies above 0.
 
     This is no claim, and no rule of significance: the fit as a whole is judged by select(), on other groups.
+
+    Args:
+        gain: On the images of the fit.
+
+    Returns:
+        True where the step is taken.
     """
     return gain.low > 0
 
 
 def signed(scores: Scores) -> float:
-    """The score, as a number of which higher is better."""
-    return float(scores.score()) * (1 if scores.higher_is_better else -1)
-
-
-def group_folds(ids: Sequence[str], groups: Mapping[str, str], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Split images into folds of whole groups.
+    """The score, as a number of which higher is better.
 
     Args:
-        ids: Images.
-        groups: {image id: group}.
-        k: Most folds; fewer where there are fewer groups.
+        scores: Of any metric.
 
     Returns:
-        (rows held out, other rows) of each fold.
-
-    Raises:
-        ValueError: If an image has no group, there are fewer than 2 groups, or k is below 2.
+        The score, negative where lower is better.
     """
-    if k < 2:
-        raise ValueError(f"k={k}: expected at least 2 folds of groups, one is scored by what the others chose")
-    count = len(check_groups(ids, groups))
-    if count < 2:
-        raise ValueError(f"{count} group: a held-out check needs at least 2, a nested one 3")
-    from sklearn.model_selection import GroupKFold  # a second to import, which a vote need not wait for
-
-    splitter = GroupKFold(min(k, count), shuffle=True, random_state=0)
-    return [(held, kept) for kept, held in splitter.split(np.zeros(len(ids)), groups=[groups[i] for i in ids])]
-
-
-def check_groups(ids: Sequence[str], groups: Mapping[str, str]) -> set[str]:
-    """The groups of some images. ValueError where an image has none."""
-    missing = [image for image in ids if image not in groups]
-    if missing:
-        raise ValueError(f"{len(missing)} images have no group: {', '.join(missing[:3])} ...")
-    return {groups[image] for image in ids}
+    return float(scores.score()) * (1 if scores.higher_is_better else -1)
 
 
 def _cross_fit_each(

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from segkit.folds import group_folds
 from segkit.metrics import Counts, Dice, IoU, Scores, compare
 from segkit.metrics.joining import join, join_classes
-from segkit.selection import Candidate, best_of, cross_fit, group_folds, select
+from segkit.selection import Candidate, best_of, cross_fit, select
 
 IDS = tuple(f"i{n}" for n in range(20))
 GROUPS = {image: f"g{n // 2}" for n, image in enumerate(IDS)}

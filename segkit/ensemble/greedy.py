@@ -31,7 +31,16 @@ class Space(Protocol):
     def columns(
         self, share: np.ndarray, thresholds: PerClass, channels: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The tp and predicted pixels of some classes, int64 (images, channels)."""
+        """Count the pixels of some classes alone.
+
+        Args:
+            share: float32 (classes, K) normalised weights.
+            thresholds: A probability, or one for each class.
+            channels: Places of the classes.
+
+        Returns:
+            tp and predicted pixels, each int64 (images, channels).
+        """
 
 
 class Scorer:
@@ -113,6 +122,13 @@ def _means(scores: Scores, by_class: bool) -> np.ndarray | float:
 
 
 def uniform(space: Space) -> Mapping[str, np.ndarray]:
-    """Equal weights of every class."""
+    """Equal weights.
+
+    Args:
+        space: Of the stores.
+
+    Returns:
+        {class: float64 (K,) weights that add up to 1}.
+    """
     count = len(space.names)
     return {cls: np.full(count, 1 / count) for cls in space.classes}

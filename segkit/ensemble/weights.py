@@ -73,7 +73,17 @@ class Blend:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Blend:
-        """The blend that to_dict() gave. ValueError for a key that is none of its own."""
+        """Read what to_dict() gave.
+
+        Args:
+            content: Plain values.
+
+        Returns:
+            The blend.
+
+        Raises:
+            ValueError: For an unknown key, or a value that a Blend refuses.
+        """
         known = ("weights", "domain", "stores")
         if not isinstance(content, Mapping):
             raise ValueError(f"blend: expected settings by name, got {content!r}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from segkit.folds import check_groups
 from segkit.masks import MaskSet
 from segkit.metrics import Comparison, Dice, Metric, Scores, compare
 from segkit.metrics.joining import join_classes
@@ -16,7 +17,7 @@ from segkit.postprocess.pipeline import Pipeline
 from segkit.postprocess.rendering import render
 from segkit.postprocess.truth import truth_of
 from segkit.predictions import PredictionStore
-from segkit.selection import Candidate, Selection, check_groups, is_promising, select
+from segkit.selection import Candidate, Selection, is_promising, select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +159,15 @@ class StepChooser:
         self._columns: dict[tuple[str, frozenset[int]], Scores] = {}
 
     def scores(self, chosen: Chosen, ids: Sequence[str]) -> Scores:
-        """The scores of some images with these steps for each class."""
+        """Score a choice.
+
+        Args:
+            chosen: The steps of each class.
+            ids: Images.
+
+        Returns:
+            Their scores.
+        """
         self._make(list(chosen.items()))
         return join_classes({cls: self._columns[cls, steps] for cls, steps in chosen.items()}).subset(ids)
 
@@ -189,7 +198,14 @@ class StepChooser:
         return chosen, results
 
     def pipeline(self, chosen: Chosen) -> Pipeline:
-        """The base with the steps of a choice, each for its classes alone."""
+        """The base with the steps of a choice, each for its classes alone.
+
+        Args:
+            chosen: The steps of each class.
+
+        Returns:
+            A Pipeline.
+        """
         steps: list[tuple[str, Mapping[str, object]]] = []
         for place, (name, settings) in enumerate(self.candidate.steps):
             if place not in self.added:

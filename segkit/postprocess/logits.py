@@ -97,7 +97,15 @@ class BlendLogits(ImageLogits):
         return weighted_sum(full, self._shares[cls])
 
     def above(self, cls: str, threshold: float) -> Runs:
-        """As ImageLogits.above(), of the weighted sum at full resolution."""
+        """As ImageLogits.above(), of the weighted sum at full resolution.
+
+        Args:
+            cls: A class.
+            threshold: Probability.
+
+        Returns:
+            Runs with the image's shape.
+        """
         level = level_of(threshold, self._domain)
         return runs_above(self._of_stores(cls), self.size, level, self._shares[cls], self._slack)
 

@@ -12,6 +12,7 @@ import numpy as np
 from segkit.ensemble.weights import Blend
 from segkit.files import nearest, read_json, write_json
 from segkit.postprocess.binarizers import BINARIZERS
+from segkit.postprocess.checks import check_exclusive, check_overlaps, check_setting, check_steps
 from segkit.postprocess.logits import ImageLogits
 from segkit.postprocess.overlap import keep_apart, limit_overlap
 from segkit.postprocess.settings import (
@@ -21,11 +22,10 @@ from segkit.postprocess.settings import (
     as_overlaps,
     as_steps,
     as_thresholds,
-    check_classes,
     for_one,
     frozen,
     run,
-)  # fmt: skip
+)
 from segkit.postprocess.steps import STEPS
 from segkit.rle import Runs
 from segkit.thresholds import PerClass, per_class
@@ -85,14 +85,24 @@ class Pipeline:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         if self.exclusive:
-            self._check_exclusive()
+            check_exclusive(self.steps, self.thresholds, self.overlaps, self.blend)
         elif as_offsets(self.offsets) != 0.0:
             raise ValueError("offsets are of exclusive classes: set exclusive, or use thresholds")
         if self.classes is not None:
             self._check_classes(self.classes)
 
     def with_classes(self, classes: Sequence[str]) -> Pipeline:
-        """The same Pipeline that knows its classes. ValueError for a setting that does not fit them."""
+        """The same Pipeline that knows its classes.
+
+        Args:
+            classes: All classes, in channel order.
+
+        Returns:
+            A new Pipeline.
+
+        Raises:
+            ValueError: For a name in a setting that is none of them, and a class without a setting.
+        """
         return replace(self, classes=classes)
 
     def __call__(self, runs: Runs, cls: str) -> Runs:
@@ -114,7 +124,15 @@ class Pipeline:
         return self._apply_steps(runs, cls)
 
     def active(self, step: int, cls: str) -> bool:
-        """Whether self.steps[step] is for a class."""
+        """Whether a step is for a class.
+
+        Args:
+            step: Its place in self.steps.
+            cls: The class.
+
+        Returns:
+            False where the step skips it.
+        """
         return active(self.steps[step][1], cls)
 
     def threshold(self, cls: str) -> float:
@@ -240,33 +258,15 @@ class Pipeline:
             content["blend"] = self.blend.to_dict()
         return content
 
-    def _check_exclusive(self) -> None:
-        """ValueError for a setting that does nothing where the highest logit decides."""
-        if self.thresholds != 0.5:
-            raise ValueError("thresholds do nothing where classes are exclusive: use offsets")
-        if self.overlaps:
-            raise ValueError("overlaps do nothing where classes are exclusive: no two share pixels")
-        if found := [name for name, _ in self.steps if name in BINARIZERS]:
-            raise ValueError(f"step {found[0]} does nothing where classes are exclusive: the highest logit decides")
-        if self.blend is not None and self.blend.domain != "logits":
-            raise ValueError("exclusive classes are blended in logits: domain='logits'")
-
     def _check_classes(self, classes: Sequence[str]) -> None:
         """ValueError for a name that is no class, and for a class that a setting leaves out."""
         thresholded = [cls for cls in classes if self.binarizer(cls) is None]
-        check_classes("thresholds", self.thresholds, classes, thresholded)
-        check_classes("offsets", self.offsets, classes, classes)
+        check_setting("thresholds", self.thresholds, classes, thresholded)
+        check_setting("offsets", self.offsets, classes, classes)
         if self.blend is not None and isinstance(self.blend.weights, Mapping):
-            check_classes("blend, weights", self.blend.weights, classes, classes)
-        for place, (name, settings) in enumerate(self.steps):
-            needed = [cls for cls in classes if self.active(place, cls)]
-            for key, value in settings.items():
-                check_classes(f"step {name}, {key}", value, classes, needed)
-        for pair in self.overlaps:
-            both = pair["winner"], pair["loser"]
-            for cls in both:
-                if cls not in classes:
-                    raise ValueError(f"the overlap of {' and '.join(both)}: no class {cls!r}; {nearest(cls, classes)}")
+            check_setting("blend, weights", self.blend.weights, classes, classes)
+        check_steps(self.steps, classes)
+        check_overlaps(self.overlaps, classes)
 
     def _check_known(self, cls: str) -> None:
         if self.classes is not None and cls not in self.classes:

@@ -91,7 +91,18 @@ def as_offsets(offsets: object) -> PerClass:
 
 
 def as_flag(value: object, name: str) -> bool:
-    """A setting that is true or false. ValueError for anything else."""
+    """Check a setting that is true or false.
+
+    Args:
+        value: The setting.
+        name: What it is called in errors.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: For anything else.
+    """
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value!r}: expected true or false")
     return value
@@ -153,40 +164,40 @@ def run(step: Callable[..., Runs], given: object, name: str, settings: Mapping[s
 
 
 def for_one(setting: object, cls: str) -> object:
-    """What of a per-class setting concerns one class; any other setting as it is."""
+    """What of a per-class setting concerns one class.
+
+    Args:
+        setting: A value, or {class: value} with "*" for the others.
+        cls: The class.
+
+    Returns:
+        {class: value} of the class and "*" alone; any other setting as it is.
+    """
     return {k: v for k, v in setting.items() if k in (cls, "*")} if isinstance(setting, Mapping) else setting
 
 
 def active(settings: Mapping[str, Any], cls: str) -> bool:
-    """Whether a step with these settings is for a class."""
+    """Whether a step is for a class.
+
+    Args:
+        settings: Of the step.
+        cls: The class.
+
+    Returns:
+        False where `skip` names it, or `only` does not.
+    """
     return cls not in settings.get("skip", ()) and cls in settings.get("only", (cls,))
 
 
-def check_classes(where: str, setting: object, classes: Sequence[str], needed: Sequence[str]) -> None:
-    """Check the names of a per-class setting.
+def frozen(value: object) -> Hashable:
+    """Make plain values hashable.
 
     Args:
-        where: What it is called in errors.
-        setting: A value, {class: value} with "*", or a list of classes.
-        classes: All classes.
-        needed: Those that must have a value.
+        value: In terms of JSON.
 
-    Raises:
-        ValueError: For a name that is no class, and for a class without a value.
+    Returns:
+        Equal for equal values, whatever the order of keys.
     """
-    if isinstance(setting, list):  # skip, only
-        setting, needed = dict.fromkeys(setting), []
-    if not isinstance(setting, Mapping):
-        return
-    for cls in setting:
-        if cls not in classes and (cls != "*" or not needed):
-            raise ValueError(f"{where}: no class {cls!r}; {nearest(cls, classes)}")
-    if missing := [cls for cls in needed if cls not in setting and "*" not in setting]:
-        raise ValueError(f"{where}: no setting for {', '.join(missing)}; name them, or '*' for all others")
-
-
-def frozen(value: object) -> Hashable:
-    """Plain values as what can be hashed; equal ones have equal hashes."""
     if isinstance(value, Mapping):
         return frozenset((key, frozen(inner)) for key, inner in value.items())
     if isinstance(value, (list, tuple)):

@@ -169,7 +169,17 @@ STEPS: dict[str, Callable[..., Any]] = {
 
 
 def shape_of(runs: Runs) -> tuple[int, int]:
-    """The (H, W) of runs. ValueError where they have none."""
+    """The shape of a mask.
+
+    Args:
+        runs: The mask.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        ValueError: If the runs have none.
+    """
     if runs.shape is None:
         raise ValueError("post-processing needs the image's shape: pass runs.with_shape((height, width))")
     return runs.shape

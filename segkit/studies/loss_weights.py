@@ -81,22 +81,48 @@ class LossWeightObjective:
         return float(self.fit_fn(self.weights(params), report))
 
     def enqueue(self, study: optuna.Study) -> None:
-        """Make equal weights the first trial; it is never stopped."""
+        """Make equal weights the first trial; it is never stopped.
+
+        Args:
+            study: Where it is queued.
+        """
         study.enqueue_trial(dict.fromkeys(self._names(), 1.0), skip_if_exists=True)
 
     def weights(self, params: Mapping[str, float]) -> dict[str, float]:
-        """The {loss: weight} that a trial's params stand for."""
+        """What a trial's params stand for.
+
+        Args:
+            params: Of a trial.
+
+        Returns:
+            {loss: weight}; they add up to the number of losses.
+        """
         ratios = [1.0, *(float(params[name]) for name in self._names())]
         scale = len(ratios) / sum(ratios)
         return {loss: round(ratio * scale, 4) for loss, ratio in zip(self.losses, ratios)}
 
     @staticmethod
     def text(weights: Mapping[str, float]) -> str:
-        """Weights as segkit.losses.build and a recipe's --loss read them."""
+        """Weights as segkit.losses.build and a recipe's --loss read them.
+
+        Args:
+            weights: {loss: weight}.
+
+        Returns:
+            Such as "0.5*bce + 1.5*dice".
+        """
         return " + ".join(f"{weight:g}*{loss}" for loss, weight in weights.items())
 
     def finalists(self, study: optuna.Study, count: int = 2) -> list[dict[str, float]]:
-        """The weights of the best runs that were not stopped, the best first, each once."""
+        """The weights of the best runs that were not stopped.
+
+        Args:
+            study: Whose trials are done.
+            count: Most runs.
+
+        Returns:
+            {loss: weight} of each, the best first, each once.
+        """
         done = sorted(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), key=lambda t: -(t.value or 0.0))
         found: list[dict[str, float]] = []
         for trial in done:

@@ -23,7 +23,11 @@ with warnings.catch_warnings():
 
 
 def mark(trial: optuna.Trial) -> None:
-    """Note on a trial who runs it: the user attributes host and pid."""
+    """Note on a trial who runs it: the user attributes host and pid.
+
+    Args:
+        trial: A trial of this process.
+    """
     trial.set_user_attr("host", HOST)
     trial.set_user_attr("pid", os.getpid())
 
@@ -71,12 +75,25 @@ def revive(study: optuna.Study) -> int:
 
 
 def again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue the params of a trial that was lost or stopped; Optuna's callback writes into what it is given."""
-    retry(study, copy.deepcopy(trial))
+    """Queue the params of a trial again, at most 3 times.
+
+    Args:
+        study: The study.
+        trial: One that was lost or stopped.
+    """
+    retry(study, copy.deepcopy(trial))  # it writes into what it is given
 
 
 def is_alive(pid: int, since: datetime.datetime) -> bool:
-    """Whether a process that started before `since` still runs."""
+    """Whether a process still runs.
+
+    Args:
+        pid: Its number, which a later process may have again.
+        since: When it must have been there.
+
+    Returns:
+        True for a process that started before that.
+    """
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < since.timestamp() + 2

@@ -42,7 +42,11 @@ class ThresholdObjective:
         return self.curves.score(thresholds)
 
     def enqueue(self, study: optuna.Study) -> None:
-        """Make .5 and the exact optimum (clipped to the range) the first trials."""
+        """Make .5 and the exact optimum (clipped to the range) the first trials.
+
+        Args:
+            study: Where it is queued.
+        """
         for thresholds in (dict.fromkeys(self.curves.classes, 0.5), self.curves.best()):
             clipped = {c: min(max(t, self.low), self.high) for c, t in thresholds.items()}
             study.enqueue_trial(threshold_params(clipped), skip_if_exists=True)
@@ -76,7 +80,11 @@ class BlendObjective:
         return signed(self.space.scores(weights, thresholds))
 
     def enqueue(self, study: optuna.Study) -> None:
-        """Make equal weights at .5 (or the end of the range that is nearest to it) the first trial."""
+        """Make equal weights at .5 (or the end of the range that is nearest to it) the first trial.
+
+        Args:
+            study: Where it is queued.
+        """
         middle = min(max(0.5, self.space.low), self.space.high)
         params = {**dict.fromkeys(self._weight_names(), 1.0), **dict.fromkeys(self._threshold_names(), middle)}
         study.enqueue_trial(params, skip_if_exists=True)
@@ -99,7 +107,14 @@ class BlendObjective:
         return weights, thresholds
 
     def pipeline(self, params: Mapping[str, Any]) -> Pipeline:
-        """The Pipeline that a trial's params stand for: render(stores, pipeline) makes the masks that were scored."""
+        """The Pipeline that a trial's params stand for: render(stores, pipeline) makes the masks that were scored.
+
+        Args:
+            params: Of a trial.
+
+        Returns:
+            Its thresholds and its blend.
+        """
         weights, thresholds = self.settings(params)
         blend = Blend(weights, domain=self.space.domain, stores=self.space.names)
         return Pipeline(thresholds=thresholds, classes=self.space.classes, blend=blend)
@@ -137,5 +152,12 @@ def blend_curves(space: BlendSpace, weights: Weights = None, *, steps: int = 33)
 
 
 def threshold_params(thresholds: Mapping[str, float]) -> dict[str, float]:
-    """Thresholds as the params of a trial: {"threshold/CLASS": threshold}."""
+    """Thresholds as the params of a trial.
+
+    Args:
+        thresholds: {class: threshold}.
+
+    Returns:
+        {"threshold/CLASS": threshold}.
+    """
     return {f"threshold/{cls}": threshold for cls, threshold in thresholds.items()}

@@ -98,20 +98,47 @@ class CurveSampler(BaseSampler):
         self._draws: dict[int, _Draw] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """TPE's, without the thresholds."""
+        """TPE's search space, without the thresholds.
+
+        Args:
+            study: The study.
+            trial: The trial.
+
+        Returns:
+            {param: distribution}.
+        """
         space = self._tpe.infer_relative_search_space(study, trial)
         return {name: wanted for name, wanted in space.items() if not _is_threshold(name)}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """TPE's draw."""
+        """TPE's draw.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            search_space: What is drawn together.
+
+        Returns:
+            {param: value}.
+        """
         return self._tpe.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> object:
-        """A threshold from the curves, anything else from TPE."""
+        """A threshold from the curves, anything else from TPE.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            param_name: What is drawn.
+            param_distribution: From where.
+
+        Returns:
+            The value.
+        """
         if not _is_threshold(param_name) or not isinstance(param_distribution, FloatDistribution):
             return self._tpe.sample_independent(study, trial, param_name, param_distribution)
         draw = self._draws.get(trial.number)
@@ -122,7 +149,14 @@ class CurveSampler(BaseSampler):
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Forget the trial's draw."""
+        """Forget the trial's draw.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            state: How it ended.
+            values: Its scores.
+        """
         self._draws.pop(trial.number, None)
         self._tpe.after_trial(study, trial, state, values)
 

@@ -95,7 +95,11 @@ class PostprocessObjective:
         return signed(self.scores(self.pipeline(params)))
 
     def enqueue(self, study: optuna.Study) -> None:
-        """Queue every combination of steps, "no step" first; with ScoreCurves .5 and the exact thresholds alone."""
+        """Queue every combination of steps, "no step" first; with ScoreCurves .5 and the exact thresholds alone.
+
+        Args:
+            study: Where they are queued.
+        """
         if self.curves is None:
             queued = [*_combinations()]
         else:

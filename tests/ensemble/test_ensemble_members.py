@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from segkit.ensemble import BlendSpace, members
+from segkit.folds import group_folds
 from segkit.geometry import resize
 from segkit.masks import MaskSet
 from segkit.metrics import compare
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.selection import group_folds
 
 CLASSES, SIDE, SIZE = ("x", "y"), (12, 12), (24, 25)
 IDS = tuple(f"i{n}" for n in range(16))

@@ -7,11 +7,11 @@ import pytest
 
 from segkit.ensemble import BlendSpace, held_out, nested, shrunk
 from segkit.ensemble.greedy import Scorer
+from segkit.folds import group_folds
 from segkit.geometry import resize
 from segkit.masks import MaskSet
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.selection import group_folds
 
 CLASSES, SIDE, SIZE = ("x", "y"), (12, 12), (24, 25)
 IDS = tuple(f"i{n}" for n in range(8))

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from segkit.ensemble import BlendSpace
+from segkit.folds import group_folds
 from segkit.geometry import resize
 from segkit.masks import MaskSet
 from segkit.metrics import Dice, IoU
 from segkit.postprocess import render
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.selection import group_folds
 from segkit.studies import blends, choose_blend
 
 CLASSES, SIZE = ("x", "y"), (40, 44)

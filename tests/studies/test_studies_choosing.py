@@ -5,6 +5,7 @@ import pytest
 
 from competitions.handbone import anatomy
 from competitions.handbone.run import RECIPE
+from segkit.folds import group_folds
 from segkit.geometry import resize
 from segkit.geometry.polygons import rasterize
 from segkit.masks import MaskSet
@@ -12,7 +13,6 @@ from segkit.metrics import Dice
 from segkit.postprocess import Pipeline, keep_largest
 from segkit.predictions import PredictionStore
 from segkit.rle import Runs
-from segkit.selection import group_folds
 from segkit.studies import PostprocessObjective, choose, choosing
 from segkit.thresholds import curves
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from made_curves import curves_of, small_world
 
+from segkit.folds import group_folds
 from segkit.geometry import resize
 from segkit.metrics import Dice
-from segkit.selection import group_folds
 from segkit.thresholds import choose_shrink, curves, nested
 
 
