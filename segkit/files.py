@@ -6,6 +6,9 @@ import difflib
 import hashlib
 import json
 import os
+import secrets
+import shutil
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside a file to write to; on success it takes the file's place, else it is removed.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is made. A link stays one; a device or pipe is written to, never replaced.
 
     Yields:
         The path to write to.
@@ -36,16 +39,33 @@ def replacing(path: str | Path) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
+    if _is_written_through(path):
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder, f"part{path.suffix}")
+            part.touch()
+            yield part
+            with part.open("rb") as source, path.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".part{path.suffix}", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.parent / f".{path.name}.{secrets.token_hex(6)}.part{path.suffix}"
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask decides who may read it
     try:
         yield part
-        part.chmod(0o644)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_written_through(path: Path) -> bool:
+    """Whether a path is no regular file, such as /dev/null, /dev/stdout or a pipe: it is never replaced."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    opened = ("/dev/stdout", "/dev/stderr", "/dev/fd", "/proc")  # regular files too, when the shell redirects to one
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)) or any(path.is_relative_to(place) for place in opened)
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:

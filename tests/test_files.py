@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import MappingProxyType
 
@@ -40,9 +41,45 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, before):
     assert before is None or path.read_text() == before
 
 
-def test_others_may_read_what_is_written(tmp_path):
-    files.write_atomic(tmp_path / "a.txt", "x")
-    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644 or os.name == "nt"
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_decides_who_may_read_what_is_written(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        files.write_atomic(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/a.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("real/a.txt")
+    (tmp_path / "new.txt").symlink_to("real/new.txt")
+    for name, target in (("link.txt", "a.txt"), ("new.txt", "new.txt")):
+        files.write_atomic(tmp_path / name, "new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "real" / target).read_text() == "new"
+    assert sorted(path.name for path in (tmp_path / "real").iterdir()) == ["a.txt", "new.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_devices_and_pipes_are_written_to_and_stay(tmp_path):
+    files.write_atomic("/dev/null", "x")
+    assert not Path("/dev/null").is_file()
+    os.mkfifo(tmp_path / "pipe")
+    reader = threading.Thread(target=lambda: seen.append((tmp_path / "pipe").read_bytes()))
+    seen = []
+    reader.start()
+    files.write_atomic(tmp_path / "pipe", "through")
+    reader.join(5)
+    assert seen == [b"through"]
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    code = "from segkit import files; files.write_atomic('/dev/stdout', 'said')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "said"
 
 
 def write_often(path, letter):
