@@ -14,7 +14,6 @@ import tyro
 from segkit.cli.shared import format_of, read_truth, sizes_of
 
 if TYPE_CHECKING:
-    from segkit.masks import MaskSet
     from segkit.postprocess import Pipeline
     from segkit.predictions import PredictionStore
     from segkit.submission import Summary
@@ -44,18 +43,18 @@ def submit(
     opened = [PredictionStore.open(path) for path in stores]
     masks, form = render(opened, _pipeline(opened, settings)), format_of(format, like)
     form.write(out, masks, like=like)
-    asked = {"ids": masks.ids, "classes": masks.classes} if like is None else {"like": like}
+    asked: dict[str, Any] = {"ids": masks.ids, "classes": masks.classes} if like is None else {"like": like}
     found = form.validate(out, **asked)
     print(f"{out}: {', '.join(f'{value} {name}' for name, value in found.items())}")
     return 0
 
 
-def _pipeline(stores: Sequence[PredictionStore], settings: Path | None) -> Pipeline:
-    """The Pipeline of a file, which must be of as many stores. ValueError names the file."""
+def _pipeline(stores: Sequence[PredictionStore], settings: Path | None) -> Pipeline | None:
+    """The Pipeline of a file, which must be of as many stores; None without one. ValueError names the file."""
     from segkit.postprocess import Pipeline
 
     if settings is None:
-        return Pipeline()
+        return None
     pipeline = Pipeline.load(settings)
     blend = pipeline.blend
     if blend is None and len(stores) > 1:
@@ -109,7 +108,7 @@ def validate(
         sizes: CSV with the columns image_name (or id), height and width instead.
     """
     form, known = format_of(format, like), sizes_of(size, sizes)
-    asked = {"images": images, **({} if known is None else {"sizes": known})}
+    asked: dict[str, Any] = {"images": images, **({} if known is None else {"sizes": known})}
     if known is not None and "sizes" not in inspect.signature(form.validate).parameters:
         raise ValueError(f"--size and --sizes mean nothing for the format {form}; --images does")
     found = form.validate(submission, like, **asked)
@@ -121,6 +120,7 @@ def flags(
     submission: tyro.conf.Positional[Path],
     truth: tyro.conf.Positional[Path],
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    format: str | None = None,
     size: tuple[int, int] | None = None,
     sizes: Path | None = None,
     reach: float = 3.0,
@@ -128,10 +128,12 @@ def flags(
     """Which masks are of another area or place than the truth of other images makes one expect? Nothing is changed.
 
     Args:
-        submission: CSV: image_name,class,rle.
-        truth: How masks should be, usually of the training images: a CSV like it, or a folder in the competition's
-            layout, whose images' sizes are then known.
+        submission: The file.
+        truth: How masks should be, usually of the training images: a file like it, or a folder in the layout of
+            docs/data-format.md, whose images' sizes are then known.
         out: CSV to write as well: image, class, kind, value, low, high.
+        format: Of the submission: a competition's name, settings such as "columns=id,rle_mask order=F", or a sample
+            submission and settings; default: image_name,class,rle.
         size: Height and width of every image.
         sizes: CSV with the columns image_name (or id), height and width instead.
         reach: Distances between the truth's quartiles beyond them that are still expected.
@@ -140,9 +142,11 @@ def flags(
     from segkit.postprocess import Flag
     from segkit.postprocess import flags as look
 
-    known = sizes_of(size, sizes)
-    reference = read_truth(truth) if truth.is_dir() else _read(truth, known)
-    masks = _read(submission, known or ({**reference.sizes, **_test_sizes(truth)} if truth.is_dir() else None))
+    known, form = sizes_of(size, sizes), format_of(format)
+    reference = read_truth(truth) if truth.is_dir() else form.read(truth, known)
+    if known is None and truth.is_dir():
+        known = {**reference.sizes, **_test_sizes(truth)}
+    masks = form.read(submission, known)
     found = look(masks, reference, reach=reach)
     for flag in found:
         print(flag)
@@ -152,14 +156,6 @@ def flags(
     images = len({flag.image for flag in found})
     print(f"{len(found)} findings in {images} of {len(masks)} images")
     return 0
-
-
-def _read(path: Path, sizes: Any) -> MaskSet:
-    """A submission whose sizes are {image: (H, W)}, one (H, W) for all, or unknown."""
-    from segkit import submission
-
-    known = dict.fromkeys(submission.read(path).ids, sizes) if isinstance(sizes, tuple) else sizes
-    return submission.read(path, sizes=known)
 
 
 def _test_sizes(data: Path) -> dict[str, tuple[int, int]]:

@@ -12,19 +12,8 @@ from segkit.rle._algebra import EPSILON
 from segkit.rle._text import RepairWarning
 from segkit.rle.coco import from_coco, to_coco
 from segkit.rle.combine import at_least, joined
-from segkit.rle.formats import (
-    FORMATS,
-    TEXTS,
-    RepairResult,
-    TextLayout,
-    convert,
-    decode,
-    encode,
-    read_text,
-    repair,
-    repair_coco,
-    write_text,
-)
+from segkit.rle.convert import FORMATS, convert, repair_coco
+from segkit.rle.formats import TEXTS, RepairResult, TextLayout, decode, encode, read_text, repair, write_text
 from segkit.rle.runs import Runs
 
 __all__ = [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from segkit.rle._arrays import between, common, weighed
 from segkit.rle._checks import known_shape, same_shape
@@ -98,7 +99,7 @@ class Algebra:
     def __bool__(self) -> bool:
         return len(self.array) > 0
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """np.asarray(runs) is its (n, 2) array, read-only unless it is copied."""
         return np.array(self.array, dtype=dtype) if copy or dtype not in (None, np.int64) else self.array
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def checked(array: Any, shape: tuple[int, int] | None) -> np.ndarray:
+def checked(array: ArrayLike, shape: tuple[int, int] | None) -> np.ndarray:
     """Any integers of shape (n, 2) as runs; ValueError where they are unsorted, overlap, are empty or end outside."""
     given = np.asarray(array)
     if given.size and (given.ndim != 2 or given.shape[1] != 2 or not np.issubdtype(given.dtype, np.integer)):

@@ -1,17 +1,14 @@
-"""Masks and Kaggle text in one call each, repair that says what it did, and conversion among all formats."""
+"""Masks and Kaggle text in one call each, in any layout, and repair that says what it did."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from segkit.rle._checks import as_shape
-from segkit.rle._text import RepairWarning, parse, repaired, warn, written
-from segkit.rle.coco import from_coco, repaired_counts, to_coco
+from segkit.rle._text import parse, repaired, warn, written
 from segkit.rle.runs import Runs
 
 
@@ -48,8 +45,7 @@ TEXTS = {
     for name, order in (("rows", "C"), ("columns", "F"))
     for start in (1, 0)
 }
-COCO = {"coco": "text", "coco-bytes": "bytes", "coco-list": "list"}
-FORMATS = (*TEXTS, *COCO, "runs", "mask")
+"""{name: layout}."""
 
 
 class RepairResult(NamedTuple):
@@ -157,7 +153,7 @@ def decode(
     layout, shape = TextLayout(order, start, relative), as_shape(shape)
     if not repair:
         return read_text(text, shape, layout).mask()
-    runs, notes = _repair_text(text, shape, layout)
+    runs, notes = repair_text(text, shape, layout)
     warn(notes, level=2)
     return runs.mask()
 
@@ -196,99 +192,20 @@ def repair(
          '7')", "cropped runs that reach out of the image (token 1 '9')", "sorted runs (token 3 '1')",
          "merged overlapping runs (token 5 '2')"))
     """
-    return _repair_text(text, shape, TextLayout(order, start, relative))
+    return repair_text(text, shape, TextLayout(order, start, relative))
 
 
-def repair_coco(value: Mapping[str, Any]) -> RepairResult:
-    """Runs of COCO run lengths whose counts do not fit the image, and what was done.
-
-    Dropped: a last number of compressed counts that is cut off. Cropped at the image's end: counts that add up to more
-    than its pixels. Taken as background: the last pixels, where they add up to fewer.
+def repair_text(text: str, shape: tuple[int, int] | None, layout: TextLayout) -> RepairResult:
+    """The same as repair() of a layout.
 
     Args:
-        value: {"size": [height, width], "counts": text, bytes or a list}.
+        text: The text.
+        shape: (height, width), or None.
+        layout: How it numbers pixels.
 
     Returns:
-        The runs and a note for each change.
-
-    Raises:
-        ValueError: As in from_coco for a missing key, polygons, and a number that is negative, no integer, or holds a
-            character that is none of COCO's: nobody knows where the runs after it lie.
-
-    Example:
-        >>> repair_coco({"size": [2, 3], "counts": [1, 3, 9]})
-        RepairResult(runs=Runs(2 runs, area 3, shape (2, 3)), notes=("cropped counts that add up to 13 at the image's 6
-         pixels",))
+        The runs and a note for each kind of change.
     """
-    runs, notes = repaired_counts(value)
-    return RepairResult(runs, tuple(notes))
-
-
-def convert(value: Any, shape: tuple[int, int] | None = None, *, source: str, target: str, repair: bool = False) -> Any:
-    """A mask from one format to another, by its runs: nothing is decoded that need not be.
-
-    | format | what it is |
-    |---|---|
-    | kaggle-rows-1, kaggle-rows-0 | text, row by row, the first pixel is 1 or 0 |
-    | kaggle-columns-1, kaggle-columns-0 | text, column by column |
-    | the same with -relative | starts count from the end of the run before |
-    | coco, coco-bytes, coco-list | {"size", "counts"}: compressed text or bytes, or a list; as a source all are one |
-    | runs, mask | Runs; (H, W) bool |
-
-    Args:
-        value: The mask, in the format `source`.
-        shape: (height, width); may be left out where value knows it (COCO, mask, Runs with a shape) and between texts
-            in rows.
-        source: Its format.
-        target: The format to come.
-        repair: Repair broken text or COCO counts as `repair` and `repair_coco` do, and warn (RepairWarning) of what was
-            done.
-
-    Returns:
-        The mask in the format `target`.
-
-    Raises:
-        ValueError: For an unknown format, a shape that is missing or another than value's, repair of runs or a mask,
-            and whatever is wrong with value.
-
-    Example:
-        >>> convert("2 2", (2, 3), source="kaggle-columns-1", target="kaggle-rows-0")
-        '1 1 3 1'
-    """
-    for name in (source, target):
-        if name not in FORMATS:
-            raise ValueError(f"no format {name!r}; known: {', '.join(FORMATS)}")
-    runs = _repaired(value, shape, source) if repair else _read(value, shape, source)
-    if target in COCO:
-        return to_coco(runs, counts=COCO[target])  # type: ignore[arg-type]
-    if target in TEXTS:
-        return write_text(runs, TEXTS[target])
-    return runs if target == "runs" else runs.mask()
-
-
-def _read(value: Any, shape: tuple[int, int] | None, source: str) -> Runs:
-    if source in TEXTS:
-        return read_text(value, shape, TEXTS[source])
-    runs = from_coco(value) if source in COCO else Runs.from_mask(value) if source == "mask" else value
-    if not isinstance(runs, Runs):
-        raise ValueError(f"expected Runs for source='runs', got {type(value).__name__}")
-    return runs if shape is None else runs.with_shape(shape)
-
-
-def _repaired(value: Any, shape: tuple[int, int] | None, source: str) -> Runs:
-    if source in TEXTS:
-        runs, notes = _repair_text(value, shape, TEXTS[source])
-        warn(notes, level=3)
-        return runs
-    if source not in COCO:
-        raise ValueError(f"repair=True repairs Kaggle text and COCO counts, not {source}")
-    runs, notes = repair_coco(value)
-    if notes:
-        warnings.warn(f"the COCO counts were repaired: {'; '.join(notes)}", RepairWarning, stacklevel=3)
-    return runs if shape is None else runs.with_shape(shape)
-
-
-def _repair_text(text: str, shape: tuple[int, int] | None, layout: TextLayout) -> RepairResult:
     flat = _flat(shape, layout)
     array, notes = repaired(text, start=layout.start, relative=layout.relative, shape=flat)
     runs = Runs._trusted(array, flat)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segkit.rle import _bridge as bridge
 from segkit.rle._algebra import Algebra
@@ -34,7 +34,7 @@ class Runs(Algebra):
 
     __slots__ = ()
 
-    def __init__(self, array: Any, shape: tuple[int, int] | None = None) -> None:
+    def __init__(self, array: ArrayLike, shape: tuple[int, int] | None = None) -> None:
         shape = shape if shape is None else as_shape(shape)
         self._set(checked(array, shape), shape)
 

@@ -64,7 +64,7 @@ class PixelLabels:
         return Keys(False, self.key)
 
     @classmethod
-    def from_sample(cls, path: str | Path, **known: Any) -> Self:
+    def from_sample(cls, path: str | Path, **known: object) -> Self:
         """The format of a sample submission; a map is taken for a square where `size` is not known.
 
         Args:
@@ -84,7 +84,8 @@ class PixelLabels:
         side = 0 if row is None else round(len(row.cells[1].split()) ** 0.5)
         if "size" not in known and (row is None or side * side != len(row.cells[1].split()) or not side):
             raise ValueError(f"{path}: its first row does not tell the map's size; pass size=(height, width)")
-        return cls(**{"columns": tuple(table.header), "size": (side, side)} | known)
+        fields: dict[str, Any] = {"columns": tuple(table.header), "size": (side, side), **known}
+        return cls(**fields)
 
     def __str__(self) -> str:
         return specs.spec_of(self, kind="labels", always=("size",))

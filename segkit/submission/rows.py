@@ -58,7 +58,7 @@ def _in_order(rows: Rows, ids: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
         raise ValueError(f"{len(ids) - at - 1} images of ids have no row, image {ids[at + 1]} for one")
 
 
-def as_runs(mask: Any, size: Size | None = None) -> Runs:
+def as_runs(mask: object, size: Size | None = None) -> Runs:
     """A mask as Runs.
 
     Args:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from segkit.files import nearest
 
-Format = TypeVar("Format")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Format = TypeVar("Format", bound="DataclassInstance")
 
 
-def spec_of(value: Any, *, kind: str = "", always: Sequence[str] = ()) -> str:
+def spec_of(value: DataclassInstance, *, kind: str = "", always: Sequence[str] = ()) -> str:
     """A format's line: the settings that are not the default.
 
     Args:
@@ -44,7 +47,7 @@ def with_settings(base: Format, words: Sequence[str]) -> Format:
     Raises:
         ValueError: For a word that names no setting, or a value of another kind.
     """
-    fields = {field.name: field for field in dataclasses.fields(base)}  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(base)}
     given: dict[str, Any] = {}
     for word in words:
         name, _, text = word.partition("=")
@@ -52,18 +55,18 @@ def with_settings(base: Format, words: Sequence[str]) -> Format:
             raise ValueError(f"a format has no setting {name!r}; {nearest(name, fields)}")
         if name in given:
             raise ValueError(f"setting {name} is given twice")
-        given[name] = _value(name, text, "=" in word, getattr(base, name), fields[name].default)
-    return dataclasses.replace(base, **given)  # type: ignore[type-var]
+        given[name] = _value(name, text, "=" in word, fields[name].default)
+    return dataclasses.replace(base, **given)
 
 
-def _word(name: str, setting: Any) -> str:
+def _word(name: str, setting: object) -> str:
     if isinstance(setting, bool):
         return name if setting else f"{name}=false"
     text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
     return shlex.quote(f"{name}={text}") if any(mark in text for mark in " \t\"'\\") else f"{name}={text}"
 
 
-def _value(name: str, text: str, is_given: bool, now: Any, default: Any) -> Any:
+def _value(name: str, text: str, is_given: bool, default: object) -> object:
     """The text as what the setting is."""
     if isinstance(default, bool):
         if text.lower() not in ("", "true", "false", "1", "0"):

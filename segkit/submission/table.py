@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from segkit.masks import MaskSet, as_masks
 from segkit.rle import RepairResult, Runs, TextLayout, read_text, repair, write_text
@@ -73,7 +73,7 @@ class SubmissionFormat:
         return CellCheck(self.layout, self.empty)
 
     @classmethod
-    def from_sample(cls, path: str | Path, **known: Any) -> Self:
+    def from_sample(cls, path: str | Path, **known: object) -> Self:
         """The format of a sample submission, or of a train.csv with RLE.
 
         Its columns, key, empty masks, and where they show: the first pixel's number, relative starts, one row an

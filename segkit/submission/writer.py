@@ -73,7 +73,7 @@ def rows_like(form: SubmissionFormat, sample: Table, masks: MaskSet, sizes: Size
                 yield [text if place == sample.at[-1] else cell for place, cell in enumerate(cells)]
 
 
-def _texts(form: SubmissionFormat, image: str, cls: str, mask: Any, sizes: SizesLike) -> list[str]:
+def _texts(form: SubmissionFormat, image: str, cls: str, mask: object, sizes: SizesLike) -> list[str]:
     """The cells of a mask: one, or one an object."""
     try:
         if isinstance(mask, str) and form.layout == OURS and not form.objects:

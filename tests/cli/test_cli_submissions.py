@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -173,3 +174,80 @@ def test_flags_knows_the_sizes_of_a_folder(tmp_path, capsys):
     code, out, _ = call(capsys, "flags", tmp_path / "s.csv", tmp_path)
     assert code == 0
     assert "image0.png, left: absent, unlike in every reference image" in out
+
+
+# -- formats -----------------------------------------------------------------------------------------------------------
+def sample(folder, text):
+    (folder / "sample.csv").write_text(text)
+    return folder / "sample.csv"
+
+
+def test_submit_in_another_format(stores, tmp_path, capsys):
+    like = sample(tmp_path, "ImageId_ClassId,EncodedPixels\na_y,1 1\nb_x,1 1\n")
+    out = tmp_path / "out.csv.gz"
+    code, printed, err = call(
+        capsys, "submit", stores[0].path, "-o", out, "--like", like, "--format", f"{like} order=F"
+    )
+    assert (code, printed) == (0, f"{out}: 2 rows, 2 images, 2 classes, 0 empty\n")
+    assert "does not tell start" in err
+    form = submission.parse("severstal key={stem}_{class}")
+    masks = form.read(out, stores[0].sizes, classes=("x", "y"))
+    for image, cls in (("a.png", "y"), ("b.png", "x")):
+        assert masks[image][cls] == Pipeline().mask(stores[0].plane(image, cls), stores[0].sizes[image], cls)
+    code, _, err = call(capsys, "submit", stores[0].path, "-o", out, "--format", "no-such-competition")
+    assert (code, "no format 'no-such-competition'" in err) == (2, True)
+
+
+def test_submit_of_exclusive_classes_as_labels(tmp_path, capsys):
+    store = PredictionStore.create(
+        tmp_path / "s.zarr", ids=["a"], classes=["x", "y"], sizes={"a": (4, 4)}, grid=(2, 2), exclusive=True
+    )
+    store["a"] = np.array([[[2.0, 0], [0, 0]], [[0, 2], [2, 2]]])
+    out = tmp_path / "out.csv"
+    assert call(capsys, "submit", store.path, "-o", out, "--format", "labels size=2,2")[0] == 0
+    assert out.read_text() == "image_id,PredictionString\na,1 2 2 2\n"
+
+
+def test_validate_in_the_format_of_a_sample(tmp_path, capsys):
+    like = sample(tmp_path, "id,rle_mask\na,1 1\nb,1 1\n")
+    path = submission.parse("tgs").write(tmp_path / "s.zip", {i: {"salt": np.ones((2, 3), bool)} for i in ("a", "b")})
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "images" / name), np.zeros((2, 3), np.uint8))
+    for asked in (["--like", like], ["--format", "tgs"], ["--format", "tgs", "--images", tmp_path / "images"]):
+        assert call(capsys, "validate", path, *asked)[:2] == (0, "2 rows, 2 images, 1 classes, 0 empty\n")
+    cv2.imwrite(str(tmp_path / "images" / "c.png"), np.zeros((2, 3), np.uint8))
+    code, _, err = call(capsys, "validate", path, "--format", "tgs", "--images", tmp_path / "images")
+    assert (code, "image c.png of" in err) == (2, True)
+    code, _, err = call(capsys, "validate", path)
+    assert (code, "expected columns image_name, class, rle, got id, rle_mask" in err) == (2, True)
+    code, _, err = call(capsys, "validate", tmp_path, "--format", "files suffix=.png", "--size", "2", "3")
+    assert (code, "--size and --sizes mean nothing for the format files" in err) == (2, True)
+
+
+def test_diff_and_vote_need_no_sizes_in_column_order(tmp_path, capsys):
+    """Along the text votes and Dice are the same, whatever the image's shape."""
+    form, noise = submission.parse("siim"), np.random.default_rng(0)
+    masks = [{i: {"x": noise.random((7, 5)) < 0.5} for i in "ab"} for _ in range(3)]
+    paths = [form.write(tmp_path / f"{n}.csv", m) for n, m in enumerate(masks)]
+    out = tmp_path / "voted.csv"
+    assert call(capsys, "vote", *paths, "-o", out, "--format", "siim objects=false")[0] == 0
+    voted = form.read(out, (7, 5))
+    for image in "ab":
+        assert np.array_equal(voted[image]["mask"].mask(), sum(m[image]["x"].astype(int) for m in masks) >= 2)
+    code, printed, _ = call(capsys, "diff", paths[0], paths[1], "--format", "siim")
+    a, b = (m["a"]["x"] for m in masks[:2])
+    dice = 2 * (a & b).sum() / (a.sum() + b.sum())
+    assert code == 0
+    assert f"{dice:.4f}  a  mask  {a.sum()} px -> {b.sum()} px" in printed
+
+
+def test_vote_of_objects_finds_them_anew(tmp_path, capsys):
+    form = submission.parse("airbus")
+    one, two = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    one[0, :], two[0, 1:], two[3] = True, True, True
+    paths = [form.write(tmp_path / f"{n}.csv", {"a": {"x": mask}}) for n, mask in enumerate((one, two, one | two))]
+    code, _, err = call(capsys, "vote", *paths, "-o", tmp_path / "o.csv", "--format", "airbus")
+    assert (code, "column-major text needs the image's shape" in err) == (2, True)
+    assert call(capsys, "vote", *paths, "-o", tmp_path / "o.csv", "--format", "airbus", "--size", "4", "4")[0] == 0
+    assert (tmp_path / "o.csv").read_text() == "ImageId,EncodedPixels\na,1 1 5 1 9 1 13 1\na,4 1 8 1 12 1 16 1\n"

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -133,7 +133,7 @@ def _read(path: Path, key: str | None, header: bool = False) -> np.ndarray:
     return array
 
 
-def _header(handle: Any) -> np.ndarray:
+def _header(handle: IO[bytes]) -> np.ndarray:
     """An array of the shape and type to come, which takes no memory."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, _, dtype = readers[np.lib.format.read_magic(handle)](handle)
