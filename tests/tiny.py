@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segkit.samples import Item, Samples, index
+from segkit.samples import Samples
 
 CLASSES = ("left", "right", "rare")
 SWAPS = [("left", "right")]
 
 
-def draw(root: Path, count: int = 4, *, size: int = 96, step: int = 0, rare: bool = True) -> list[Item]:
+def draw(root: Path, count: int = 4, *, size: int = 96, step: int = 0, rare: bool = True) -> None:
     """`count` images size x size, each image `step` pixels wider than the one before; "rare" is in every second."""
     for number in range(count):
         rng = np.random.default_rng(number)
@@ -41,7 +41,6 @@ def draw(root: Path, count: int = 4, *, size: int = 96, step: int = 0, rare: boo
         target = root / "train" / "outputs_json" / f"ID{number:03d}" / f"image{number}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps({"annotations": annotations}))
-    return index(root)
 
 
 def samples(root: Path, count: int = 4, **options: object) -> Samples:

@@ -27,7 +27,7 @@ def weights(out: Path) -> dict:
 
 
 def test_mixing_reaches_the_weights(tmp_path, capsys):
-    image = next(iter(tiny.draw(tmp_path / "data", 8))).image
+    image = next(iter(tiny.samples(tmp_path / "data", 8))).image
     shutil.copytree(image.parent, tmp_path / "data" / "test" / "DCM" / "ID100")
     common = ["audit", "train", "--data", str(tmp_path / "data")]
     outs = {mix: tmp_path / mix for mix in ("none", "copypaste")}

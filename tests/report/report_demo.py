@@ -20,7 +20,7 @@ from segkit.metrics import Dice, bootstrap, score
 from segkit.postprocess import Flag
 from segkit.report import Overlay, ReportData, eda, write_eda, write_report
 from segkit.rle import Runs
-from segkit.samples import Item
+from segkit.samples import Sample
 
 CARPALS = ("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform")
 CLASSES = (*(f"finger-{i}" for i in range(1, 20)), *CARPALS, "Radius", "Ulna")
@@ -102,7 +102,7 @@ def invented(folder: Path, *, groups: int = 12, size: int = 256, seed: int = 0) 
             path.parent.mkdir(parents=True, exist_ok=True)
             grey = np.clip(pixels, 0, 255).astype(np.uint8)
             cv2.imwrite(str(path), grey)
-            items.append(Item(name, f"ID{group:03d}", path, None))
+            items.append(Sample(name, f"ID{group:03d}", path))
             pose[name], owner[name] = "tilted" if tilted else "upright", f"ID{group:03d}"
             overlays.append((name, grey))
     pred[items[-1].id]["Pisiform"] = np.zeros((size, size), bool)

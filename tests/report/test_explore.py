@@ -11,7 +11,7 @@ from segkit.masks import MaskSet
 from segkit.report import eda, write_eda
 from segkit.report.explore import AREA, groups
 from segkit.rle import Runs
-from segkit.samples import Item, Truth, index
+from segkit.samples import Sample, Samples
 
 CLASSES = ("a", "b", "c")
 
@@ -22,7 +22,7 @@ def data_set(folder, planes, *, size=(12, 9), extra=0):
     for number, name in enumerate([*planes, *(f"blind{i}.png" for i in range(extra))]):
         path = folder / name
         cv2.imwrite(str(path), np.full(size, 7 * number, np.uint8))
-        items.append(Item(name, f"ID{number // 2:03d}", path, None))
+        items.append(Sample(name, f"ID{number // 2:03d}", path))
     runs = {i: {c: Runs.from_mask(p) for c, p in row.items()} for i, row in planes.items()}
     return items, MaskSet(runs, CLASSES, lambda i, c: runs[i][c], sizes=dict.fromkeys(runs, size))
 
@@ -121,8 +121,9 @@ def test_errors_say_which_image(tmp_path, random_planes):
 @pytest.mark.skipif("SEGKIT_DATA" not in os.environ, reason="SEGKIT_DATA names no folder with real radiographs")
 def test_real_radiographs_of_many_sizes(tmp_path):
     root = Path(os.environ["SEGKIT_DATA"]) / "chest_xray"
-    truth = Truth.open(root)
-    found = eda(index(root), truth, truth.classes, samples=2)
+    samples = Samples.from_folder(root)
+    truth = samples.truth
+    found = eda(samples, samples=2)
     name = found.images.index[0]
     planes = {cls: truth[name][cls].mask() for cls in truth.classes}
     assert found.areas.loc[name].tolist() == [plane.sum() for plane in planes.values()]
