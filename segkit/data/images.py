@@ -110,6 +110,25 @@ class ImageData(Dataset[dict[str, Any]]):
                 np.save(handle, image[top:bottom, left:right])
         return image
 
+    def mapped(self, index: int) -> np.ndarray:
+        """One image at a `scale`, read from the cache only where it is looked at.
+
+        Args:
+            index: Of the image.
+
+        Returns:
+            uint8 or float32 (h, w, C), not to be changed.
+
+        Raises:
+            ValueError: As `image`.
+        """
+        kept = self._kept(index, self.placement(index))
+        if kept is None:
+            return self.image(index)
+        if not kept.exists():
+            self.image(index)
+        return np.load(kept, mmap_mode="r")
+
     def measure(self) -> ImageSpec:
         """Measure what `normalize="dataset"` stands for on these images; from now on it is used.
 

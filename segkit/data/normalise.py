@@ -21,7 +21,13 @@ TARGET_MAX = "target_max"
 """Key of samples whose target is stored as integers: what is covered as a whole, 255."""
 
 
-def normalise(images: Tensor, spec: ImageSpec = GREY, in_channels: int | None = None) -> Tensor:
+Statistics = tuple[Tensor, Tensor]
+"""Mean and 1 / standard deviation of each image over all its channels, float32 (N,)."""
+
+
+def normalise(
+    images: Tensor, spec: ImageSpec = GREY, in_channels: int | None = None, *, statistics: Statistics | None = None
+) -> Tensor:
     """Images as a network takes them.
 
     With "image" each image gets mean 0 and standard deviation 1 over all its channels together: exposure and contrast
@@ -32,6 +38,7 @@ def normalise(images: Tensor, spec: ImageSpec = GREY, in_channels: int | None = 
         images: uint8 or float32 (N, C, h, w), values 0 to 255.
         spec: What the images are, and how they are normalised; "dataset" must have become numbers, see `measured`.
         in_channels: Channels that the network takes; default those of the images. Grey images are repeated.
+        statistics: What "image" takes instead of the images' own: of the whole images, where these are parts.
 
     Returns:
         float32 (N, in_channels, h, w).
@@ -54,7 +61,8 @@ def normalise(images: Tensor, spec: ImageSpec = GREY, in_channels: int | None = 
             'normalize="dataset" is not measured yet: take SegmentationData(...).image_spec, or that of the model file'
         )
     if spec.normalize == "image":
-        mean, scale = (part[:, None, None, None] for part in _own_statistics(images))
+        found = own_statistics(images) if statistics is None else statistics
+        mean, scale = (part[:, None, None, None] for part in found)
     else:
         given: Any = IMAGENET if spec.normalize == "imagenet" else spec.normalize
         mean, std = (255 * torch.tensor(part, device=images.device).view(1, -1, 1, 1) for part in given)
@@ -80,8 +88,15 @@ def check_channels(spec: ImageSpec, in_channels: int) -> None:
         )
 
 
-def _own_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and 1 / standard deviation of each image, float32 (N,)."""
+def own_statistics(images: Tensor) -> Statistics:
+    """What "image" normalises by.
+
+    Args:
+        images: uint8 or float32 (N, C, h, w), values 0 to 255.
+
+    Returns:
+        Their statistics; of a flat image the standard deviation counts as one grey level.
+    """
     flat = images.flatten(1)
     count = flat.shape[1]
     if images.dtype == torch.uint8:
@@ -92,7 +107,7 @@ def _own_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         precise = flat.double()
         mean = precise.mean(1)
         square = (precise * precise).mean(1)
-    variance = (square - mean * mean).clamp(min=1.0)  # at least one grey level: a flat image becomes zeros
+    variance = (square - mean * mean).clamp(min=1.0)  # a flat image becomes zeros
     return mean.float(), variance.rsqrt().float()
 
 

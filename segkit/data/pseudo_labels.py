@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from segkit import files
-from segkit.data.dataset import mirrored_channels
+from segkit.data.drawing import mirrored_channels
 from segkit.data.images import ImageData, Size
 from segkit.data.sample import as_transform, one_to_float, pack
 from segkit.geometry import Fit, Placement, resize_image

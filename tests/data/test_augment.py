@@ -10,7 +10,7 @@ import pytest
 
 from segkit.data.augment import Augment, build, colour, light, medium, strong
 
-PRESETS = [light, medium, strong, colour]
+PRESETS = [light, medium, strong]
 ORDER = (1, 0, 2)
 
 

@@ -98,7 +98,7 @@ def test_a_sample_is_its_raw_self_in_floats(drawn):
 def test_ignored_pixels_weigh_nothing_and_a_target_is_a_share_of_what_is_known(drawn):
     ignored = box(8, 0, 40, 96)  # rows 8 to 39 of 96: low-resolution row 2 by a third, 3 to 12 wholly, 13 by a third
     data = SegmentationData(with_ignore(drawn, "image1.png", ignored), size=SIZE)
-    assert data.weighted
+    assert data.drawing.weighted
     np.testing.assert_array_equal(data[0]["weight"], np.ones((1, *SIZE)))
     sample = data[1]
     rows = sample["weight"][0].mean(1)
