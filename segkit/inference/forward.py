@@ -10,17 +10,39 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader, Subset
 
 from segkit.data.images import ImageData
 from segkit.data.normalise import check_channels, normalise
 from segkit.inference.sliding import Sliding
+from segkit.models.outputs import main_logits
 from segkit.tta import TTA
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 Network = Callable[[Tensor], Any]
 """An image (N, channels, h, w) -> logits (N, C, h, w)."""
+
+
+def logits_of(model: Network) -> Network:
+    """A network whose output is its logits, at the size of the image.
+
+    Args:
+        model: A network that returns logits, or a dictionary or sequence with them (see `segkit.models.outputs`).
+            Smaller logits are upsampled by the half-pixel convention.
+
+    Returns:
+        A function of images (N, channels, h, w) that gives (N, C, h, w).
+    """
+
+    def logits(image: Tensor) -> Tensor:
+        out = main_logits(model(image))
+        if out.shape[2:] == image.shape[2:]:
+            return out
+        return functional.interpolate(out.float(), image.shape[2:], mode="bilinear", align_corners=False)
+
+    return logits
 
 
 def with_tta(

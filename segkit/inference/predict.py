@@ -17,6 +17,7 @@ from segkit.inference.forward import (
     Network,
     channels_of,
     forward,
+    logits_of,
     rank_and_world,
     with_bar,
     with_sliding_window,
@@ -95,7 +96,7 @@ def predict(
     channels = channels_of(given, images, in_channels)
     networks = [model.to(where).eval() if isinstance(model, nn.Module) else model for model in given]
     seen = [
-        with_tta(n, views, merge=merge, weights=weights, class_swaps=class_swaps, classes=store.classes)
+        with_tta(logits_of(n), views, merge=merge, weights=weights, class_swaps=class_swaps, classes=store.classes)
         for n in networks
     ]
     whole = [with_sliding_window(n, window, overlap, batch_size) for n in seen]

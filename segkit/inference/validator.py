@@ -15,7 +15,7 @@ from segkit.data.dataset import SegmentationData
 from segkit.data.images import ImageData
 from segkit.geometry import Fit, argmax_runs, runs_above
 from segkit.images import ImageSpec
-from segkit.inference.forward import channels_of, forward, rank_and_world, with_sliding_window
+from segkit.inference.forward import channels_of, forward, logits_of, rank_and_world, with_sliding_window
 from segkit.masks import MaskSet, as_masks
 from segkit.metrics import Dice, MasksLike, Metric, Scores
 from segkit.rle import Runs
@@ -129,8 +129,9 @@ class Validator:
             raise ValueError(f"expected a torch module, got a {type(model).__name__}; predict() takes any function")
         rank, world = rank_and_world()
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        whole = with_sliding_window(logits_of(model), self.window, 0.5, self.batch_size)
         passes = forward(
-            with_sliding_window(model, self.window, 0.5, self.batch_size), self.images, self.indices[rank::world],
+            whole, self.images, self.indices[rank::world],
             device=device, in_channels=channels_of([model], self.images, self.in_channels),
             batch_size=1 if self.window else self.batch_size,
         )  # fmt: skip

@@ -84,7 +84,7 @@ def choose_final_weights(loop: TrainingLoop, out: Path, validate: Validate) -> d
     outcome |= {"scores": scores, "kept": kept}
     if loop.fabric.is_global_zero:
         if kept != "best":
-            save_weights(states[kept], out / "model.safetensors")
+            save_weights(states[kept], out / "model.safetensors", loop.metadata)
         write_json(out / OUTCOME, outcome)
     loop.fabric.barrier()
     return outcome

@@ -14,6 +14,7 @@ from torch import nn
 
 from segkit import optim
 from segkit.averaging import EMA, SWA
+from segkit.files import plain
 from segkit.losses import DeepSupervision
 from segkit.losses.deep import WEIGHTS
 from segkit.models.checkpoints import save_weights
@@ -54,6 +55,7 @@ class TrainingLoop:
         if not isinstance(loss, DeepSupervision):
             loss = DeepSupervision(loss, weights=WEIGHTS | {"aux": config.aux_weight})
         self.loss = loss
+        self.metadata = _metadata(data)
         before = state or {"epoch": 0, "step": 0, "best": None, "best_epoch": 0, "soup": []}
         self.done: int = before["epoch"]
         self.step: int = before["step"]
@@ -263,10 +265,10 @@ class TrainingLoop:
     def _write(self, out: Path, weights: nn.Module, *, is_best: bool) -> None:
         """The weight files of an epoch."""
         if is_best:
-            save_weights(weights, out / "model.safetensors")
-        save_weights(weights, out / "last.safetensors")
+            save_weights(weights, out / "model.safetensors", self.metadata)
+        save_weights(weights, out / "last.safetensors", self.metadata)
         if _soup_file(self.done) in self.soup_files():
-            save_weights(weights, out / _soup_file(self.done))
+            save_weights(weights, out / _soup_file(self.done), self.metadata)
 
     def _state(self, epoch: int) -> dict[str, Any]:
         return {
@@ -293,6 +295,13 @@ def _fabric(precision: str, accelerator: str, world: int) -> Any:
     )  # fmt: skip
     fabric.launch()
     return fabric
+
+
+def _metadata(data: Any) -> dict[str, Any]:
+    """What a model file says of its images and channels, where the data knows it."""
+    found = {name: getattr(data, name, None) for name in ("classes", "in_channels", "size", "image_spec")}
+    known = {name: plain(value) for name, value in found.items() if value is not None and name != "image_spec"}
+    return known if found["image_spec"] is None else known | {"image_spec": plain(found["image_spec"].to_dict())}
 
 
 def _soup_file(epoch: int) -> str:

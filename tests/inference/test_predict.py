@@ -125,6 +125,24 @@ def test_bf16_predicts_nearly_the_same(given, store):
     np.testing.assert_allclose(store[given.ids[0]], by_hand(network(), given, given.ids[0]), atol=0.1)
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda out: {"out": out, "aux": 0 * out}, lambda out: (out, out.mean((2, 3))), lambda out: {"logits": out}],
+)
+def test_outputs_of_other_libraries_are_understood(given, store, wrap):
+    model, first = network().eval(), given.ids[0]
+    predict(lambda image: wrap(model(image)), given.subset([first]), store, views="hflip", window=(24, 24), **QUIET)
+    expected = Sliding(TTA(model, "hflip"), (24, 24))(as_input(small(given, first)))[0].numpy()
+    close(store[first], expected)
+
+
+def test_smaller_logits_are_upsampled_by_the_half_pixel_convention(given, store):
+    pool, first = nn.AvgPool2d(4), given.ids[0]
+    predict(lambda image: pool(image).expand(-1, 3, -1, -1), given.subset([first]), store, **QUIET)
+    coarse = pool(as_input(small(given, first)))[0, 0].numpy()
+    close(store[first], np.stack([upsample(coarse, SIZE)] * 3))
+
+
 class Says(nn.Module):
     """Logits that are the image's own content."""
 

@@ -137,7 +137,7 @@ def test_it_is_a_module_and_half_precision_is_merged_in_float32():
     [
         ({"window": (0, 8)}, "window"),
         ({"window": (8,)}, "window"),
-        ({"window": 8}, r"window=8: \(height, width\)"),
+        ({"window": 8}, r"window=8: expected \(height, width\)"),
         ({"overlap": 1.0}, "overlap"),
         ({"overlap": -0.1}, "overlap"),
         ({"sigma": 0.0}, "sigma"),
@@ -153,8 +153,9 @@ def test_a_model_that_does_not_fit_is_named():
     image = torch.zeros(1, 1, 16, 16)
     with pytest.raises(ValueError, match="upsample inside the model"):
         Sliding(nn.MaxPool2d(2), (8, 8))(image)
-    with pytest.raises(ValueError, match="eval mode"):
-        Sliding(lambda tile: {"out": tile}, (8, 8))(image)
+    with pytest.raises(ValueError, match="the model returned a dict with 'mask'"):
+        Sliding(lambda tile: {"mask": tile}, (8, 8))(image)
+    assert torch.equal(Sliding(lambda tile: {"out": tile}, (8, 8))(image), image)
     with pytest.raises(ValueError, match=r"\(N, channels, H, W\)"):
         Sliding(nn.Identity(), (8, 8))(image[0])
     with pytest.raises(ValueError, match=r"nothing of it 0, got \(0, 1, 16, 16\)"):

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from segkit.averaging import average, update_bn
 from segkit.data import Augment, SegmentationData, medium
+from segkit.images import ImageSpec
 from segkit.inference import Validator
 from segkit.losses import WeightedSum, build
 from segkit.metrics import IoU
-from segkit.models.checkpoints import load_weights
-from segkit.samples import Annotation
+from segkit.models.checkpoints import load_metadata, load_weights
+from segkit.samples import Annotation, Samples
 from segkit.training import TensorBoard, TrainConfig, fit
 
 SIZE = (32, 32)
@@ -283,6 +284,17 @@ def test_a_score_that_is_better_lower(data, tmp_path):
         validate=lambda model: {"error": abs(float(model.head.bias.detach().sum()))},
     )  # fmt: skip
     assert soup.best == min(soup.averaging["scores"].values()) <= min(r["val_error"] for r in soup.history)
+
+
+def test_model_files_say_what_they_take(given, tmp_path):
+    data = SegmentationData(
+        Samples.from_folder(tmp_path / "data", classes=CLASSES, image=ImageSpec(normalize="dataset")), size=SIZE
+    )  # fmt: skip
+    _, result = run(data, tmp_path / "run", epochs=1, averaging="soup", validate=Validator(data))
+    for file in (result.model, result.last, tmp_path / "run/soup/epoch0001.safetensors"):
+        said = load_metadata(file)
+        assert ImageSpec.from_dict(said["image_spec"]) == data.image_spec
+        assert (said["classes"], said["in_channels"], said["size"]) == (list(CLASSES), 1, [32, 32])
 
 
 def test_swa_keeps_the_mean_of_the_last_epochs(data, tmp_path):
