@@ -161,7 +161,8 @@ def _outline_problems(outline: np.ndarray, size: Size) -> Iterator[tuple[str, st
         yield "tiny-polygon", f"area {area:.1f} px"
     if area > HUGE_SHARE * size[0] * size[1]:
         yield "huge-polygon", f"area {area:.0f} px, {area / size[0] / size[1]:.0%} of the image"
-    if x.min() < 0 or y.min() < 0 or x.max() >= size[1] or y.max() >= size[0]:
+    edge = 1e-6 if outline.dtype.kind == "f" else -0.5  # whole numbers name pixels, fractions may lie on the border
+    if x.min() < 0 or y.min() < 0 or x.max() > size[1] + edge or y.max() > size[0] + edge:
         yield (
             "outside",
             f"points span x {x.min():g}..{x.max():g}, y {y.min():g}..{y.max():g}; the image is {size[1]} x {size[0]}",

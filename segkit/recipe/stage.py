@@ -80,8 +80,8 @@ class Stage:
         }
 
     def key(self, run: Run) -> str:
-        """Digest of depends_on()."""
-        return digest(self.depends_on(run))
+        """Digest of depends_on(), whatever the stage at work may read."""
+        return digest(self.depends_on(run.unscoped or run))
 
 
 def execute(stage: Stage, run: Run) -> bool:
@@ -144,6 +144,7 @@ def require(stage: Stage, run: Run) -> Path:
     Raises:
         ValueError: Where it is not done, or was done otherwise; it says what to do.
     """
+    run = run.unscoped or run
     folder = find(stage, run)
     if folder is not None:
         return folder
