@@ -58,7 +58,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for csv in ("a.csv", "b.csv", "c.csv"):
         submission.write(folder / csv, ((i, c, truth[i][c]) for i in truth.ids for c in truth.classes))
     rows = "".join(f"{image},{group}\n" for image, group in samples.groups.items())
-    (folder / "persons.csv").write_text(f"image_name,group\n{rows}")
+    (folder / "groups.csv").write_text(f"image_name,group\n{rows}")
     return folder
 
 
@@ -101,7 +101,7 @@ def test_a_command_line_is_understood(words: list[str], tmp_path: Path, monkeypa
             return
         stages, config = parse(recipe.name, recipe.presets, words[2:])
         assert stages
-        assert config.out
+        assert config.run.out
     elif words[0] == "segkit":
         asked: list[str] = []
         commands = {key: _remembered(key, command, asked) for key, command in cli.COMMANDS.items()}
