@@ -66,8 +66,8 @@ class MaskSet(Mapping[str, Mapping[str, Runs]]):
         """
         classes = dict.fromkeys(cls for row in masks.values() for cls in row)
         rows = [(image, cls) for image, row in masks.items() for cls in row]
-        shapes = {image: [mask.shape for mask in row.values() if mask.shape] for image, row in masks.items()}
-        sizes = {image: found[0] for image, found in shapes.items() if found and len(found[0]) == 2}
+        shapes = {image: [getattr(mask, "shape", None) or () for mask in row.values()] for image, row in masks.items()}
+        sizes = {image: max(found, key=len) for image, found in shapes.items() if max(map(len, found), default=0) == 2}
         return cls(masks, classes, _Given(masks), sizes=sizes, rows=rows, name=name)
 
     @property

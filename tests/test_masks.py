@@ -35,3 +35,9 @@ def test_a_subset_keeps_rows_sizes_and_what_is_ignored():
     for wrong in (masks.subset, masks.ignore):
         with pytest.raises(KeyError, match="no image 'c'"):
             wrong("c")
+
+
+def test_masks_as_lists_and_a_mask_of_no_shape():
+    masks = MaskSet.from_dict({"a": {"x": [[0, 1], [1, 1]]}, "b": {"x": Runs([[0, 1]]), "y": np.ones((4, 5), bool)}})
+    assert masks["a"]["x"].area == 3
+    assert masks.sizes == {"b": (4, 5)}

@@ -48,6 +48,10 @@ def _palette_numbers(path: Path) -> np.ndarray | None:
     if path.suffix.lower() not in (".png", ".gif", ".bmp", ".tif", ".tiff"):
         return None
     try:
+        if path.suffix.lower() == ".png":  # most masks: byte 25 is the kind of colours, 3 a palette
+            with path.open("rb") as handle:
+                if handle.read(26)[25:] != b"\x03":
+                    return None
         with Image.open(path) as image:
             return np.asarray(image) if image.mode == "P" and image.getexif().get(0x112, 1) == 1 else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -119,7 +119,9 @@ class LabelMeReader:
             if kind == "mask":
                 runs.setdefault(cls, []).append(_mask(shape, size, where))
             elif kind in SHAPES:
-                outlines.setdefault(cls, []).append(containing_pixels(SHAPES[kind](shape.get("points"), where), where))
+                outlines.setdefault(cls, []).append(
+                    containing_pixels(SHAPES[kind](shape.get("points"), where), where, size)
+                )
             else:
                 problems.append(Problem(str(path), image, cls, "no-region", f"shape {number} is a {kind}: no area"))
         regions = {cls: _region(outlines.get(cls, []), runs.get(cls, [])) for cls in {**outlines, **runs}}

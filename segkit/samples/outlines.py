@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segkit.geometry.polygons import FARTHEST
+from segkit.samples.source import Size
 
 
 def as_points(points: object, where: str) -> np.ndarray:
@@ -31,18 +32,24 @@ def as_points(points: object, where: str) -> np.ndarray:
     return outline
 
 
-def containing_pixels(points: object, where: str) -> np.ndarray:
+def containing_pixels(points: object, where: str, size: Size | None = None) -> np.ndarray:
     """The pixels that points lie in: places in the picture, where pixel k reaches from k to k + 1.
 
     Args:
         points: [[x, y], ...].
         where: What errors call them.
+        size: (height, width) of the picture: a point on its far edge lies in the last pixel.
 
     Returns:
         int32 (n, 2).
 
     Example:
-        >>> containing_pixels([[0.5, 1.99], [3, 4], [5.2, 0]], "x").tolist()
-        [[0, 1], [3, 4], [5, 0]]
+        >>> containing_pixels([[0.5, 1.99], [3, 4], [5.2, 0]], "x", (4, 6)).tolist()
+        [[0, 1], [3, 3], [5, 0]]
     """
-    return np.floor(as_points(points, where) + 1e-6).astype(np.int32)  # 3 / 640 * 640 falls short of 3
+    places = as_points(points, where) + 1e-6  # 3 / 640 * 640 falls short of 3
+    pixels = np.floor(places).astype(np.int32)
+    if size is not None:
+        edge = np.array(size[::-1])
+        pixels -= (pixels == edge) & (places < edge + 1e-3)
+    return pixels

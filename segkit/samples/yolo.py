@@ -108,7 +108,7 @@ class YoloReader:
             if line.strip():
                 cls, points = self._parsed(line, f"{path}, line {number}")
                 where = f"{path}, line {number}, class {cls}"
-                outlines.setdefault(cls, []).append(containing_pixels(points * [width, height], where))
+                outlines.setdefault(cls, []).append(containing_pixels(points * [width, height], where, (height, width)))
         return Annotation({nfc(cls): Polygons(found) for cls, found in outlines.items()})
 
     def _parsed(self, line: str, where: str) -> tuple[str, np.ndarray]:

@@ -24,6 +24,7 @@ def test_yolo_points_are_the_pixels_that_they_lie_in(tmp_path):
     samples = yolo(tmp_path, "1 0.0625 0.083333333 0.1875 0.083333333 0.1875 0.25\n\n0 0 0 1 0 1 1 0 1\n")
     assert samples.regions("a.png")["two"] == Polygons([np.array([[1, 1], [3, 1], [3, 3]])])
     assert samples.truth["a.png"]["one"].area == SIZE[0] * SIZE[1]
+    assert samples.regions("a.png")["one"].outlines[0].max(axis=0).tolist() == [SIZE[1] - 1, SIZE[0] - 1]
     assert samples.labelled == ("a.png",)
     assert yolo(tmp_path, "", missing="negative").labelled == ("a.png", "b.png")
 
