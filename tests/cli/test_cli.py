@@ -295,9 +295,9 @@ def test_help_names_every_command(capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("5", 'weights.json: {"CLASS": [numbers], "*": [numbers]} is wanted, got 5'),
-        ('{"x": 1, "*": [1, 1]}', "weights.json, class x: a list of numbers is wanted, got 1"),
-        ('{"x": ["a", 1], "*": [1, 1]}', "weights.json, class x: a list of numbers is wanted, got ['a', 1]"),
+        ("5", 'weights.json: expected {"CLASS": [numbers], "*": [numbers]}, got 5'),
+        ('{"x": 1, "*": [1, 1]}', "weights.json, class x: expected a list of numbers, got 1"),
+        ('{"x": ["a", 1], "*": [1, 1]}', "weights.json, class x: expected a list of numbers, got ['a', 1]"),
         ('{"*": [1]}', "expected 2 weights >= 0, one a submission, not all 0, got [1] for class x"),
     ],
 )

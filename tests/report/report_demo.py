@@ -15,12 +15,11 @@ import pandas as pd
 from made_curves import curves_of
 
 from segkit.audit import Problem
-from segkit.masks import MaskSet
 from segkit.metrics import Dice, bootstrap, score
 from segkit.postprocess import Flag
 from segkit.report import Overlay, ReportData, eda, write_eda, write_report
 from segkit.rle import Runs
-from segkit.samples import Sample
+from segkit.samples import Samples
 
 CARPALS = ("Trapezium", "Trapezoid", "Capitate", "Hamate", "Scaphoid", "Lunate", "Triquetrum", "Pisiform")
 CLASSES = (*(f"finger-{i}" for i in range(1, 20)), *CARPALS, "Radius", "Ulna")
@@ -74,14 +73,14 @@ def at_mix(oof: pd.DataFrame, owner: dict[str, str], pose: dict[str, str]) -> di
     """summary.json's held-out score at the test images' mix."""
     mix = {"tilted": 0.58, "upright": 0.42}
     found = bootstrap(oof, owner, strata=pose, mix=mix)
-    ends = {"dice": found.mean, "score_low": found.low, "score_high": found.high}
+    ends = {"score": found.mean, "score_low": found.low, "score_high": found.high}
     return {**ends, "mix": mix, "groups": dict(found.strata), "images": found.images}
 
 
 def invented(folder: Path, *, groups: int = 12, size: int = 256, seed: int = 0) -> ReportData:
     """A whole ReportData; the images are written to `folder`."""
     rng = np.random.default_rng(seed)
-    items, truth, pred, overlays, pose, owner = [], {}, {}, [], {}, {}
+    files, truth, pred, overlays, pose, owner = {}, {}, {}, [], {}, {}
     for group in range(1, groups + 1):
         tilted = group % 3 == 0
         for hand in range(2):
@@ -102,14 +101,17 @@ def invented(folder: Path, *, groups: int = 12, size: int = 256, seed: int = 0) 
             path.parent.mkdir(parents=True, exist_ok=True)
             grey = np.clip(pixels, 0, 255).astype(np.uint8)
             cv2.imwrite(str(path), grey)
-            items.append(Sample(name, f"ID{group:03d}", path))
+            files[name] = path
             pose[name], owner[name] = "tilted" if tilted else "upright", f"ID{group:03d}"
-            overlays.append((name, grey))
-    pred[items[-1].id]["Pisiform"] = np.zeros((size, size), bool)
+            overlays.append((name, grey[..., None]))
+    pred[name]["Pisiform"] = np.zeros((size, size), bool)
     masks = {image: {cls: Runs.from_mask(mask) for cls, mask in row.items()} for image, row in truth.items()}
     guess = {image: {cls: Runs.from_mask(mask) for cls, mask in row.items()} for image, row in pred.items()}
-    known = MaskSet(masks, CLASSES, lambda i, c: masks[i][c], sizes=dict.fromkeys(masks, (size, size)))
-    oof = Dice().table(guess, known)
+    rows = [{"id": name, "image": path, "group": owner[name]} for name, path in files.items()]
+    samples = Samples.from_table(
+        rows, read_masks=lambda row: truth[row["id"]], classes=CLASSES, strata={"pose": dict(pose)}
+    )
+    oof = Dice().table(guess, samples.truth)
     test = (oof - rng.gamma(2, 0.004, oof.shape)).clip(0, 1).iloc[:16]
     test.index = pd.Index([f"test-{i}" for i in test.index])
     pose |= {f"test-{i}": v for i, v in pose.items()}
@@ -136,7 +138,7 @@ def invented(folder: Path, *, groups: int = 12, size: int = 256, seed: int = 0) 
         title="handbone, preset demo",
         classes=CLASSES,
         summary={
-            "dice": score(oof),
+            "score": score(oof),
             "score_low": held.low,
             "score_high": held.high,
             "score_tuned": score(oof) + 0.0021,
@@ -172,9 +174,9 @@ def invented(folder: Path, *, groups: int = 12, size: int = 256, seed: int = 0) 
             Overlay(i, f"{owner[i]}, {pose[i]}", grey_of[i], masks[i], guess[i], float(oof.loc[i].mean()))
             for i in (*order[:3], order[-1])
         ],
-        eda=eda(items, known, CLASSES, metadata=sheet, tables={"held-out": oof}, strata={"pose": pose}, samples=3),
+        eda=eda(samples, metadata=sheet, tables={"held-out": oof}, samples=3),
         problems=[
-            *(Problem(f"train/{i.id}", i.id, "", "filename", "says x.jpg") for i in items),
+            *(Problem(f"train/{i}", i, "", "filename", "says x.jpg") for i in files),
             Problem("train/a.json", "a.png", "finger-3", "tiny-polygon", "area 3.0 px"),
         ],
         flags=[Flag(test.index[3], cls, "area", 0.4, 0.01, 0.03) for cls in CLASSES[:7]]

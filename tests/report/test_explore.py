@@ -7,24 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segkit.masks import MaskSet
 from segkit.report import eda, write_eda
-from segkit.report.explore import AREA, groups
-from segkit.rle import Runs
-from segkit.samples import Sample, Samples
+from segkit.report.explore import AREA, by_group
+from segkit.samples import Samples
 
 CLASSES = ("a", "b", "c")
 
 
-def data_set(folder, planes, *, size=(12, 9), extra=0):
-    """Images with these planes ({image: {class: bool}}), two a group, and `extra` images without truth."""
-    items = []
-    for number, name in enumerate([*planes, *(f"blind{i}.png" for i in range(extra))]):
+def data_set(folder, masks, *, size=(12, 9), first=0, labelled=True):
+    """Samples of images with these masks ({image: {class: bool}}), two a group from number `first` on."""
+    rows = []
+    for number, name in enumerate(masks, first):
         path = folder / name
         cv2.imwrite(str(path), np.full(size, 7 * number, np.uint8))
-        items.append(Sample(name, f"ID{number // 2:03d}", path))
-    runs = {i: {c: Runs.from_mask(p) for c, p in row.items()} for i, row in planes.items()}
-    return items, MaskSet(runs, CLASSES, lambda i, c: runs[i][c], sizes=dict.fromkeys(runs, size))
+        rows.append({"id": name, "image": path, "group": f"ID{number // 2:03d}"})
+    return Samples.from_table(rows, read_masks=(lambda row: masks[row["id"]]) if labelled else None, classes=CLASSES)
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def random_planes():
 
 
 def test_overlaps_equal_brute_force(tmp_path, random_planes):
-    found = eda(*data_set(tmp_path, random_planes), CLASSES)
+    found = eda(data_set(tmp_path, random_planes))
     assert found.overlaps["iou"].is_monotonic_decreasing
     rows = {(row["first"], row["second"]): row for row in found.overlaps.to_dict("records")}
     assert set(rows) == set(combinations(CLASSES, 2))
@@ -51,8 +48,8 @@ def test_overlaps_equal_brute_force(tmp_path, random_planes):
 
 
 def test_areas_shares_and_places_equal_brute_force(tmp_path, random_planes):
-    items, truth = data_set(tmp_path, random_planes, extra=1)
-    found = eda(items, truth, CLASSES)
+    test = data_set(tmp_path, ["blind0.png"], first=6, labelled=False)
+    found = eda(data_set(tmp_path, random_planes), test)
     assert found.images["labelled"].tolist() == [True] * 6 + [False]
     places = found.places.set_index(["id", "cls"])
     assert ("i0.png", "b") not in places.index
@@ -73,25 +70,25 @@ def test_areas_shares_and_places_equal_brute_force(tmp_path, random_planes):
 def test_classes_that_never_meet_have_no_overlap(tmp_path):
     planes = {"i.png": {c: np.zeros((12, 9), bool) for c in CLASSES}}
     planes["i.png"]["a"][0], planes["i.png"]["b"][5] = True, True
-    found = eda(*data_set(tmp_path, planes), CLASSES)
+    found = eda(data_set(tmp_path, planes))
     assert found.overlaps.empty
     write_eda(tmp_path / "eda.html", found)
     assert "No two classes overlap" in (tmp_path / "eda.html").read_text(encoding="utf-8")
 
 
 def test_samples_go_from_the_least_to_the_most_labelled(tmp_path, random_planes):
-    items, truth = data_set(tmp_path, random_planes)
-    found = eda(items, truth, CLASSES, samples=3)
+    train = data_set(tmp_path, random_planes)
+    found = eda(train, samples=3)
     shares = [found.images.at[sample.id, "share"] for sample in found.samples]
     assert len(shares) == 3
     assert shares == sorted(shares)
     assert len({found.images.at[sample.id, "group"] for sample in found.samples}) == 3
-    assert len(eda(items, truth, CLASSES, samples=99).samples) == 6
-    assert eda(items, truth, CLASSES, samples=0).samples == ()
+    assert len(eda(train, samples=99).samples) == 6
+    assert eda(train, samples=0).samples == ()
 
 
-def test_persons_are_means_over_their_images(tmp_path, random_planes):
-    items, truth = data_set(tmp_path, random_planes)
+def test_groups_are_means_over_their_images(tmp_path, random_planes):
+    train = data_set(tmp_path, random_planes)
     sheet = pd.DataFrame(
         {"id": ["ID000", "ID002", "ID777"], "age": [30.0, 50.0, 70.0], "sex": ["F", "M", "F"],
          "weight_kg": [60.0, np.nan, 1.0], "height_cm": [170.0, 180.0, 190.0]}
@@ -99,31 +96,30 @@ def test_persons_are_means_over_their_images(tmp_path, random_planes):
     sheet.attrs["problems"] = ["row 9: odd"]
     dice = pd.DataFrame(0.5, index=list(random_planes), columns=list(CLASSES))
     dice.loc["i1.png"] = 0.9
-    found = eda(items, truth, CLASSES, metadata=sheet, tables={"held-out": dice})
-    table = groups(found)
+    found = eda(train, metadata=sheet, tables={"held-out": dice})
+    table = by_group(found)
     assert table.index.tolist() == ["ID000", "ID002"]  # ID777 has no image, ID001 no row
-    assert table["Dice, held-out"].tolist() == pytest.approx([0.7, 0.5])
+    assert table["held-out"].tolist() == pytest.approx([0.7, 0.5])
     wanted = found.images.loc[["i0.png", "i1.png"], "share"].mean()
     assert table.at["ID000", AREA] == pytest.approx(wanted)
     assert found.problems == ("row 9: odd",)
-    assert groups(eda(items, truth, CLASSES)).empty
+    assert by_group(eda(train)).empty
 
 
 def test_errors_say_which_image(tmp_path, random_planes):
-    items, truth = data_set(tmp_path, random_planes)
-    truth.sizes["i2.png"] = (9, 12)
-    with pytest.raises(ValueError, match=r"i2\.png is \(12, 9\), its truth \(9, 12\)"):
-        eda(items, truth, CLASSES)
-    with pytest.raises(ValueError, match="none of the 1 images has truth"):
-        eda([items[0]._replace(id="other.png")], truth, CLASSES)
+    random_planes["i2.png"]["b"] = random_planes["i2.png"]["b"].T
+    with pytest.raises(ValueError, match=r"i2\.png: expected masks of one size, got \[\(9, 12\), \(12, 9\)\]"):
+        eda(data_set(tmp_path, random_planes))
+    with pytest.raises(ValueError, match="none of the 6 images has an annotation"):
+        eda(data_set(tmp_path, random_planes, labelled=False))
 
 
 @pytest.mark.skipif("SEGKIT_DATA" not in os.environ, reason="SEGKIT_DATA names no folder with real radiographs")
 def test_real_radiographs_of_many_sizes(tmp_path):
     root = Path(os.environ["SEGKIT_DATA"]) / "chest_xray"
-    samples = Samples.from_folder(root)
-    truth = samples.truth
-    found = eda(samples, samples=2)
+    train = Samples.from_folder(root)
+    truth = train.truth
+    found = eda(train, samples=2)
     name = found.images.index[0]
     planes = {cls: truth[name][cls].mask() for cls in truth.classes}
     assert found.areas.loc[name].tolist() == [plane.sum() for plane in planes.values()]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.report.overlays import SIDE, Overlay, drawn, outline
+from segkit.report.overlays import SIDE, Overlay, drawn, outline, viewable
 from segkit.rle import Runs
 
 
@@ -57,7 +57,7 @@ def test_one_pixel_stays_visible_and_nothing_is_nothing():
 
 
 def overlay(truth, pred, shape=(40, 60), image=None):
-    image = np.full(shape, 90, np.uint8) if image is None else image
+    image = np.full((*shape, 1), 90, np.uint8) if image is None else image
     return Overlay("a.png", "", image, truth, pred, 0.5)
 
 
@@ -96,16 +96,19 @@ def test_without_a_prediction_there_are_no_errors_to_show():
 
 def test_large_images_shrink_and_small_ones_stay():
     mask = block((3000, 1500), 0, 0, 3000, 1500)
-    shown = drawn(overlay({"a": mask}, {}, image=np.zeros((300, 150), np.uint8)), {"a": "#fff"})
+    shown = drawn(overlay({"a": mask}, {}, image=np.zeros((300, 150, 1), np.uint8)), {"a": "#fff"})
     assert (shown["height"], shown["width"]) == (SIDE, SIDE // 2)
     assert pixels(shown["image"]).shape[:2] == (SIDE, SIDE // 2)
     small = drawn(overlay({"a": block((7, 5), 0, 0, 7, 5)}, {}, shape=(7, 5)), {"a": "#fff"})
     assert (small["height"], small["width"]) == (7, 5)
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), np.zeros((0, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 1), np.uint8)],
+)
 def test_another_image_is_refused(image):
-    with pytest.raises(ValueError, match="grey uint8"):
+    with pytest.raises(ValueError, match=r"a\.png: expected a uint8 image \(height, width, 1 or 3\), got"):
         overlay({}, {}, image=image)
 
 
@@ -117,3 +120,18 @@ def test_a_case_is_cut_to_its_masks_and_a_sample_is_whole():
     assert shown["view"] == "17 7 21 33"
     assert shown["whole"] == "0 0 60 40"
     assert drawn(overlay({}, {}), {"a": "#fff"})["view"] == "0 0 60 40"
+
+
+def test_colours_stay_colours():
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, :, 0] = 250
+    shown = pixels(drawn(overlay({}, {}, image=image), {"a": "#fff"})["image"]).astype(int)
+    assert np.abs(shown - [250, 0, 0]).max() < 12  # WEBP is lossy
+
+
+@pytest.mark.parametrize(("channels", "kept"), [(1, [0]), (2, [0]), (3, [0, 1, 2]), (5, [0, 1, 2])])
+def test_any_image_is_made_viewable(channels, kept):
+    image = np.linspace(-3, 300, 2 * 2 * channels, dtype=np.float32).reshape(2, 2, channels)
+    shown = viewable(image)
+    assert shown.dtype == np.uint8
+    assert shown.tolist() == np.clip(np.rint(image[..., kept]), 0, 255).tolist()

@@ -75,7 +75,7 @@ def test_everything_is_there_and_nothing_is_loaded(full, run):
     for part in ("score", "classes", "images", "overlays", "thresholds", "training", "cost", "data", "problems"):
         assert part in reader.ids
         assert f'href="#{part}"' in page
-    for number in ("dice", "score_low", "score_high", "score_tuned", "score_untuned", "score_test"):
+    for number in ("score", "score_low", "score_high", "score_tuned", "score_untuned", "score_test"):
         assert f"{run.summary[number]:.4f}" in text
     for cls in CLASSES:
         assert cls in text
@@ -146,7 +146,7 @@ def nasty():
         groups={"<i>.png": NASTY, "j.png": "p"},
         strata={NASTY: {"<i>.png": NASTY}},
         history={NASTY: [{"epoch": 1, "loss": 0.0, "val_dice": 0.5}]},
-        overlays=[Overlay("<i>.png", NASTY, np.zeros((20, 20), np.uint8), {NASTY: square}, {}, 0.5)],
+        overlays=[Overlay("<i>.png", NASTY, np.zeros((20, 20, 1), np.uint8), {NASTY: square}, {}, 0.5)],
         problems=[],
     )
 

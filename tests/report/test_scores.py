@@ -21,26 +21,26 @@ from segkit.report.scores import (
 )
 
 IDS = [f"i{k}" for k in range(12)]
-PERSONS = {i: f"p{k // 2}" for k, i in enumerate(IDS)}
+GROUPS = {i: f"p{k // 2}" for k, i in enumerate(IDS)}
 
 
 @pytest.fixture
 def data():
     table = pd.DataFrame(np.random.default_rng(0).uniform(0.7, 1, (12, 2)), index=IDS, columns=["a", "b"])
-    return ReportData("t", ("a", "b"), {}, table, PERSONS)
+    return ReportData("t", ("a", "b"), {}, table, GROUPS)
 
 
 def test_a_summary_is_believed_and_otherwise_the_table_is_averaged(data):
     (held,) = score_lines(data)
-    known = bootstrap(data.oof, PERSONS)
+    known = bootstrap(data.oof, GROUPS)
     assert held[1:6] == (known.mean, known.low, known.high, 12, 6)
-    summary = {"dice": 0.5, "score_low": 0.4, "score_high": 0.6, "score_tuned": 0.55, "score_untuned": None}
+    summary = {"score": 0.5, "score_low": 0.4, "score_high": 0.6, "score_tuned": 0.55, "score_untuned": None}
     lines = score_lines(dataclasses.replace(data, summary=summary))
     assert [(line.name, line.mean) for line in lines] == [("Held-out", 0.5), ("Tuned", 0.55)]
     assert lines[0][2:4] == (0.4, 0.6)
 
 
-def test_strata_are_scored_apart_with_their_own_persons(data):
+def test_strata_are_scored_apart_with_their_own_groups(data):
     pose = {i: "tilted" if k < 2 else "upright" for k, i in enumerate(IDS[:-2])}
     lines = score_lines(dataclasses.replace(data, strata={"pose": pose}))
     assert [line.name for line in lines] == ["Held-out", "pose: tilted", "pose: upright"]
@@ -50,11 +50,11 @@ def test_strata_are_scored_apart_with_their_own_persons(data):
     assert np.isnan([tilted.low, upright.low]).all()  # fewer than FEWEST groups: no interval
 
 
-def test_no_interval_below_a_handful_of_persons(data):
-    few = interval("x", data.oof.iloc[: 2 * FEWEST - 2], PERSONS)
+def test_no_interval_below_a_handful_of_groups(data):
+    few = interval("x", data.oof.iloc[: 2 * FEWEST - 2], GROUPS)
     assert few.groups == FEWEST - 1
     assert np.isnan(few.low)
-    enough = interval("x", data.oof.iloc[: 2 * FEWEST], PERSONS)
+    enough = interval("x", data.oof.iloc[: 2 * FEWEST], GROUPS)
     assert enough.low < enough.mean < enough.high
 
 
@@ -83,7 +83,7 @@ def test_worst_images_and_classes_by_hand(data):
     found = dataclasses.replace(data, oof=table, strata={"pose": {"i4": "tilted"}})
     first, second = image_rows(found, 2)
     assert (first["id"], first["weakest"], first["weakest_score"], first["strata"]) == ("i4", "b", 0.1, "tilted")
-    assert (second["id"], second["strata"], second["dice"]) == ("i7", "", pytest.approx(0.6))
+    assert (second["id"], second["strata"], second["score"]) == ("i7", "", pytest.approx(0.6))
     assert class_rows(found)[1]["worst"] == ("i4", 0.1)
 
 
@@ -108,22 +108,22 @@ def test_what_tuning_was_worth_is_paired_with_threshold_a_half(data):
     assert found.gain == pytest.approx(0.01, abs=1e-6)
     untuned = pd.DataFrame(flat[:, :, 1], index=IDS, columns=["a", "b"])
     assert found.min_detectable_effect == pytest.approx(
-        compare(untuned, data.oof, PERSONS).min_detectable_effect, abs=1e-6
+        compare(untuned, data.oof, GROUPS).min_detectable_effect, abs=1e-6
     )
     other = curves_of(IDS[:3], ("a", "b"), cuts, flat[:3])
     assert tuning_gain(dataclasses.replace(data, curves=other)) is None
 
 
 def test_the_test_images_mix_stands_below_the_parts(data):
-    found = {"dice": 0.8, "score_low": None, "score_high": None, "images": 12, "mix": {"tilted": 0.58, "upright": 0.42},
-             "groups": {"tilted": 1, "upright": 5}}  # fmt: skip
-    lacking = {**found, "dice": None, "groups": None}
+    found = {"score": 0.8, "score_low": None, "score_high": None, "images": 12,
+             "mix": {"tilted": 0.58, "upright": 0.42}, "groups": {"tilted": 1, "upright": 5}}  # fmt: skip
+    lacking = {**found, "score": None, "groups": None}
     summary = {**data.summary, "score_at_test_mix": {"pose": found, "hand": lacking}}
     lines = score_lines(dataclasses.replace(data, summary=summary, strata={"pose": dict.fromkeys(IDS, "upright")}))
     assert [line.name for line in lines[:3]] == ["Held-out", "pose: upright", "At the test's pose"]
     assert lines[2].mean == 0.8
     assert np.isnan(lines[2].low)
-    assert (lines[2].images, lines[2].groups) == (12, len(set(PERSONS.values())))
+    assert (lines[2].images, lines[2].groups) == (12, len(set(GROUPS.values())))
     assert lines[2].note == "held-out images weighed as tilted 58%, upright 42%; groups: tilted 1, upright 5"
     assert not any("hand" in line.name for line in lines)
 
@@ -131,7 +131,7 @@ def test_the_test_images_mix_stands_below_the_parts(data):
 def test_images_with_most_unusual_masks_come_first(data):
     flagged = [Flag(i, c, "area", 0.9, 0.1, 0.2) for i, c in (("i1", "a"), ("new", "a"), ("new", "b"))]
     rows = flag_rows(dataclasses.replace(data, flags=flagged))
-    assert [(row["id"], row["group"], len(row["flags"])) for row in rows] == [("new", "", 2), ("i1", PERSONS["i1"], 1)]
+    assert [(row["id"], row["group"], len(row["flags"])) for row in rows] == [("new", "", 2), ("i1", GROUPS["i1"], 1)]
     one = dataclasses.replace(data, flags=flagged, classes=("b",))
     assert [(row["id"], len(row["flags"])) for row in flag_rows(one)] == [("new", 1)]
     assert flag_rows(data) == []
