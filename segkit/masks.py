@@ -66,8 +66,9 @@ class MaskSet(Mapping[str, Mapping[str, Runs]]):
         """
         classes = dict.fromkeys(cls for row in masks.values() for cls in row)
         rows = [(image, cls) for image, row in masks.items() for cls in row]
-        shapes = {image: [getattr(mask, "shape", None) or () for mask in row.values()] for image, row in masks.items()}
-        sizes = {image: max(found, key=len) for image, found in shapes.items() if max(map(len, found), default=0) == 2}
+        shapes = {image: [getattr(mask, "shape", None) for mask in row.values()] for image, row in masks.items()}
+        known = {image: [shape for shape in found if shape and len(shape) == 2] for image, found in shapes.items()}
+        sizes = {image: (int(found[0][0]), int(found[0][1])) for image, found in known.items() if found}
         return cls(masks, classes, _Given(masks), sizes=sizes, rows=rows, name=name)
 
     @property
