@@ -81,6 +81,8 @@ class Inputs:
     @cached_property
     def train(self) -> Samples:
         """Annotated training samples that can be read, --limit and label fixes applied."""
+        if not (self.folder / AUDIT).is_file():
+            raise ValueError(f"{self.folder / AUDIT} is not there: run the stage audit first")
         unusable = set(read_json(self.folder / AUDIT)["unusable"])
         samples = self.everything[0]
         kept = samples.subset(i for i in samples.labelled if i not in unusable)

@@ -116,8 +116,12 @@ def test_changed_data_is_not_mixed_with_a_training_and_moved_data_is_the_same(tm
     assert "late.png" in PredictionStore.open(out / "test.zarr").ids
     changed = next((moved / "train" / "outputs_json").rglob("image1.json"))
     changed.write_text(changed.read_text().replace("[", "[ ", 1))
+    assert main(RECIPE, [*flags, "--data", str(moved)]) == 0  # it says the same
+    content = json.loads(changed.read_text())
+    content["annotations"][0]["points"][0][0] += 1
+    changed.write_text(json.dumps(content))
     assert main(RECIPE, [*flags, "--data", str(moved)]) == 2
-    assert "was trained on other training images, annotations" in capsys.readouterr().err
+    assert "was made with other training labels or pixels" in capsys.readouterr().err
 
 
 def test_several_folds_are_averaged_on_the_test_images(tmp_path):
@@ -158,10 +162,14 @@ def test_the_weights_that_averaging_chose_are_said(tmp_path, capsys, averaging):
 
 @pytest.mark.parametrize(
     ("stage", "wanted"),
-    [("train", "audit"), ("predict", "train"), ("tune", "predict"), ("submit", "predict"), ("report", "tune")],
+    [("predict", "folds"), ("tune", "folds"), ("submit", "folds"), ("report", "folds")],
 )
 def test_a_stage_says_which_one_comes_before_it(tmp_path, capsys, stage, wanted):
     data = draw(tmp_path / "data", train=4, test=1)
+    flags = ["--data", str(data), "--out", str(tmp_path / "run")]
+    assert main(RECIPE, [stage, *flags]) == 2
+    assert "run the stage audit first" in capsys.readouterr().err
+    assert main(RECIPE, ["audit", *flags]) == 0
     assert main(RECIPE, [stage, "--data", str(data), "--out", str(tmp_path / "run")]) == 2
     assert f"run the stage {wanted} first" in capsys.readouterr().err
 
@@ -190,7 +198,7 @@ def test_of_few_groups_the_folds_that_there_are_are_trained(tmp_path, capsys):
     flags = ["--data", str(data), "--epochs", "1", "--folds", "0", "1", "2", "--n-folds", "3"]
     assert main(RECIPE, [*flags, "--out", str(tmp_path / "few"), "--limit", "4"]) == 0
     assert not (tmp_path / "few" / "fold2").exists()
-    assert "Dice" in capsys.readouterr().out
+    assert "dice" in capsys.readouterr().out
     assert main(RECIPE, ["audit", "train", *flags[:-2], "--n-folds", "2", "--out", str(tmp_path / "all")]) == 2
     assert "expected folds from 0 to 1" in capsys.readouterr().err
 
