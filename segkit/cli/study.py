@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from segkit.predictions import PredictionStore
     from segkit.selection import Selection
     from segkit.studies import BlendObjective, PostprocessObjective
-    from segkit.thresholds import ScoreCurves
+    from segkit.thresholds import PerClass, ScoreCurves
 
 Search = Callable[..., "optuna.Study"]
 """search(objective, make, curves, made_of, trials) -> the study, its trials done."""
@@ -132,27 +132,32 @@ def _steps(
     """Thresholds and steps of one store."""
     from segkit import studies
     from segkit.files import digest
-    from segkit.metrics import count
-    from segkit.postprocess import render
+    from segkit.metrics import count, full_score
+    from segkit.postprocess import Pipeline, render
     from segkit.thresholds import curves
 
-    found = curves(store, truth, metric)
-    best = found.best()
+    found = curves(store, truth, metric) if metric.has_counts and metric.separable else None
+    if found is None:
+        print(f"{metric} has no threshold curves: thresholds stay at .5", file=sys.stderr)
+    best = 0.5 if found is None else found.best()
     objective = studies.PostprocessObjective(store, truth, metric=metric, thresholds=best, multipart=multipart)
-    made_of = digest(["steps", str(metric), found.ids, found.classes, found.scores().cells.round(3), multipart])
+    plain = objective.scores(Pipeline()).cells.round(3)
+    made_of = digest(["steps", str(metric), objective.ids, objective.classes, plain, multipart])
     make = partial(_make_steps, inputs[0], inputs[1], metric, best, multipart)
     trials = min(trials, objective.combinations or trials)
     study = search(objective, make, None, made_of, trials)
     choice = studies.choose(found, objective, groups, [t.params for t in study.get_trials() if t.values])
     counts = count(render(store, choice.setting, ids=objective.ids), objective.truth)
-    _print(choice, groups, studies.cautions(counts, store.classes, metric, full_score=found.full_score))
+    _print(
+        choice, groups, studies.cautions(counts, store.classes, metric, full_score=full_score(metric, objective.truth))
+    )
     for step, settings in choice.setting.steps:
         print(f"  {step} for {', '.join(settings.get('only', store.classes))}")
     return choice.setting
 
 
 def _make_steps(
-    store: Path, truth: Path, metric: Metric, thresholds: dict[str, float], multipart: tuple[str, ...]
+    store: Path, truth: Path, metric: Metric, thresholds: PerClass, multipart: tuple[str, ...]
 ) -> PostprocessObjective:
     """The objective, made anew in a worker."""
     from segkit import studies

@@ -45,7 +45,7 @@ def render(
     Raises:
         ValueError: If stores do not agree, the Pipeline has thresholds where classes are exclusive, or a setting does
             not fit the classes; later, with the image.
-        KeyError: If a store lacks an image.
+        KeyError: If a store lacks an image; of one store later, if it has not been written.
 
     Example:
         >>> import tempfile, numpy as np
@@ -68,7 +68,9 @@ def render(
     if chosen.classes != first.classes:
         chosen = chosen.with_classes(first.classes)
     images = first.ids if ids is None else tuple(ids)
-    if not isinstance(stores, MaskCache):  # which is asked again and again, and reads what is there
+    if unknown := [image for image in images if image not in first]:
+        raise KeyError(f"{first.path} has no image {unknown[0]!r}; it has {len(first)} others")
+    if len(listed) > 1:
         agree(listed, images)
     read = stores.logits if isinstance(stores, MaskCache) else _reader(listed, chosen.blend)
 

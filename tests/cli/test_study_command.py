@@ -184,3 +184,11 @@ def test_a_metric_of_ones_own_decides(place, capsys):
     assert (code, "trials of other predictions, truth or options" in err) == (2, True)
     code, _, err = asked(capsys, *words, "--metric", "dyce")
     assert (code, "dice" in err) == (2, True)
+
+
+def test_a_metric_without_curves_tunes_steps_alone(place, capsys):
+    words = ("a.zarr", "truth.csv", "-o", "post.json", "--groups", "persons.csv", "--trials", "3")
+    code, out, err = asked(capsys, *words, "--metric", "surface_dice(tolerance=2)")
+    assert (code, err) == (0, "surface_dice(tolerance=2) has no threshold curves: thresholds stay at .5\n")
+    assert "thresholds:" not in out
+    assert Pipeline.load("post.json").thresholds == 0.5
