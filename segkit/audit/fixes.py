@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from segkit.files import nfc
 from segkit.geometry import Polygons
+from segkit.images import without_suffix
 from segkit.samples import Annotation, Samples
-from segkit.samples.listing import without_suffix
 from segkit.samples.source import ClassRegion
 
 KINDS = ("relabel", "drop_inner", "exclude")

@@ -25,6 +25,23 @@ ORIENTATION = 0x112
 _limit = threading.Lock()
 
 
+def without_suffix(image: str) -> str:
+    """An id without the ending of an image file; other dots stay.
+
+    Args:
+        image: The id.
+
+    Returns:
+        Its stem.
+
+    Example:
+        >>> without_suffix("a.b.PNG"), without_suffix("a.b")
+        ('a.b', 'a.b')
+    """
+    stem, dot, suffix = image.rpartition(".")
+    return stem if dot and stem and f".{suffix.lower()}" in SUFFIXES else image
+
+
 def read_pixels(path: str | Path) -> np.ndarray:
     """The pixels of one file as they are stored.
 

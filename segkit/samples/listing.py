@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segkit.files import is_hidden, nfc, visible_files
-from segkit.images import SUFFIXES
+from segkit.images import SUFFIXES, without_suffix
 from segkit.samples.grouping import Paths
 from segkit.samples.source import Problem
 
@@ -133,23 +133,6 @@ def passed_over(files: Iterable[Path], why: str) -> list[Problem]:
         Problem(str(first[suffix]), "", "", "passed-over", f"{count} files that end in {suffix or 'nothing'}: {why}")
         for suffix, count in sorted(counts.items())
     ]
-
-
-def without_suffix(image: str) -> str:
-    """An id without the ending of an image file; other dots stay.
-
-    Args:
-        image: The id.
-
-    Returns:
-        Its stem.
-
-    Example:
-        >>> without_suffix("a.b.PNG"), without_suffix("a.b")
-        ('a.b', 'a.b')
-    """
-    stem, dot, suffix = image.rpartition(".")
-    return stem if dot and stem and f".{suffix.lower()}" in SUFFIXES else image
 
 
 @dataclass(frozen=True)

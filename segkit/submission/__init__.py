@@ -11,10 +11,11 @@ from segkit.rle.tables import COLUMNS
 from segkit.submission.coco import CocoFile
 from segkit.submission.convert import convert
 from segkit.submission.differences import Difference, Summary, diff, summarise
+from segkit.submission.format import Format
 from segkit.submission.keys import ONLY_CLASS
 from segkit.submission.labels import PixelLabels
 from segkit.submission.mask_files import MaskFiles
-from segkit.submission.parsing import Format, parse
+from segkit.submission.parsing import parse
 from segkit.submission.table import DEFAULT, SubmissionFormat
 
 read, write, validate = DEFAULT.read, DEFAULT.write, DEFAULT.validate

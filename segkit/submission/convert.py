@@ -9,8 +9,9 @@ from pathlib import Path
 from segkit.rle.tables import Table, quoted, writing
 from segkit.submission import reader
 from segkit.submission.coco import CocoFile
+from segkit.submission.format import Format
 from segkit.submission.names import FolderSizes
-from segkit.submission.parsing import Format, parse
+from segkit.submission.parsing import parse
 from segkit.submission.rows import SizesLike
 from segkit.submission.table import DEFAULT, SubmissionFormat
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from segkit.submission.names import stem
+from segkit.images import without_suffix
 
 ONLY_CLASS = "mask"
 """The class of formats that have one and do not name it."""
@@ -48,7 +48,7 @@ class Keys:
         Returns:
             (key,), or (key, class) where the class has a column.
         """
-        known = {"image": image, "stem": stem(image), "class": cls}
+        known = {"image": image, "stem": without_suffix(image), "class": cls}
         key = FIELDS.sub(lambda field: known[field[1]], self.pattern)
         return (key, cls) if self.has_class_column else (key,)
 

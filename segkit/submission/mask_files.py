@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 
 from segkit.files import replacing, visible_files
+from segkit.images import without_suffix
 from segkit.masks import MaskSet
 from segkit.submission import specs
 from segkit.submission.classmaps import class_map, mask_of
 from segkit.submission.keys import ONLY_CLASS, Keys
-from segkit.submission.names import FolderSizes, Names, Size, stem
+from segkit.submission.names import FolderSizes, Names, Size
 from segkit.submission.problems import Problems, compare_rows
 from segkit.submission.rows import Masks, SizesLike, as_runs, rows_of, size_of
 
@@ -199,8 +200,10 @@ class MaskFiles:
         if sample is not None:
             compare_rows(found, {(name,): None for name in sorted(files)}, [(name,) for name in sorted(sample)])
         elif ids is not None or folder is not None:
-            asked = sorted(stem(image) for image in (ids if ids is not None else folder or ()))
-            compare_rows(found, {(stem(image),): None for image in sorted(known.values())}, [(i,) for i in asked])
+            asked = sorted(without_suffix(image) for image in (ids if ids is not None else folder or ()))
+            compare_rows(
+                found, {(without_suffix(image),): None for image in sorted(known.values())}, [(i,) for i in asked]
+            )
         elif not files:
             found.add(f"it has no {self.suffix} file")
         found.raise_any()

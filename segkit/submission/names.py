@@ -6,27 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from segkit.files import nearest, nfc, visible_files
-from segkit.images import SUFFIXES, image_size
+from segkit.images import SUFFIXES, image_size, without_suffix
 
 Size = tuple[int, int]
-ENDINGS = frozenset({*SUFFIXES, ".npy", ".jp2"})
-
-
-def stem(name: str) -> str:
-    """A file's name without the ending of an image; other dots belong to the name.
-
-    Args:
-        name: Such as "a.png".
-
-    Returns:
-        Such as "a".
-
-    Example:
-        >>> stem("1.2.276.dcm"), stem("1.2.276")
-        ('1.2.276', '1.2.276')
-    """
-    place = name.rfind(".")
-    return name[:place] if place > 0 and name[place:].lower() in ENDINGS else name
 
 
 class Names:
@@ -42,7 +24,7 @@ class Names:
         self._stems: dict[str, list[str]] = {}
         for image in self.ids or ():
             self._exact[nfc(image)] = image
-            self._stems.setdefault(stem(nfc(image)), []).append(image)
+            self._stems.setdefault(without_suffix(nfc(image)), []).append(image)
 
     def find(self, name: str) -> str | None:
         """The id that a name means, None where no image or more than one goes by it.
@@ -55,7 +37,7 @@ class Names:
         name = nfc(name)
         if name in self._exact:
             return self._exact[name]
-        found = self._stems.get(stem(name), [])
+        found = self._stems.get(without_suffix(name), [])
         return found[0] if len(found) == 1 else None
 
     def resolve(self, name: str) -> str:
@@ -72,7 +54,7 @@ class Names:
         """
         image = self.find(name)
         if image is None:
-            found = self._stems.get(stem(nfc(name)), [])
+            found = self._stems.get(without_suffix(nfc(name)), [])
             which = ", ".join(found) if found else nearest(name, self.ids or ())
             raise ValueError(f"{len(found)} images go by the name {name!r}, expected one; {which}")
         return image

@@ -9,15 +9,15 @@ from pathlib import Path
 from segkit.files import nearest
 from segkit.rle import TEXTS
 from segkit.submission.coco import CocoFile
+from segkit.submission.format import Format
 from segkit.submission.known import KNOWN
 from segkit.submission.labels import PixelLabels
 from segkit.submission.mask_files import MaskFiles
 from segkit.submission.specs import with_settings
 from segkit.submission.table import SubmissionFormat
 
-Format = SubmissionFormat | PixelLabels | MaskFiles | CocoFile
-
 KINDS: dict[str, Format] = {"labels": PixelLabels(), "files": MaskFiles(), "coco": CocoFile()}
+"""{the word that begins its line: the format with its defaults}."""
 
 
 def parse(text: str, base: SubmissionFormat | None = None) -> Format:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from segkit.files import nfc
-from segkit.submission.names import stem
+from segkit.images import without_suffix
 
 MOST_PROBLEMS = 20
 
@@ -78,7 +78,7 @@ def compare_rows(found: Problems, rows: Collection[tuple[str, ...]], expected: S
         return
     first = next(iter(rows), None)
     if first is not None and missing == len(asked):
-        plain, plain_asked = ({stem(nfc(key[0])) for key in keys} for keys in (have, asked))
+        plain, plain_asked = ({without_suffix(nfc(key[0])) for key in keys} for keys in (have, asked))
         if plain == plain_asked:
             how = f"images are named as {first[0]!r}, expected names as {expected[0][0]!r}"
             found.add(f"{how}: the endings or the Unicode forms differ")

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from segkit.images import without_suffix
 from segkit.rle import TextLayout, read_text
 from segkit.rle.tables import Table, plain_text
 from segkit.submission.keys import ONLY_CLASS
 from segkit.submission.known import KNOWN
-from segkit.submission.names import stem
 
 DEFAULTS = {"order": "C", "start": 1, "relative": False, "empty": "", "objects": False}
 MOST_ROWS = 20_000
@@ -104,7 +104,7 @@ def _key(columns: Sequence[str], keys: Sequence[str], notes: list[str]) -> str |
                 f"cells of {columns[0]} such as {keys[0]!r} may name a class after {sign!r}: taken for images of the "
                 f"one class {ONLY_CLASS!r}; else pass key='{{image}}{sign}{{class}}'"
             )
-    is_stem = bool(images) and not any(stem(image) != image for image in images)
+    is_stem = bool(images) and not any(without_suffix(image) != image for image in images)
     if pattern is None and not is_stem:
         return None
     return ("{stem}" if is_stem else "{image}") + (pattern or "")

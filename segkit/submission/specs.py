@@ -12,7 +12,7 @@ from segkit.files import nearest
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Format = TypeVar("Format", bound="DataclassInstance")
+Settings = TypeVar("Settings")
 
 
 def spec_of(value: DataclassInstance, *, kind: str = "", always: Sequence[str] = ()) -> str:
@@ -34,7 +34,7 @@ def spec_of(value: DataclassInstance, *, kind: str = "", always: Sequence[str] =
     return " ".join(words)
 
 
-def with_settings(base: Format, words: Sequence[str]) -> Format:
+def with_settings(base: Settings, words: Sequence[str]) -> Settings:
     """A format with other settings.
 
     Args:
@@ -47,7 +47,8 @@ def with_settings(base: Format, words: Sequence[str]) -> Format:
     Raises:
         ValueError: For a word that names no setting, or a value of another kind.
     """
-    fields = {field.name: field for field in dataclasses.fields(base)}
+    whole: Any = base  # a dataclass; a Protocol cannot say so
+    fields = {field.name: field for field in dataclasses.fields(whole)}
     given: dict[str, Any] = {}
     for word in words:
         name, _, text = word.partition("=")
@@ -56,7 +57,8 @@ def with_settings(base: Format, words: Sequence[str]) -> Format:
         if name in given:
             raise ValueError(f"setting {name} is given twice")
         given[name] = _value(name, text, "=" in word, fields[name].default)
-    return dataclasses.replace(base, **given)
+    changed: Settings = dataclasses.replace(whole, **given)
+    return changed
 
 
 def _word(name: str, setting: object) -> str:

@@ -20,6 +20,7 @@ from segkit import submission
 from segkit.masks import MaskSet
 from segkit.rle import Runs
 from segkit.submission import CocoFile, MaskFiles, PixelLabels, SubmissionFormat, parse
+from segkit.submission.parsing import KINDS
 
 IDS = ("b.png", "a_1.png", "c.png")
 SIZES = {"b.png": (6, 8), "a_1.png": (5, 7), "c.png": (6, 8)}
@@ -249,6 +250,11 @@ def test_a_sample_says_which_rows_are_written(row, tmp_path):
     row.form.validate(path, like=sample, **one)
     with pytest.raises(ValueError, match=r"row is missing|expected no such row"):
         row.form.validate(row.form.write(path, masks), like=sample, **one)
+
+
+def test_every_kind_of_format_has_a_row_and_faults():
+    tried = {type(row.form) for row in FORMATS.values() if row.faults}
+    assert {type(form) for form in [SubmissionFormat(), *KINDS.values()]} == tried
 
 
 @ROWS
