@@ -79,6 +79,7 @@ class Augment:
     def __call__(
         self, image: np.ndarray, target: np.ndarray, generator: np.random.Generator, mirrored: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Move and change an image and its target; see the class."""
         moved = self.geometry(image.shape[:2], generator)
         if moved is not None:
             image, target = moved.image(image), moved.masks(target)

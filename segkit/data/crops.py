@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from segkit.data.normalise import IMAGE_MAX, normalise
-from segkit.data.sample import one_to_float
+from segkit.data.sample import SampleData, one_to_float
 
 
 class Crops(Dataset[dict[str, Any]]):
@@ -29,7 +29,7 @@ class Crops(Dataset[dict[str, Any]]):
         ValueError: If the window does not fit, or foreground is outside [0, 1].
     """
 
-    def __init__(self, data: Any, size: tuple[int, int], *, foreground: float = 0.5) -> None:
+    def __init__(self, data: SampleData, size: tuple[int, int], *, foreground: float = 0.5) -> None:
         if (
             not isinstance(size, Sequence)
             or len(size) != 2
@@ -78,7 +78,9 @@ class Crops(Dataset[dict[str, Any]]):
         part = (..., slice(top, top + self.size[0]), slice(left, left + self.size[1]))
         if sample.pop(IMAGE_MAX, None):
             sample["image"] = normalise(sample["image"][None], self.image_spec, self.in_channels)[0]
-        cut = {name: sample[name][part].clone() for name in ("image", "target", "weight") if name in sample}
+        cut: dict[str, Any] = {
+            name: sample[name][part].clone() for name in ("image", "target", "weight") if name in sample
+        }
         return {**sample, **cut}
 
     def __getitem__(self, index: int) -> dict[str, Any]:

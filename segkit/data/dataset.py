@@ -65,7 +65,7 @@ class SegmentationData(Dataset[dict[str, Any]]):
         samples: Samples,
         size: Size,
         *,
-        transform: Any = None,
+        transform: object = None,
         fit: Fit = "stretch",
         targets: Targets = "soft",
         seed: int = 0,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -12,6 +12,16 @@ from segkit.data.mixing import MIXES, PLANES, as_shares
 from segkit.data.normalise import GREY, IMAGE_MAX, TARGET_MAX, normalise
 from segkit.data.sample import one_to_float
 from segkit.files import nearest
+
+
+class Mixable(Protocol):
+    """A dataset of {"image", "target"}."""
+
+    def __len__(self) -> int:
+        """How many samples."""
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]:
+        """One sample."""
 
 
 class Mixed(Dataset[dict[str, Any]]):
@@ -31,7 +41,7 @@ class Mixed(Dataset[dict[str, Any]]):
         ValueError: For an unknown mix, a share outside [0, 1], or fewer than two samples.
     """
 
-    def __init__(self, data: Any, mix: str | Callable[..., Any], *, share: float = 0.5, seed: int = 0) -> None:
+    def __init__(self, data: Mixable, mix: str | Callable[..., Any], *, share: float = 0.5, seed: int = 0) -> None:
         if isinstance(mix, str) and mix not in MIXES:
             raise ValueError(f"mix {mix!r}: {nearest(mix, MIXES)}")
         if not 0 <= share <= 1:

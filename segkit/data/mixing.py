@@ -200,7 +200,7 @@ def _checked(batch: Batch, other: Batch | None, generator: np.random.Generator) 
 
 
 def _mixed(batch: Batch, other: Batch, share: Tensor, *, within: bool = False) -> dict[str, Any]:
-    """share float (N, 1, h, w) or (N, 1, 1, 1) of the other's; within: as much of its target as fits into the share."""
+    """Mix in a share (N, 1, h, w) or (N, 1, 1, 1) of the other; within: as much of its target as fits into it."""
     out = dict(batch)
     part: Any = (..., *_box(share))
     share = share[part] if share.shape[-1] > 1 or share.shape[-2] > 1 else share
@@ -222,7 +222,7 @@ def _mixed(batch: Batch, other: Batch, share: Tensor, *, within: bool = False) -
 
 
 def _blend(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    """one + (other - one) * share: bit for bit one where share is 0, other where it is 1."""
+    """Blend: bit for bit `one` where the share is 0, `other` where it is 1."""
     return _as(torch.lerp(one.float(), other.float(), share.expand_as(one)), one.dtype)
 
 

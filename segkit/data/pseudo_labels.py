@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from segkit import files
 from segkit.data.drawing import mirrored_channels
 from segkit.data.images import ImageData, Size
-from segkit.data.sample import as_transform, one_to_float, pack
+from segkit.data.sample import SampleData, as_transform, one_to_float, pack
 from segkit.geometry import Fit, Placement, resize_image
 from segkit.images import ImageSpec
 from segkit.pseudo import Labels
@@ -49,7 +49,7 @@ class PseudoData(Dataset[dict[str, Any]]):
         labels: Labels,
         size: Size,
         *,
-        transform: Any = None,
+        transform: object = None,
         fit: Fit = "stretch",
         seed: int = 0,
         cache: str | Path | None = None,
@@ -147,7 +147,7 @@ class Joined(Dataset[dict[str, Any]]):
         ValueError: If sizes, classes or specs differ, or the share is out of range.
     """
 
-    def __init__(self, data: Any, extra: PseudoData, *, share: float = 0.3) -> None:
+    def __init__(self, data: SampleData, extra: PseudoData, *, share: float = 0.3) -> None:
         if not 0 < share < 1:
             raise ValueError(f"share={share}: expected a share of pseudo-labelled samples above 0 and below 1")
         if data.size != extra.size or tuple(data.classes) != tuple(extra.classes):

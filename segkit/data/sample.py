@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,32 @@ from segkit.images import ImageSpec
 from segkit.samples import Samples
 
 Size = tuple[int, int]
+
+
+class SampleData(Protocol):
+    """What datasets that wrap another one ask of it: SegmentationData, Tiles, Joined have it."""
+
+    ids: Sequence[str]
+    classes: Sequence[str]
+    size: Size
+    image_spec: ImageSpec
+    in_channels: int
+    seed: int
+    epoch: int
+
+    def __len__(self) -> int:
+        """How many samples."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw as in this epoch from now on."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the samples."""
+
+    def raw(self, index: int) -> dict[str, Any]:
+        """One sample before `to_float`."""
+
+
 Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator, Sequence[int]], tuple[np.ndarray, np.ndarray]]
 """(image, target, generator, channel order after a mirror flip) -> (image, target), as `Augment` is one."""
 
@@ -38,7 +64,7 @@ def check_labelled(samples: Samples) -> None:
         )
 
 
-def as_transform(transform: Any, spec: ImageSpec, size: Size, *, hard: bool = False) -> Transform | None:
+def as_transform(transform: object, spec: ImageSpec, size: Size, *, hard: bool = False) -> Transform | None:
     """A transform as datasets call it.
 
     Args:

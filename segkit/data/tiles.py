@@ -55,7 +55,7 @@ class Tiles(Dataset[dict[str, Any]]):
         stride: Size | None = None,
         *,
         scale: float = 1.0,
-        transform: Any = None,
+        transform: object = None,
         seed: int = 0,
         cache: str | Path | None = None,
         class_swaps: Sequence[tuple[str, str]] | Sequence[tuple[int, int]] = (),

@@ -7,10 +7,29 @@ import os
 import random
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
+
+
+class Compose(Protocol):
+    """What is asked of an albumentations.Compose, which has no types."""
+
+    mask_interpolation: int | None
+
+    def set_random_state(self, random_generator: np.random.Generator, py_random: random.Random) -> None:
+        """Draw from these from now on."""
+
+    def set_mask_interpolation(self, mask_interpolation: int | None) -> None:
+        """Move masks by this."""
+
+    def add_targets(self, additional_targets: dict[str, str] | None) -> None:
+        """Move these too."""
+
+    def __call__(self, **sample: object) -> dict[str, Any]:
+        """Transform a sample."""
 
 
 class AlbumentationsTransform:
@@ -30,12 +49,13 @@ class AlbumentationsTransform:
         ValueError: When called, if the image comes back with another shape or type.
     """
 
-    def __init__(self, transform: Any, *, hard: bool = False) -> None:
+    def __init__(self, transform: object, *, hard: bool = False) -> None:
         self.transform, self.hard = transform, hard
 
     def __call__(
         self, image: np.ndarray, target: np.ndarray, generator: np.random.Generator, mirrored: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Move and change an image and its target; see the class."""
         # Not set_random_seed: it gives every transform a generator of its own with the same seed, and then
         # blur happens exactly where noise does, in amounts that move together.
         self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
@@ -58,10 +78,10 @@ class AlbumentationsTransform:
         return moved, out
 
     @cached_property
-    def _compose(self) -> Any:
+    def _compose(self) -> Compose:
         A = load()
         own = copy.deepcopy(self.transform)
-        compose = own if isinstance(own, A.Compose) else A.Compose([own])
+        compose: Compose = own if isinstance(own, A.Compose) else A.Compose([own])
         if not self.hard and compose.mask_interpolation is None:
             compose.set_mask_interpolation(cv2.INTER_LINEAR)
         compose.add_targets({"ramp_x": "mask", "ramp_y": "mask"})
@@ -72,7 +92,7 @@ class AlbumentationsTransform:
         return _has_dual(self._compose)
 
 
-def load() -> Any:
+def load() -> ModuleType:
     """Import albumentations, 3.5 s, so only where it is needed, once per worker.
 
     Returns:
@@ -96,7 +116,7 @@ def is_albumentations(transform: object) -> bool:
     return any(kind.__module__.split(".")[0] == "albumentations" for kind in type(transform).__mro__)
 
 
-def _has_dual(transform: Any) -> bool:
+def _has_dual(transform: object) -> bool:
     """Whether anything in it may move masks."""
     if hasattr(transform, "transforms"):
         return any(_has_dual(part) for part in transform.transforms)
@@ -108,7 +128,7 @@ def _to_unit(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image) if image.dtype == np.uint8 else image / np.float32(255)
 
 
-def _from_unit(found: Any, image: np.ndarray) -> np.ndarray:
+def _from_unit(found: np.ndarray, image: np.ndarray) -> np.ndarray:
     """What came back, in the scale and shape of the image that went in."""
     same = isinstance(found, np.ndarray) and found.dtype == image.dtype and found.size == image.size
     if same and found.shape in (image.shape, image.shape[:2]):

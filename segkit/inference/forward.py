@@ -47,7 +47,7 @@ def logits_of(model: Network) -> Network:
 
 def with_tta(
     model: Network,
-    views: Any,
+    views: object,
     *,
     merge: str | float = "mean",
     weights: Mapping[str, float] | None = None,

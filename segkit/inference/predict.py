@@ -32,7 +32,7 @@ def predict(
     data: Samples | ImageData,
     store: PredictionStore,
     *,
-    views: Any = "none",
+    views: object = "none",
     merge: str | float = "mean",
     weights: Mapping[str, float] | None = None,
     class_swaps: Sequence[tuple[str, str]] = (),
@@ -82,7 +82,7 @@ def predict(
         ValueError: If the store does not know an image, networks, images and store differ in channels, or what a
             network returns are no logits.
     """
-    images = _as_images(data, store, fit=fit, image_spec=image_spec, cache=cache)
+    images = _as_images(data, store, {"fit": fit, "image_spec": image_spec, "cache": cache})
     if unknown := [image for image in images.ids if image not in store]:
         raise ValueError(
             f"{store.path} has no image {', '.join(unknown[:3])} ({len(unknown)} of {len(images)} samples)"
@@ -116,7 +116,7 @@ def predict(
     return len(todo)
 
 
-def _as_images(data: Any, store: PredictionStore, **options: Any) -> ImageData:
+def _as_images(data: object, store: PredictionStore, options: Mapping[str, Any]) -> ImageData:
     """Images of samples at the store's resolution, or those that were given."""
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(data, ImageData):

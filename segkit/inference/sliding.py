@@ -254,9 +254,10 @@ def _merge(result: Tensor, outputs: list[Output], top: int) -> None:
             into[:, :, part].lerp_(out[:, :, part].to(result.dtype), share.of(part).to(result))
 
 
-def _logits(output: Any, shown: list[Tensor]) -> list[Tensor]:
+def _logits(output: object, shown: list[Tensor]) -> list[Tensor]:
     """What the model returned for each of the windows, of one image or several."""
-    out = main_logits(output, source="the model")
+    found: Any = output
+    out = main_logits(found, source="the model")
     counts = [len(window) for window in shown]
     _, channels, *size = shown[0].shape
     if [len(out), *out.shape[2:]] != [sum(counts), *size]:

@@ -73,7 +73,7 @@ class Validator:
         limit: int | None = None,
         in_channels: int | None = None,
     ) -> None:
-        self.images = _as_images(data, size=size, fit=fit, image_spec=image_spec, cache=cache)
+        self.images = _as_images(data, {"size": size, "fit": fit, "image_spec": image_spec, "cache": cache})
         samples = self.images.samples
         count = len(samples) if limit is None else min(limit, len(samples))
         if count < 1:
@@ -179,7 +179,7 @@ class Validator:
         return {cls: runs_above(one, where.shape, self.thresholds[cls]) for cls, one in maps.items()}
 
 
-def _as_images(data: Any, **options: Any) -> ImageData:
+def _as_images(data: object, options: Mapping[str, Any]) -> ImageData:
     """The images to judge by."""
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(data, (SegmentationData, ImageData)):

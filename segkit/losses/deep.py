@@ -157,7 +157,7 @@ def _presence(logits: Tensor, target: Tensor, weight: Tensor | None, name: str) 
 def _at_size(target: Tensor, weight: Tensor | None, logits: Tensor, name: str) -> tuple[Tensor, ...]:
     """Target and weight, if any, averaged down to the size of the logits."""
     size = tuple(logits.shape[2:])
-    if size == tuple(target.shape[2:]):
+    if size == tuple(target.shape[-2:]):
         return (target,) if weight is None else (target, weight)
     if size[0] > target.shape[2] or size[1] > target.shape[3]:
         raise ValueError(

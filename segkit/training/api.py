@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from segkit import files
 from segkit.models.checkpoints import load_weights
 from segkit.training import checkpoint
+from segkit.training.batches import TrainingData
 from segkit.training.config import TrainConfig
 from segkit.training.finish import OUTCOME, choose_final_weights, has_choice
-from segkit.training.identity import Identity, NotComparable
+from segkit.training.identity import Identity, NotComparableError, Plain
 from segkit.training.log import History, Record, send
 from segkit.training.loop import TrainingLoop, Validate
 from segkit.training.monitor import Monitor
@@ -56,9 +57,9 @@ class FitResult:
 
 def fit(
     model: nn.Module,
-    data: Any,
+    data: TrainingData,
     *,
-    loss: Any,
+    loss: Callable[..., Tensor],
     out: str | Path,
     config: TrainConfig = DEFAULT,
     validate: Validate | None = None,
@@ -67,7 +68,7 @@ def fit(
     loggers: Sequence[Any] = (),
     resume: bool = True,
     progress: bool = True,
-    key: Any = None,
+    key: Plain = None,
 ) -> FitResult:
     """Train `model` in place; it ends with the weights of `out`/model.safetensors.
 
@@ -160,11 +161,11 @@ def fit(
 
 
 def _parts(
-    model: nn.Module, data: Any, loss: Any, config: TrainConfig, validate: Validate | None, monitor: Monitor
+    model: nn.Module, data: TrainingData, loss: object, config: TrainConfig, validate: Validate | None, monitor: Monitor
 ) -> dict[str, Any]:
     """What decides the weights that a run ends with."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    seen: Any = NotComparable(f"a {type(data).__name__} without a method fingerprint()")
+    seen: Any = NotComparableError(f"a {type(data).__name__} without a method fingerprint()")
     if hasattr(data, "fingerprint"):
         seen = data.fingerprint()
     elif isinstance(data, (list, tuple)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +14,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from segkit.data.normalise import GREY, TARGET_MAX, to_float
 
 Batch = dict[str, Tensor]
+
+
+class TrainingData(Protocol):
+    """A dataset of {"image", "target"} or (image, target); see `fit` for what else it may have."""
+
+    def __len__(self) -> int:
+        """How many samples."""
+
+    def __getitem__(self, index: int, /) -> object:
+        """One sample."""
 
 
 class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
@@ -76,7 +86,7 @@ class EpochDataset(Dataset[Any]):
         ValueError: If `data` is a DataLoader, or cannot be indexed.
     """
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: TrainingData) -> None:
         if isinstance(data, DataLoader):
             raise ValueError("expected a dataset, got a DataLoader: pass loader.dataset, fit makes the batches")
         if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
@@ -110,7 +120,7 @@ def _check_target(sample: Mapping[str, Any], index: int) -> None:
         )
 
 
-def make_loader(data: Any, sampler: EpochBatchSampler, *, workers: int, pin_memory: bool) -> DataLoader[Any]:
+def make_loader(data: TrainingData, sampler: EpochBatchSampler, *, workers: int, pin_memory: bool) -> DataLoader[Any]:
     """Load the batches of a sampler.
 
     Args:
@@ -138,7 +148,7 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def to_device(batch: Batch, device: torch.device, data: Any, *, channels_last: bool) -> Batch:
+def to_device(batch: Batch, device: torch.device, data: object, *, channels_last: bool) -> Batch:
     """Bring a batch to the device, as floats.
 
     Args:

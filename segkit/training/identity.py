@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +20,18 @@ from torch import Tensor, nn
 
 from segkit.files import digest, plain
 
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+"""What JSON can say."""
+
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 """Attributes of nn.Module itself, which say nothing about a loss."""
 
 
-class NotComparable(ValueError):
+class NotComparableError(ValueError):
     """Two values may differ in what they do, and nothing about them shows it."""
 
 
-def describe(value: Any) -> Any:
+def describe(value: object) -> Plain:
     """Describe a value so that two of equal description surely do the same.
 
     Known are plain values, containers, arrays and tensors, dataclasses, functions that can be imported (with their
@@ -43,7 +45,7 @@ def describe(value: Any) -> Any:
         None, bool, numbers, text, lists and dictionaries of them.
 
     Raises:
-        NotComparable: For anything else, such as a lambda; says what it is.
+        NotComparableError: For anything else, such as a lambda; says what it is.
 
     Example:
         >>> describe(functools.partial(math.dist, (0.0, 1.0)))
@@ -89,14 +91,14 @@ def describe(value: Any) -> Any:
         return {"method": value.__name__, "of": describe(value.__self__)}
     if type(value).__module__.startswith("albumentations."):
         return _albumentations(value)
-    raise NotComparable(f"a {type(value).__name__}")
+    raise NotComparableError(f"a {type(value).__name__}")
 
 
-def _name(value: Any) -> str:
+def _name(value: type | FunctionType | BuiltinFunctionType) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
-def _function(function: Any) -> str:
+def _function(function: type | FunctionType | BuiltinFunctionType) -> str:
     """The name by which it can be imported, and a digest of its source text where there is one."""
     try:
         found = operator.attrgetter(function.__qualname__)(sys.modules[function.__module__])
@@ -104,36 +106,36 @@ def _function(function: Any) -> str:
         found = None
     if found is not function:
         kind = "a lambda" if "<lambda>" in function.__qualname__ else f"the local function {function.__qualname__}"
-        raise NotComparable(kind)
+        raise NotComparableError(kind)
     try:
         return f"{_name(function)} {digest(inspect.getsource(function))}"
     except TypeError:  # built in
         return _name(function)
     except OSError as error:
-        raise NotComparable(f"the function {_name(function)}, whose source text is not there") from error
+        raise NotComparableError(f"the function {_name(function)}, whose source text is not there") from error
 
 
-def _module(module: nn.Module) -> dict[str, Any]:
-    own: Any
+def _module(module: nn.Module) -> dict[str, Plain]:
+    own: Plain
     if type(module).__module__.startswith("segkit."):
         own = module.extra_repr()  # holds every setting: a test of the losses says so
         if " at 0x" in own:
-            raise NotComparable(f"a function inside of {type(module).__name__}")
+            raise NotComparableError(f"a function inside of {type(module).__name__}")
     else:
         own = {name: describe(value) for name, value in vars(module).items() if name not in OF_EVERY_MODULE}
     tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-    found = {"type": _name(type(module)), "settings": own}
+    found: dict[str, Plain] = {"type": _name(type(module)), "settings": own}
     found |= {name: describe(value) for name, value in tensors}
     return found | {name: _module(child) for name, child in module.named_children()}
 
 
-def _albumentations(transform: Any) -> Any:
+def _albumentations(transform: object) -> Plain:
     import albumentations as A
 
     try:
         return describe(A.to_dict(transform)["transform"])
     except Exception as error:  # lambdas and transforms of one's own cannot be written down
-        raise NotComparable(
+        raise NotComparableError(
             f"the transform {type(transform).__name__}, which albumentations cannot write down"
         ) from error
 
@@ -148,12 +150,12 @@ class Identity:
         key: What the caller says in place of the unknown.
     """
 
-    known: dict[str, Any]
+    known: dict[str, Plain]
     unknown: dict[str, str]
-    key: Any = None
+    key: Plain = None
 
     @classmethod
-    def of(cls, parts: Mapping[str, Any], *, key: Any = None) -> Identity:
+    def of(cls, parts: Mapping[str, object], *, key: Plain = None) -> Identity:
         """Describe what a run is made of.
 
         Args:
@@ -166,21 +168,21 @@ class Identity:
         Raises:
             ValueError: If the key is no plain value.
         """
-        known: dict[str, Any] = {}
+        known: dict[str, Plain] = {}
         unknown: dict[str, str] = {}
         for part, value in parts.items():
             entries = value if isinstance(value, Mapping) else {"": value}
             for name, entry in entries.items():
                 where = f"{part}.{name}" if name else part
                 try:
-                    if isinstance(entry, NotComparable):
+                    if isinstance(entry, NotComparableError):
                         raise entry
                     known[where] = describe(entry)
-                except NotComparable as error:
+                except NotComparableError as error:
                     unknown[where] = str(error)
         try:
             return cls(known, unknown, describe(key))
-        except NotComparable as error:
+        except NotComparableError as error:
             raise ValueError(f"key={key!r}: expected text, numbers, or lists and dictionaries of them") from error
 
     def check(self, before: Identity, folder: object) -> None:
@@ -211,7 +213,7 @@ class Identity:
             )
 
 
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _differences(before: Plain, now: Plain, name: str = "") -> Iterator[tuple[str, Plain, Plain]]:
     """(name, before, now) of the smallest parts that differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted({*before, *now}):
@@ -221,6 +223,6 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, A
         yield name, before, now
 
 
-def _short(value: Any) -> str:
+def _short(value: Plain) -> str:
     text = str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segkit import optim
 from segkit.averaging import EMA, SWA
-from segkit.files import plain
 from segkit.losses import DeepSupervision
 from segkit.losses.deep import WEIGHTS
 from segkit.models.checkpoints import save_weights
 from segkit.optim import schedules
 from segkit.training import checkpoint, log
-from segkit.training.batches import Batch, EpochBatchSampler, make_loader, to_device
+from segkit.training.batches import Batch, EpochBatchSampler, TrainingData, make_loader, to_device
 from segkit.training.config import TrainConfig
 from segkit.training.identity import Identity
 from segkit.training.monitor import Monitor
+from segkit.training.setup import create_fabric, epoch_seed, metadata_of, rank_and_world, take_gpu
 from segkit.training.tracker import LossTracker
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -44,10 +42,10 @@ class TrainingLoop:
     def __init__(
         self,
         model: nn.Module,
-        data: Any,
+        data: TrainingData,
         config: TrainConfig,
         *,
-        loss: Any,
+        loss: Callable[..., Tensor],
         monitor: Monitor,
         state: dict[str, Any] | None,
     ) -> None:
@@ -55,24 +53,21 @@ class TrainingLoop:
         if not isinstance(loss, DeepSupervision):
             loss = DeepSupervision(loss, weights=WEIGHTS | {"aux": config.aux_weight})
         self.loss = loss
-        self.metadata = _metadata(data)
+        self.metadata = metadata_of(data)
         before = state or {"epoch": 0, "step": 0, "best": None, "best_epoch": 0, "soup": []}
         self.done: int = before["epoch"]
         self.step: int = before["step"]
         self.best: float | None = before["best"]
         self.best_epoch: int = before["best_epoch"]
         self.soup: list[list[float]] = before["soup"]  # [epoch, score] of its checkpoints, the best first
-        rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        cuda = torch.cuda.is_available() and config.accelerator in ("auto", "cuda", "gpu")
-        if cuda:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        (rank, world), cuda = rank_and_world(), take_gpu(config)
         self.sampler = EpochBatchSampler(
             len(data), batch_size=config.batch_size, epochs=range(self.done, config.epochs), seed=config.seed,
             rank=rank, world=world,
         )  # fmt: skip
         # Workers start first: they import and decode while this process imports and sets up.
         self.batches = iter(make_loader(data, self.sampler, workers=config.workers, pin_memory=cuda))
-        self.fabric = _fabric(config.precision, config.accelerator, world)
+        self.fabric = create_fabric(config)
 
         self.module = model.to(memory_format=torch.channels_last) if config.channels_last else model
         if state:
@@ -157,7 +152,7 @@ class TrainingLoop:
     def _epoch(self, epoch: int, *, progress: bool) -> log.Record:
         """One pass over the training set, and the numbers of its record."""
         config = self.config
-        torch.manual_seed(_seed(config.seed, epoch, self.fabric.global_rank))
+        torch.manual_seed(epoch_seed(config.seed, epoch, self.fabric.global_rank))
         self.model.train()
         freeze = epoch < config.freeze_epochs
         if self.encoder is not None and freeze:
@@ -285,28 +280,5 @@ class TrainingLoop:
         }
 
 
-def _fabric(precision: str, accelerator: str, world: int) -> Any:
-    from lightning_fabric import Fabric  # 4 s
-
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    fabric = Fabric(
-        accelerator=accelerator, devices=local, num_nodes=world // local, precision=precision,
-        strategy="ddp" if world > 1 else "auto",
-    )  # fmt: skip
-    fabric.launch()
-    return fabric
-
-
-def _metadata(data: Any) -> dict[str, Any]:
-    """What a model file says of its images and channels, where the data knows it."""
-    found = {name: getattr(data, name, None) for name in ("classes", "in_channels", "size", "image_spec")}
-    known = {name: plain(value) for name, value in found.items() if value is not None and name != "image_spec"}
-    return known if found["image_spec"] is None else known | {"image_spec": plain(found["image_spec"].to_dict())}
-
-
 def _soup_file(epoch: int) -> str:
     return f"soup/epoch{epoch:04d}.safetensors"
-
-
-def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1)[0])

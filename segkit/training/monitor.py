@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Monitor:
         if self.mode not in ("max", "min"):
             raise ValueError(f"mode={self.mode!r}: expected max or min")
 
-    def check(self, validate: Any) -> None:
+    def check(self, validate: object) -> None:
         """Compare with what a `Validator` says of itself, before any training.
 
         Args:

@@ -535,6 +535,34 @@ def test_pixels_of_weight_0_teach_nothing(tmp_path):
     assert same_weights(*models)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64])
+def test_masks_of_0_and_1_in_integers_are_learned_as_they_are(tmp_path, dtype):
+    """FAULTS A5: albumentations and OpenCV give uint8 of 0 and 1, which are no 255th parts."""
+    draw = torch.Generator().manual_seed(0)
+    pairs = [(torch.rand(1, 8, 8, generator=draw), torch.rand(3, 8, 8, generator=draw) > 0.7) for _ in range(4)]
+    ends = [
+        run([(image, mask.to(kind)) for image, mask in pairs], tmp_path / str(kind), epochs=2)[0]
+        for kind in (torch.float32, dtype)
+    ]
+    assert same_weights(*ends)
+
+
+def test_masks_of_255_and_raw_images_are_refused(tmp_path):
+    image, mask = torch.rand(1, 8, 8), torch.full((3, 8, 8), 255, dtype=torch.uint8)
+    with pytest.raises(
+        ValueError, match=r"sample \d: the target is torch.uint8 up to 255; expected 0 and 1: pass \(mask > 0"
+    ):
+        run([(image, mask)] * 4, tmp_path / "mask")
+    with pytest.raises(ValueError, match=r"expected normalised float images, got torch\.uint8"):
+        run([((image * 255).byte(), mask / 255)] * 4, tmp_path / "image")
+
+
+def test_class_numbers_reach_a_loss_that_takes_them(tmp_path):
+    rows = [(torch.rand(1, 8, 8), torch.randint(0, 3, (8, 8), dtype=torch.uint8)) for _ in range(4)]
+    _, result = run(rows, tmp_path / "run", loss=nn.functional.cross_entropy, epochs=3, lr=0.05)
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
 def test_wrong_settings_say_so(data, tmp_path):
     for options, message in (
         ({"averaging": "swag"}, "none, ema, swa, soup"),
