@@ -137,9 +137,11 @@ def test_ignored_pixels_count_nowhere(tmp_path):
 
 
 def test_a_best_threshold_at_the_edge_of_the_store_is_said(tmp_path):
-    """Logits beyond 3.97 are stored as 3.97: of class x the object (9) cannot be told from its surroundings (5)."""
+    """At this scale logits beyond 3.97 are stored as 3.97: of class x the object (9) cannot be told from its surroundings (5)."""
     size = {"a": (8, 8)}
-    store = PredictionStore.create(tmp_path / "s.zarr", ids=("a",), classes=("x", "y"), sizes=size, grid=(8, 8))
+    store = PredictionStore.create(
+        tmp_path / "s.zarr", ids=("a",), classes=("x", "y"), sizes=size, grid=(8, 8), scale=1 / 32
+    )
     logits = np.full((2, 8, 8), -2.0)
     logits[0, :3], logits[0, 3], logits[0, 4:6], logits[1, :6] = 9.0, 5.0, 3.95, 3.0
     store["a"] = logits
