@@ -137,7 +137,7 @@ def test_ignored_pixels_count_nowhere(tmp_path):
 
 
 def test_a_best_threshold_at_the_edge_of_the_store_is_said(tmp_path):
-    """At this scale logits beyond 3.97 are stored as 3.97: of class x the object (9) cannot be told from its surroundings (5)."""
+    """Logits beyond 3.97 are cut at this scale: of class x the object (9) cannot be told from its surroundings (5)."""
     size = {"a": (8, 8)}
     store = PredictionStore.create(
         tmp_path / "s.zarr", ids=("a",), classes=("x", "y"), sizes=size, grid=(8, 8), scale=1 / 32
