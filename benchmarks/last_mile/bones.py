@@ -61,7 +61,11 @@ def stored(folder: Path, given: list[Hand], *, images: int, models: int) -> list
     stores = []
     for model in range(models):
         store = PredictionStore.create(
-            folder / f"model{model}.zarr", ids=ids, classes=CLASSES, sizes=dict.fromkeys(ids, SIZE), grid=GRID,
+            folder / f"model{model}.zarr",
+            ids=ids,
+            classes=CLASSES,
+            sizes=dict.fromkeys(ids, SIZE),
+            grid=GRID,
             scale=1 / 32,
         )
         for number, image in enumerate(ids):
