@@ -56,7 +56,7 @@ def _signature(name: str, value: Any) -> str:
         if one.kind is one.KEYWORD_ONLY and not star:
             words.append("*")
             star = True
-        mark = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+        mark = "*" if one.kind is one.VAR_POSITIONAL else "**" if one.kind is one.VAR_KEYWORD else ""
         words.append(f"{mark}{one.name}" + ("=" if one.default is not one.empty else ""))
     return f"{name}({', '.join(words)})"
 
