@@ -119,9 +119,10 @@ def fill(run: Run, folds: Sequence[int], samples: Samples, store: PredictionStor
     for fold in folds:
         weights = require(fold_stage(run, fold), run) / f"fold{fold}" / "model.safetensors"
         networks.append(create_model(run, weights=str(weights)))
-    how = views_of(config.predict)
-    if view is not None:
-        how = {"views": "none"}
+    if view is None:
+        how, overlap = views_of(config.predict), config.predict.overlap
+    else:
+        how, overlap = {"views": "none"}, run.read["overlap"]
         networks = [OneView(model, view, run.recipe.class_swaps, store.classes) for model in networks]
     predict(
         networks,
@@ -132,7 +133,7 @@ def fill(run: Run, folds: Sequence[int], samples: Samples, store: PredictionStor
         fit=config.model.fit,
         image_spec=trained_image_spec(run, folds[0]),
         window=config.train.window,
-        overlap=config.predict.overlap,
+        overlap=overlap,
         batch_size=config.machine.predict_batch,
         device=None if config.machine.accelerator == "auto" else config.machine.accelerator,
         precision=config.train.precision,
