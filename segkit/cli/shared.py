@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segkit.rle.tables import by_image, read_sizes
+
+Size = tuple[int, int]
 
 if TYPE_CHECKING:
     from segkit.masks import MaskSet
@@ -85,7 +87,7 @@ def read_groups(path: Path) -> dict[str, str]:
     return {image: cells[0] for image, cells in by_image(path, ["group"]).items()}
 
 
-def sizes_of(size: tuple[int, int] | None, sizes: Path | None) -> Any:
+def sizes_of(size: Size | None, sizes: Path | None) -> Size | dict[str, Size] | None:
     """What --size or --sizes says.
 
     Args:

@@ -217,18 +217,11 @@ def _row_crossings(points: np.ndarray) -> float:
 
 
 class Polygons(Sequence[tuple[np.ndarray, ...]]):
-    """The polygons of one class in one image: a value that is never changed, with what `rasterize` and `trace` know.
-
-    A sequence of polygons, each a tuple of its outline and its holes; false where there is none.
+    """The polygons of one class in one image, a value: a sequence of tuples, each an outline and its holes.
 
     Args:
-        outlines: Outlines, (n, 2) arrays of (x, y) in pixels of the full image, integer or float; (0, 0) is the centre
-            of the first pixel, and points may lie outside the image. Or tuples of an outline and its holes.
+        outlines: Outlines or tuples of an outline and its holes, integer or float, as `rasterize` takes them.
         holes: For each outline its holes, where `outlines` has none.
-
-    Attributes:
-        outlines: The outlines, read-only.
-        holes: For each outline the tuple of its holes.
 
     Raises:
         ValueError: If an outline or hole is not (n, 2) finite numbers, or `holes` has another length.
@@ -251,24 +244,24 @@ class Polygons(Sequence[tuple[np.ndarray, ...]]):
 
     @classmethod
     def from_runs(cls, runs: Runs) -> Polygons:
-        """The polygons that stand for a mask, exactly: see `trace`.
+        """The polygons that `trace` finds, which stand for a mask exactly.
 
         Args:
             runs: A mask with a shape.
 
         Returns:
-            Its outlines and holes.
+            The polygons.
         """
         return cls(trace(runs))
 
     @property
     def outlines(self) -> tuple[np.ndarray, ...]:
-        """The outlines."""
+        """The outlines, read-only arrays."""
         return tuple(polygon[0] for polygon in self._polygons)
 
     @property
     def holes(self) -> tuple[tuple[np.ndarray, ...], ...]:
-        """For each outline its holes."""
+        """For each outline the tuple of its holes."""
         return tuple(polygon[1:] for polygon in self._polygons)
 
     def runs(self, shape: tuple[int, int]) -> Runs:
@@ -305,6 +298,3 @@ class Polygons(Sequence[tuple[np.ndarray, ...]]):
 
     def __hash__(self) -> int:
         return hash(tuple(part.astype(np.float64).tobytes() for polygon in self for part in polygon))
-
-    def __repr__(self) -> str:
-        return f"Polygons({len(self)} outlines, {sum(map(len, self.holes))} holes)"

@@ -1,4 +1,4 @@
-"""Samples without their doors: what is asked of annotated images, whatever files they come from."""
+"""What is asked of annotated images, whatever files they come from."""
 
 from __future__ import annotations
 
