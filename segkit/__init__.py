@@ -7,7 +7,7 @@ neither torch nor pandas, and modules are loaded when they are first used.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "audit", "averaging", "cam", "cli", "data", "ensemble", "files", "folds", "geometry", "images", "inference",
