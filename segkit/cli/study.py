@@ -191,7 +191,7 @@ def _blend(
         study = search(objective, make, known, made_of, trials)
         found = objective.settings(study.best_params)[0]
 
-        def look(part: BlendSpace) -> Weights:
+        def search_part(part: BlendSpace) -> Weights:
             sampler = studies.CurveSampler(studies.blend_curves(part), seed=seed)
             inner = optuna.create_study(direction="maximize", sampler=sampler)
             wanted = studies.BlendObjective(part, **by_class)
@@ -199,7 +199,7 @@ def _blend(
             inner.optimize(wanted, n_trials=trials)
             return wanted.settings(inner.best_params)[0]
 
-        choice = studies.choose_blend(space, groups, look, found=found, **by_class)
+        choice = studies.choose_blend(space, groups, search_part, found=found, **by_class)
         pipeline = choice.setting
         assert pipeline.blend is not None
         counts = space.counts(pipeline.blend.weights, pipeline.thresholds)
