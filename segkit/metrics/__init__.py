@@ -7,6 +7,7 @@ A metric is a value such as `Dice()` or `FBeta(beta=0.5, average="pooled")`: `me
 from segkit.metrics.base import Average, Empty, Metric
 from segkit.metrics.baselines import empty_score, full_score
 from segkit.metrics.combined import Combined
+from segkit.metrics.confusion import NO_CLASS, confusion
 from segkit.metrics.counts import Counts, count
 from segkit.metrics.groups import bootstrap, compare, score
 from segkit.metrics.instances import AveragePrecision, ObjectMasks
@@ -19,7 +20,8 @@ from segkit.metrics.spec import METRICS, parse
 from segkit.metrics.surface import Hausdorff, SurfaceDice
 
 __all__ = [
-    "METRICS", "MIN_GROUPS", "Average", "AveragePrecision", "Combined", "Comparison", "CountMetric", "Counts", "Dice",
-    "Empty", "FBeta", "Hausdorff", "Interval", "IoU", "MaskMetric", "MasksLike", "MeanIoU", "Metric", "ObjectMasks",
-    "Pair", "Scores", "SurfaceDice", "bootstrap", "compare", "count", "empty_score", "full_score", "parse", "score",
+    "METRICS", "MIN_GROUPS", "NO_CLASS", "Average", "AveragePrecision", "Combined", "Comparison", "CountMetric",
+    "Counts", "Dice", "Empty", "FBeta", "Hausdorff", "Interval", "IoU", "MaskMetric", "MasksLike", "MeanIoU", "Metric",
+    "ObjectMasks", "Pair", "Scores", "SurfaceDice", "bootstrap", "compare", "confusion", "count", "empty_score",
+    "full_score", "parse", "score",
 ]  # fmt: skip

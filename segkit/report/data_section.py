@@ -82,7 +82,7 @@ def _areas(eda: EDA) -> list[dict[str, Any]]:
 
 
 def _strata(eda: EDA) -> list[str]:
-    """["pose: 18 tilted, 6 upright"]"""
+    """Lines such as "pose: 18 tilted, 6 upright"."""
     lines = []
     for name, values in eda.strata.items():
         counts = Counter(values[i] for i in eda.images.index if i in values)

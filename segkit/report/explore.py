@@ -22,16 +22,21 @@ Strata = Mapping[str, Mapping[str, str]]
 class EDA:
     """Numbers about a data set, from eda().
 
-    images: index id; group, height, width (px), labelled (has truth), share (labelled pixels / image),
-    shared (pixels with two labels or more / labelled pixels).
-    areas: image x class, px at full resolution, 0 where truth has none.
-    places: one row an image and class that is there: id, cls, x, y (centroid), xx, xy, yy (covariance), all
-    as shares of the image's width and height.
-    overlaps: one row a pair of classes that overlaps somewhere: first, second, together (images that have
-    both), images (where they overlap), iou (mean over those), first_share, second_share (of each one's
-    pixels, over the same images); the largest iou first.
-    metadata: see read_metadata. tables: name -> scores image x class. strata: name -> {id: value}.
-    samples: a few images with truth. problems: what the sheet of groups has wrong.
+    Attributes:
+        classes: In channel order.
+        images: Index id; group, height, width (px), labelled (has truth), share (labelled pixels / image), shared
+            (pixels with two labels or more / labelled pixels).
+        areas: Image x class, px at full resolution, 0 where truth has none.
+        places: One row an image and class that is there: id, cls, x, y (centroid), xx, xy, yy (covariance), all as
+            shares of the image's width and height.
+        overlaps: One row a pair of classes that overlaps somewhere: first, second, together (images that have both),
+            images (where they overlap), iou (mean over those), first_share, second_share (of each one's pixels, over
+            the same images); the largest iou first.
+        metadata: What read_metadata gives, or None.
+        tables: {name: scores, image x class}.
+        strata: {name: {id: value}}.
+        samples: A few images with truth.
+        problems: What the sheet of groups has wrong.
     """
 
     classes: tuple[str, ...]
@@ -105,8 +110,14 @@ def eda(
 
 
 def by_group(data: EDA) -> pd.DataFrame:
-    """One row a group of the sheet who has images: age, sex, weight_kg, height_cm, and means over the
-    group's images: "labelled area" (share of the image), the mean of every table. Empty without a sheet.
+    """Join the sheet of groups with means over each group's images.
+
+    Args:
+        data: What eda() gives.
+
+    Returns:
+        One row a group of the sheet that has images: age, sex, weight_kg, height_cm, "labelled area" (share of the
+        image), the mean of every table. Empty without a sheet.
     """
     if data.metadata is None:
         return pd.DataFrame()

@@ -1,4 +1,4 @@
-"""The sheet of persons that comes with the images, cleaned."""
+"""The sheet of people that may come with the images: one row a group, cleaned."""
 
 from __future__ import annotations
 
@@ -22,15 +22,21 @@ _UNITS = r"(?:kg|cm|years?|세|살)?"
 
 
 def read_metadata(path: str | Path) -> pd.DataFrame:
-    """Persons of a `meta_data.xlsx`, one row each.
+    """Read the people of a `meta_data.xlsx`, each of whom is a group of images.
 
-    Read from the sheet "ID" with the columns `ID, 나이, 성별, 체중(몸무게), 키(신장)`, in any order; a
-    column without a header holds notes. -> columns id (7 becomes "ID007", other text stays), age (years),
-    sex ("M", "F" or NaN), weight_kg and height_cm (float), in the sheet's order.
+    A cell that cannot be read, or a number that nobody has, becomes NaN and is listed in `.attrs["problems"]`, as text
+    with row and column. So are notes (a column without a header), and a second row of one id, which is left out. Empty
+    cells are NaN and are not listed.
 
-    A cell that cannot be read, or a number no person has, becomes NaN and is told in `.attrs["problems"]`,
-    texts with row and column; so are notes, and a person's second row, which is left out. Empty cells are
-    NaN without a word. ValueError where the file, the sheet or a column is missing.
+    Args:
+        path: The file; its sheet "ID" has the columns `ID, 나이, 성별, 체중(몸무게), 키(신장)`, in any order.
+
+    Returns:
+        One row a group, in the sheet's order: id (7 becomes "ID007", other text stays), age (years), sex ("M", "F" or
+        NaN), weight_kg and height_cm (float).
+
+    Raises:
+        ValueError: Where the file, the sheet or a column is missing.
     """
     rows = _rows(Path(path))
     header = [_text(cell) for cell in rows[0]] if rows else []
@@ -41,23 +47,23 @@ def read_metadata(path: str | Path) -> pd.DataFrame:
     at = {field: header.index(name) for field, name in COLUMNS.items()}
     notes = [i for i, name in enumerate(header) if not name or name.startswith("Unnamed")]
     problems: list[str] = []
-    persons: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows[1:], start=2):
         if all(_text(cell) == "" for cell in row):
             continue
-        person = _person(row[at["id"]])
-        if person is None or person in persons:
-            why = "no ID" if person is None else f"{person} has a row already"
+        group = _group_id(row[at["id"]])
+        if group is None or group in groups:
+            why = "no ID" if group is None else f"{group} has a row already"
             problems.append(f"row {number}: {why}; the row is left out")
             continue
-        persons[person] = {"id": person}
+        groups[group] = {"id": group}
         for field in ("age", "sex", "weight_kg", "height_cm"):
             value, trouble = _read_cell(row[at[field]], field)
-            persons[person][field] = value
+            groups[group][field] = value
             if trouble:
-                problems.append(f"row {number} ({person}), {COLUMNS[field]}: {trouble}")
-        problems += [f"row {number} ({person}): note {_text(row[i])!r}" for i in notes if _text(row[i])]
-    frame = pd.DataFrame(list(persons.values()), columns=list(COLUMNS))
+                problems.append(f"row {number} ({group}), {COLUMNS[field]}: {trouble}")
+        problems += [f"row {number} ({group}): note {_text(row[i])!r}" for i in notes if _text(row[i])]
+    frame = pd.DataFrame(list(groups.values()), columns=list(COLUMNS))
     frame = frame.astype(dict.fromkeys(_PLAUSIBLE, float))
     frame.attrs["problems"] = problems
     return frame
@@ -65,14 +71,14 @@ def read_metadata(path: str | Path) -> pd.DataFrame:
 
 def _rows(path: Path) -> list[tuple[Any, ...]]:
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; a meta_data.xlsx with the sheet {SHEET!r} is wanted")
+        raise ValueError(f"{path} does not exist; expected a meta_data.xlsx with the sheet {SHEET!r}")
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl raises zip, XML and key errors of its own for a broken file
         raise ValueError(f"{path} is no readable .xlsx file: {error}") from error
     try:
         if SHEET not in book.sheetnames:
-            raise ValueError(f"{path} has the sheets {book.sheetnames}; the sheet {SHEET!r} is wanted")
+            raise ValueError(f"{path}: expected the sheet {SHEET!r}, got {book.sheetnames}")
         rows = list(book[SHEET].iter_rows(values_only=True))
     finally:
         book.close()
@@ -80,20 +86,20 @@ def _rows(path: Path) -> list[tuple[Any, ...]]:
     return [tuple(row) + (None,) * (width - len(row)) for row in rows]
 
 
-def _text(cell: Any) -> str:
+def _text(cell: object) -> str:
     """A cell as text, without spaces around it and control characters (the file writes them `_x0008_`)."""
     text = "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell)
     text = re.sub(r"_x00[01][0-9A-Fa-f]_", "", text)
     return "".join(c for c in text if c.isprintable()).replace("\xa0", " ").strip()
 
 
-def _person(cell: Any) -> str | None:
+def _group_id(cell: object) -> str | None:
     text = _text(cell)
     match = re.fullmatch(r"(\d+)(?:\.0)?", text)
     return f"ID{int(match[1]):03d}" if match else text or None
 
 
-def _read_cell(cell: Any, field: str) -> tuple[Any, str]:
+def _read_cell(cell: object, field: str) -> tuple[Any, str]:
     """The value of a cell, and what is wrong with it ("" where nothing is)."""
     text = _text(cell)
     if not text or text.lower() in ("nan", "none", "-"):

@@ -58,7 +58,15 @@ class Overlay:
 
 
 def drawn(overlay: Overlay, colours: Mapping[str, str]) -> dict[str, Any]:
-    """What the page needs of an overlay: sizes, pictures as data URIs, paths of both sides, class scores."""
+    """Draw what the page needs of an overlay.
+
+    Args:
+        overlay: The image with its masks.
+        colours: {class: CSS colour}.
+
+    Returns:
+        Sizes, pictures as data URIs, paths of both sides, class scores, shares of errors.
+    """
     height, width = overlay.shape
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
@@ -99,12 +107,18 @@ def drawn(overlay: Overlay, colours: Mapping[str, str]) -> dict[str, Any]:
 
 
 def outline(runs: Runs, size: tuple[int, int]) -> str:
-    """SVG path of a mask (runs with a shape) drawn at `size` (h, w), half-covered pixels cut through.
+    """Outline a mask as an SVG path; one too small to cover half a drawn pixel is shown as its box.
 
-    A mask too small to cover half a drawn pixel is shown as its box; an empty one is "".
+    Args:
+        runs: The mask, with a shape.
+        size: (height, width) that it is drawn at, px.
 
-    >>> outline(Runs([[0, 4]], shape=(2, 2)), (2, 2)).startswith("M")
-    True
+    Returns:
+        The path; "" of an empty mask.
+
+    Example:
+        >>> outline(Runs([[0, 4]], shape=(2, 2)), (2, 2)).startswith("M")
+        True
     """
     if not runs:
         return ""
@@ -112,13 +126,13 @@ def outline(runs: Runs, size: tuple[int, int]) -> str:
     padded = np.pad(share, 1)
     corner = np.array([left, top])
     lines: Any = contourpy.contour_generator(z=padded, line_type=contourpy.LineType.Separate).lines(0.5)
-    rings = [cv2.approxPolyDP(line.astype(np.float32), 0.3, True)[:, 0] - 0.5 + corner for line in lines]
-    rings = [ring for ring in rings if len(ring) >= 3]
-    if not rings:
+    polygons = [cv2.approxPolyDP(line.astype(np.float32), 0.3, True)[:, 0] - 0.5 + corner for line in lines]
+    polygons = [polygon for polygon in polygons if len(polygon) >= 3]
+    if not polygons:
         rows, columns = np.nonzero(share)
         (a, b), (c, d) = (rows.min(), rows.max() + 1), (columns.min(), columns.max() + 1)
-        rings = [np.array([[c, a], [d, a], [d, b], [c, b]]) + corner]
-    return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in ring) + "Z" for ring in rings)
+        polygons = [np.array([[c, a], [d, a], [d, b], [c, b]]) + corner]
+    return "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in polygon) + "Z" for polygon in polygons)
 
 
 def _view(masks: Sequence[Runs], shape: tuple[int, int], size: tuple[int, int]) -> str:
@@ -138,11 +152,11 @@ def _coverage(runs: Runs, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
     assert runs.shape is not None
     width = runs.shape[1]
     box = int(runs.array[0, 0]) // width, 0, (int(runs.array[-1, 1]) - 1) // width + 1, width
-    cells = resize.low_region(box, runs.shape, size)
-    top, left, bottom, _ = resize.full_region(cells, runs.shape, size)
+    low = resize.low_region(box, runs.shape, size)
+    top, left, bottom, _ = resize.full_region(low, runs.shape, size)
     edges = np.clip(runs.array, top * width, bottom * width) - top * width
     rows = Runs(edges, (bottom - top, width)).mask()
-    return resize.coverage_of_box(rows, top, left, runs.shape, size, cells), cells[0], cells[1]
+    return resize.coverage_of_box(rows, top, left, runs.shape, size, low), low[0], low[1]
 
 
 def _errors(truth: Mapping[str, Runs], pred: Mapping[str, Runs]) -> dict[str, Runs]:
@@ -156,10 +170,10 @@ def _errors(truth: Mapping[str, Runs], pred: Mapping[str, Runs]) -> dict[str, Ru
 def _error_layer(errors: Mapping[str, Runs], size: tuple[int, int]) -> np.ndarray:
     """uint8 (h, w, 4): the errors' colours; a sliver thinner than a drawn pixel stays visible."""
     weights = np.zeros((len(errors), *size), np.float32)
-    for plane, runs in zip(weights, errors.values()):
+    for weight, runs in zip(weights, errors.values()):
         if runs:
             share, top, left = _coverage(runs, size)
-            plane[top : top + share.shape[0], left : left + share.shape[1]] = share
+            weight[top : top + share.shape[0], left : left + share.shape[1]] = share
     total = weights.sum(axis=0)
     colours = np.array([ERRORS[name] for name in errors], np.float32)
     rgb = np.tensordot(weights, colours, axes=(0, 0)) / np.maximum(total, 1e-6)[..., None]
@@ -186,7 +200,7 @@ def viewable(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(kept), 0, 255).astype(np.uint8)
 
 
-def _data_uri(pixels: np.ndarray, kind: str, **settings: Any) -> str:
+def _data_uri(pixels: np.ndarray, kind: str, **settings: object) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **settings)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -16,6 +16,7 @@ from segkit import __version__
 from segkit.audit import Problem
 from segkit.files import plain, write_atomic
 from segkit.report import charts, text
+from segkit.report.confusion_section import confusion_section
 from segkit.report.data_section import data_section
 from segkit.report.explore import EDA
 from segkit.report.overlays import ERRORS, cases
@@ -43,16 +44,16 @@ FINDINGS = 40  # of one kind that the page lists
 def write_report(path: str | Path, data: ReportData) -> None:
     """Write report.html: one file, no request to anywhere, light and dark, for screen, phone and paper.
 
-    Parts for which `data` holds nothing are left out.
+    Args:
+        path: The file.
+        data: What it shows; parts for which it holds nothing are left out.
     """
     colours = class_colours(data.classes)
-    lines = score_lines(data)
-    gain = tuning_gain(data)
-    rows = class_rows(data)
-    seconds, memory = data.summary.get("seconds") or {}, data.summary.get("peak_rss_mb") or {}
-    total = {"seconds": seconds.get("total"), "mb": memory.get("total")}
-    worst = _worst_shown(data)
-    flagged = flag_rows(data)
+    lines, worst = score_lines(data), _worst_shown(data)
+    gain, rows = tuning_gain(data), class_rows(data)
+    costs = {"seconds": "seconds", "mb": "peak_rss_mb"}
+    total = {name: (data.summary.get(key) or {}).get("total") for name, key in costs.items()}
+    flagged, summary = flag_rows(data), data.summary
     tables = [_table(number, *table) for number, table in enumerate(data.tables)]
     page = {
         "title": data.title,
@@ -61,10 +62,10 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "held": lines[0],
         "beside": _beside(lines, present_scores(data)),
         "lines": lines,
-        "scale": text.Scale([v for line in lines for v in (line.mean, line.low, line.high)]),
+        "scale": text.Scale([v for line in lines if line.kind != "floor" for v in line[1:4]]),
         "fewest": FEWEST,
         "gain": gain if gain is not None and gain.min_detectable_effect >= 5e-5 else None,
-        "notes": list(data.summary.get("notes") or ()),
+        "notes": [*(summary.get("tuning") or {}).get("cautions", ()), *(summary.get("notes") or ())],
         "rows": rows,
         "class_scale": text.Scale(
             [v for row in rows for v in (*row["score"][1:4], *row["spread"], row["test"])], top=1.0
@@ -92,6 +93,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
         "total": total if any(total.values()) else None,
         "d": data_section(data.eda, colours) if data.eda is not None else None,
         "tables": tables,
+        "confusion": confusion_section(data.confusion),
         "problems": _findings(data.problems),
         "problem_count": len(data.problems),
         "serious": sum(problem.severity == "problem" for problem in data.problems),
@@ -102,6 +104,7 @@ def write_report(path: str | Path, data: ReportData) -> None:
         ("classes", "Classes", True),
         ("images", "Images", True),
         ("overlays", "Truth and prediction", page["cases"]),
+        ("confusion", "Confusion", page["confusion"]),
         ("flags", "Unusual masks", page["flag_rows"]),
         ("thresholds", "Thresholds", page["multiples"]),
         ("training", "Training", page["training"]),
@@ -116,7 +119,13 @@ def write_report(path: str | Path, data: ReportData) -> None:
 
 
 def write_eda(path: str | Path, eda: EDA, *, title: str = "The data") -> None:
-    """Write the data section alone as a page of its own, in the same look."""
+    """Write the data section alone as a page of its own, in the same look.
+
+    Args:
+        path: The file.
+        eda: What eda() gives.
+        title: Of the page.
+    """
     colours = class_colours(eda.classes)
     section = data_section(eda, colours)
     parts = [
@@ -134,7 +143,7 @@ def write_eda(path: str | Path, eda: EDA, *, title: str = "The data") -> None:
 def _table(number: int, title: str, lede: str, table: pd.DataFrame) -> dict[str, Any]:
     """A table as it stands: text to the left, numbers to the right, fractions with four decimals."""
 
-    def cell(value: Any) -> tuple[str, bool]:
+    def cell(value: object) -> tuple[str, bool]:
         if isinstance(value, float | np.floating):
             return ("–" if np.isnan(value) else f"{value:.4f}"), True
         return str(value), isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
@@ -174,7 +183,7 @@ def _beside(lines: Sequence[Score], present: Mapping[str, float]) -> list[dict[s
     """The scores that stand beside the headline, and what to make of each; `present`: see present_scores()."""
     held, out = lines[0], []
     for line in lines[1:]:
-        if line.kind == "part":
+        if line.kind in ("part", "floor"):
             continue
         gap = line.mean - held.mean
         why = line.note
@@ -191,7 +200,7 @@ def _beside(lines: Sequence[Score], present: Mapping[str, float]) -> list[dict[s
 
 
 def _worst_shown(data: ReportData) -> float:
-    """The score that the map's full colour stands for: only 2 % of the cells are lower."""
+    """The score that the map's full colour stands for: only 2 % of the entries are lower."""
     values = data.oof[list(data.classes)].to_numpy(float)
     known = values[np.isfinite(values)]
     return float(np.floor(100 * min(np.quantile(known, 0.02), 0.95)) / 100) if known.size else 0.95

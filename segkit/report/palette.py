@@ -12,13 +12,23 @@ _FIRST_HUE, _SPAN = 25.0, 320.0  # degrees: red to magenta, so that the first an
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
-    """A "#rrggbb" for every class, in perceptual steps (OKLCH, Bjorn Ottosson 2020).
+    """Choose a "#rrggbb" for every class, in perceptual steps.
 
-    Classes that follow each other, such as the bones of one finger, have related hues and different
-    lightness; all are bright enough for a radiograph and dark enough for paper.
+    Classes that follow each other, such as the bones of one finger, have related hues and different lightness; all are
+    bright enough for a radiograph and dark enough for paper.
 
-    >>> class_colours(["heart"])
-    {'heart': '#fda19a'}
+    Args:
+        classes: In channel order.
+
+    Returns:
+        {class: colour}.
+
+    Example:
+        >>> class_colours(["heart"])
+        {'heart': '#fda19a'}
+
+    References:
+        Ottosson, "A perceptual color space for image processing" (OKLCH), 2020.
     """
     n = max(len(classes), 2)
     step = min(_SPAN, 360.0 * (n - 1) / n) / (n - 1)
@@ -26,7 +36,7 @@ def class_colours(classes: Sequence[str]) -> dict[str, str]:
 
 
 def _oklch(lightness: float, chroma: float, hue: float) -> str:
-    """sRGB text of an OKLCH colour; what the screen cannot show loses chroma, never lightness or hue."""
+    """Text in sRGB of an OKLCH colour; what the screen cannot show loses chroma, never lightness or hue."""
     for share in np.linspace(1.0, 0.0, 31):
         rgb = _linear_srgb(lightness, share * chroma, hue)
         if rgb.min() >= -1e-4 and rgb.max() <= 1.0 + 1e-4:

@@ -25,13 +25,23 @@ def moments(runs: Runs, width: int) -> Moments:
     """Exact moments of a mask in an image `width` pixels wide; the place of an empty mask is NaN.
 
     A run is a difference of two prefixes of the image, and the sums over a prefix have a closed form.
-    ValueError for a width below 1.
 
-    >>> moments(Runs([[1, 4]]), width=10)
-    Moments(area=3, x=2.0, y=0.0, xx=0.66..., xy=0.0, yy=0.0)
+    Args:
+        runs: The mask.
+        width: Of the image, px.
+
+    Returns:
+        The moments.
+
+    Raises:
+        ValueError: For a width below 1.
+
+    Example:
+        >>> moments(Runs([[1, 4]]), width=10)
+        Moments(area=3, x=2.0, y=0.0, xx=0.66..., xy=0.0, yy=0.0)
     """
     if width < 1:
-        raise ValueError(f"width={width}: the image's width in pixels, at least 1, is wanted")
+        raise ValueError(f"width={width}: expected the image's width in pixels, at least 1")
     area = runs.area
     if not area:
         return Moments(0, *[float("nan")] * 5)
@@ -55,14 +65,20 @@ def _prefix_sums(n: np.ndarray, width: int) -> tuple[np.ndarray, ...]:
 
 
 def intersections(masks: Mapping[str, Runs], classes: Sequence[str]) -> tuple[np.ndarray, int, int]:
-    """Common pixels of every two classes of one image, by one sweep over all edges.
+    """Count the common pixels of every two classes of one image, by one sweep over all edges.
 
-    -> (int64 (C, C), areas on its diagonal; pixels with at least one label; pixels with two labels or more).
+    Args:
+        masks: {class: Runs} of one image.
+        classes: Class names, C of them.
 
-    >>> a, b = Runs([[0, 4]]), Runs([[3, 6]])
-    >>> common, labelled, shared = intersections({"a": a, "b": b}, ["a", "b"])
-    >>> common.tolist(), labelled, shared
-    ([[4, 1], [1, 3]], 6, 1)
+    Returns:
+        Common pixels, int64 (C, C), areas on the diagonal; pixels with at least one label; pixels with two or more.
+
+    Example:
+        >>> a, b = Runs([[0, 4]]), Runs([[3, 6]])
+        >>> common, labelled, shared = intersections({"a": a, "b": b}, ["a", "b"])
+        >>> common.tolist(), labelled, shared
+        ([[4, 1], [1, 3]], 6, 1)
     """
     arrays = [masks[cls].array for cls in classes]
     edges = np.concatenate([np.zeros(0, np.int64), *[a.ravel() for a in arrays]])

@@ -25,9 +25,10 @@ class ReportData:
         title: Of the page.
         classes: In channel order.
         summary: What summary.json holds: score, score_low, score_high (held-out), score_tuned, score_untuned,
-            score_test, score_at_test_mix {"pose": {score, score_low, score_high, mix {stratum: share}, groups {stratum:
-            number}, images}}, per_class {class: score}, seconds and peak_rss_mb {stage or "total": number}, config,
-            notes; what is missing or None is left out of the page, score itself is then the mean of `oof`.
+            score_test, score_empty, score_full, score_at_test_mix {"pose": {score, score_low, score_high, mix {stratum:
+            share}, groups {stratum: number}, images}}, per_class {class: score}, seconds and peak_rss_mb {stage or
+            "total": number}, tuning, config, notes; what is missing or None is left out of the page, score itself is
+            then the mean of `oof`.
         oof: Held-out scores, image x class; NaN is "not counted".
         groups: {id: group} of held-out and test images.
         metric: What everything is scored by.
@@ -42,6 +43,7 @@ class ReportData:
         present: Image x class, whether truth has the class: the score over those images is then shown beside.
         flags: What of the submission is of unexpected area or place.
         tables: (title, a line of words, DataFrame) of what else a run did.
+        confusion: Of exclusive classes: held-out pixels, true class x predicted class, as metrics.confusion gives them.
 
     Raises:
         ValueError: Where a table lacks a class or an image has no group.
@@ -64,6 +66,7 @@ class ReportData:
     present: pd.DataFrame | None = None
     flags: Sequence[Flag] = ()
     tables: Sequence[tuple[str, str, pd.DataFrame]] = ()
+    confusion: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for name, table in (("oof", self.oof), ("test", self.test)):
@@ -118,10 +121,23 @@ def score_lines(data: ReportData) -> list[Score]:
     for key, name, note in (
         ("score_tuned", "Tuned", "settings chosen on these"),
         ("score_untuned", "Untuned", "threshold 0.5, nothing else"),
+        ("score_empty", "Nothing predicted", "an empty submission of the same images"),
+        ("score_full", "Everything predicted", "full masks for the same images"),
     ):
         value = _number(summary.get(key), np.nan)
         if np.isfinite(value):
-            lines.append(Score(name, value, np.nan, np.nan, held.images, held.groups, "other", note))
+            lines.append(
+                Score(
+                    name,
+                    value,
+                    np.nan,
+                    np.nan,
+                    held.images,
+                    held.groups,
+                    "floor" if name.endswith("predicted") else "other",
+                    note,
+                )
+            )
     if data.test is not None and len(data.test):
         test = interval("Test", data.test[classes], data.groups, kind="main", note="never trained or tuned on")
         test = test._replace(mean=_number(summary.get("score_test"), test.mean))
@@ -207,8 +223,16 @@ def _where_present(table: pd.DataFrame | None, present: pd.DataFrame | None, cls
 
 
 def present_scores(data: ReportData) -> dict[str, float]:
-    """Held-out and test score over the images that have the class, where that is another number: an absent class
-    that is rightly not predicted counts 1 and flatters the mean over all images."""
+    """Score the images that have the class alone, where that is another number.
+
+    An absent class that is rightly not predicted counts 1 and flatters the mean over all images.
+
+    Args:
+        data: What the page shows.
+
+    Returns:
+        {"Held-out" or "Test": score}.
+    """
     out = {}
     for name, table in (("Held-out", data.oof), ("Test", data.test)):
         if table is None or data.present is None:
@@ -264,5 +288,5 @@ def name_of(data: ReportData) -> str:
     return known.get(data.metric.name, data.metric.name.replace("_", " "))
 
 
-def _number(value: Any, otherwise: float) -> float:
+def _number(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else float(value)

@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 
-def known(value: Any) -> bool:
-    """Is this a number to show?"""
+def known(value: float | None) -> TypeGuard[float]:
+    """Say whether this is a number to show: neither None nor NaN nor infinite."""
     return value is not None and math.isfinite(value)
 
 
 def score(value: float | None) -> str:
-    """
-    >>> score(0.91237), score(float("nan"))
-    ('0.9124', '–')
+    """Write a score with four decimals, a dash where there is none.
+
+    Example:
+        >>> score(0.91237), score(float("nan"))
+        ('0.9124', '–')
     """
     return f"{value:.4f}" if known(value) else "–"
 
 
 def signed(value: float, places: int = 4) -> str:
-    """
-    >>> signed(0.0012), signed(-0.0012), signed(0.00001), signed(-0.5, places=2)
-    ('+0.0012', '−0.0012', '0.0000', '−0.50')
+    """Write a difference with its sign.
+
+    Example:
+        >>> signed(0.0012), signed(-0.0012), signed(0.00001), signed(-0.5, places=2)
+        ('+0.0012', '−0.0012', '0.0000', '−0.50')
     """
     rounded = round(value, places)
     return f"{'+' if rounded > 0 else '−' if rounded < 0 else ''}{abs(rounded):.{places}f}"
 
 
 def percent(share: float) -> str:
-    """
-    >>> percent(0.1234), percent(0.012), percent(0.000123), percent(0.0)
-    ('12.3 %', '1.20 %', '0.012 %', '0 %')
+    """Write a share (0 to 1) in percent, with two digits or more.
+
+    Example:
+        >>> percent(0.1234), percent(0.012), percent(0.000123), percent(0.0)
+        ('12.3 %', '1.20 %', '0.012 %', '0 %')
     """
     if not known(share):
         return "–"
@@ -46,13 +52,14 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """
-    >>> duration(4.26), duration(83), duration(7384)
-    ('4.3 s', '1 min 23 s', '2 h 3 min')
+    """Write seconds as people say them.
+
+    Example:
+        >>> duration(4.26), duration(83), duration(7384)
+        ('4.3 s', '1 min 23 s', '2 h 3 min')
     """
     if not known(seconds):
         return "–"
-    assert seconds is not None
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -62,52 +69,67 @@ def duration(seconds: float | None) -> str:
 
 
 def megabytes(value: float | None) -> str:
-    """
-    >>> megabytes(1234.4)
-    '1,234 MB'
+    """Write an amount of memory, MB.
+
+    Example:
+        >>> megabytes(1234.4)
+        '1,234 MB'
     """
     return f"{value:,.0f} MB" if known(value) else "–"
 
 
 def pixels(value: float | None) -> str:
-    """
-    >>> pixels(12345.5)
-    '12,346'
+    """Write a number of pixels, which may be a mean.
+
+    Example:
+        >>> pixels(12345.5)
+        '12,346'
     """
     return f"{value:,.0f}" if known(value) else "–"
 
 
 def threshold(value: float | None) -> str:
-    """
-    >>> threshold(0.4567)
-    '0.46'
+    """Write a threshold (a probability) with two decimals.
+
+    Example:
+        >>> threshold(0.4567)
+        '0.46'
     """
     return f"{value:.2f}" if known(value) else "–"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """
-    >>> count(1, "image"), count(2, "image"), count(2, "class", "classes")
-    ('1 image', '2 images', '2 classes')
+    """Write a number with its noun.
+
+    Example:
+        >>> count(1, "image"), count(2, "image"), count(2, "class", "classes")
+        ('1 image', '2 images', '2 classes')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def sortable(value: float) -> str:
-    """The value in full for the sorting of a table; "" where there is none."""
+    """Write a value in full for the sorting of a table; "" where there is none."""
     return repr(float(value)) if known(value) else ""
 
 
 class Scale:
-    """Places of numbers along a bar, in percent of its width; ticks: (place, label) of a few round numbers.
+    """Places of numbers along a bar, in percent of its width.
 
-    >>> scale = Scale([0.8, 0.9])
-    >>> scale.at(0.85), [label for _, label in scale.ticks]
-    (50.0, ['0.80', '0.85', '0.90'])
+    Args:
+        values: All that the bar must hold; NaN is left out.
+        top: Its right end; default: the highest value.
+
+    Attributes:
+        ticks: (place, label) of a few round numbers.
+
+    Example:
+        >>> scale = Scale([0.8, 0.9])
+        >>> scale.at(0.85), [label for _, label in scale.ticks]
+        (50.0, ['0.80', '0.85', '0.90'])
     """
 
     def __init__(self, values: Iterable[float], *, top: float | None = None) -> None:
-        """values: all that the bar must hold, NaN left out; top: its right end, where another is wanted."""
         found = [v for v in values if known(v)] or [0.0, 1.0]
         low, high = min(found), max(found) if top is None else top
         room = max(0.06 * (high - low), 0.002)
@@ -118,16 +140,20 @@ class Scale:
         self.ticks = [(self.at(t), f"{t:.{decimals}f}") for t in ticks]
 
     def at(self, value: float) -> float:
-        """0 to 100."""
+        """Place of a value, 0 to 100."""
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
 class LogScale:
     """The same for positive numbers over several powers of ten.
 
-    >>> scale = LogScale([100, 10000])
-    >>> scale.at(1000), [label for _, label in scale.ticks]
-    (50.0, ['100', '1k', '10k'])
+    Args:
+        values: All that the bar must hold; NaN, 0 and below are left out.
+
+    Example:
+        >>> scale = LogScale([100, 10000])
+        >>> scale.at(1000), [label for _, label in scale.ticks]
+        (50.0, ['100', '1k', '10k'])
     """
 
     def __init__(self, values: Iterable[float]) -> None:
@@ -141,7 +167,7 @@ class LogScale:
         self.ticks = [(self.at(t), _thousands(t)) for t in inside]
 
     def at(self, value: float) -> float:
-        """0 to 100."""
+        """Place of a value, 0 to 100."""
         return round(100 * (math.log10(value) - self.low) / (self.high - self.low), 2)
 
 

@@ -237,3 +237,23 @@ def test_present_is_shown_where_it_is_another_number(run, full, tmp_path):
     _, text, _ = read(tmp_path / "r.html")
     assert "Held-out, where present" in text
     assert f"{run.oof['Ulna'].iloc[4:].mean():.4f}" in text
+
+
+def test_confusion_is_shown_in_shares_of_the_true_class(run, tmp_path):
+    write_report(tmp_path / "r.html", smaller(run, overlays=()))
+    page, _, reader = read(tmp_path / "r.html")
+    assert "confusion" in reader.ids
+    section = re.findall(r'<section id="confusion">.*?</section>', page, flags=re.DOTALL)[0]
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in re.findall(r"<tr>.*?</tr>", section, flags=re.DOTALL)]
+    assert rows[1][:3] == ["finger-1", "90.0 %", "7.50 %"]
+    assert rows[1][-2:] == ["2.50 %", "1,000"]
+    assert set(rows[-1][1:-1]) == {"–"}
+    write_report(tmp_path / "r.html", smaller(run, overlays=(), confusion=None))
+    assert "confusion" not in read(tmp_path / "r.html")[2].ids
+
+
+def test_what_empty_and_full_submissions_score_is_said(run, tmp_path):
+    write_report(tmp_path / "r.html", smaller(run, overlays=()))
+    _, text, _ = read(tmp_path / "r.html")
+    for words in ("Nothing predicted", "0.0000", "Everything predicted", "0.0312", "Ulna is predicted in no image"):
+        assert words in text

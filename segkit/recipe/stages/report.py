@@ -100,6 +100,7 @@ def summarise(run: Run, held_out: pd.DataFrame, test: Scores | None) -> dict[str
         "held_out": str(whole),
         "score_tuned": tuned["tuned"],
         "score_untuned": tuned["untuned"],
+        **floors(run, held_out),
         "score_test": None if test is None else float(test.score()),
         "per_class": held_out.mean().to_dict(),
         "images": {"held_out": whole.images, "groups": whole.groups, "test": len(run.inputs.test)},
@@ -124,6 +125,20 @@ def summarise(run: Run, held_out: pd.DataFrame, test: Scores | None) -> dict[str
                 for value, part in stratum.groupby(stratum)
             }
     return summary
+
+
+def floors(run: Run, held_out: pd.DataFrame) -> dict[str, float | None]:
+    """Score an empty and a full submission on the held-out images; None where that has no meaning.
+
+    A full one cannot be sent where classes are exclusive, and distances to nothing say nothing.
+    """
+    metric = run.recipe.metric
+    if not metric.has_counts:
+        return {"score_empty": None, "score_full": None}
+    truth = run.inputs.train.truth.subset([str(image) for image in held_out.index])
+    full = np.nan if run.recipe.exclusive else metrics.full_score(metric, truth)
+    empty = metrics.empty_score(metric, truth)
+    return {"score_empty": empty if np.isfinite(empty) else None, "score_full": full if np.isfinite(full) else None}
 
 
 def notes(run: Run) -> list[str]:
@@ -196,7 +211,17 @@ def collect(run: Run, held_out: pd.DataFrame, test: Scores | None, summary: Mapp
         present=present(run),
         flags=submit.read_flags(run.file("flags.csv")),
         tables=[row for name, tables in SIDE_TABLES.items() if name in summary for row in tables(summary[name])],
+        confusion=confused(run, held_out, pipeline),
     )
+
+
+def confused(run: Run, held_out: pd.DataFrame, pipeline: Pipeline) -> pd.DataFrame | None:
+    """Count which class the held-out pixels of every class are taken for; None where classes may overlap."""
+    if not run.recipe.exclusive:
+        return None
+    ids = [str(image) for image in held_out.index]
+    masks = render(PredictionStore.open(run.file("oof.zarr")), pipeline, ids=ids)
+    return metrics.confusion(masks, run.inputs.train.truth.subset(ids))
 
 
 def overlays(run: Run, held_out: pd.DataFrame, pipeline: Pipeline) -> list[Overlay]:
