@@ -1,4 +1,4 @@
-"""Losses for multi-label segmentation: raw logits and soft or hard targets, both (N, C, H, W), to a scalar.
+"""Losses of segmentation: raw logits and soft or hard targets, both (N, C, H, W), to a scalar.
 
 `loss(logits, target, weight=None)`; weight: (N, 1, H, W) or (N, C, H, W). A pixel of weight w counts as w pixels, an
 image of weight w as w images, in every loss; 0 ignores a pixel. Sums are float32 whatever precision the network ran in,
@@ -20,14 +20,17 @@ from segkit.losses.inputs import LossInputs
 from segkit.losses.overlap import DiceLoss, FocalTverskyLoss, GeneralisedDiceLoss, JaccardLoss, TverskyLoss
 from segkit.losses.pixel import BCELoss, FocalLoss, TopKLoss
 from segkit.losses.ranking import LovaszLoss
+from segkit.losses.softmax import SOFTMAX_LOSSES, CrossEntropyLoss, SoftmaxDiceLoss, SoftmaxLovaszLoss
 from segkit.losses.spec import LOSSES
 from segkit.losses.topology import ClDiceLoss
 
 __all__ = [
     "LOSSES",
+    "SOFTMAX_LOSSES",
     "BCELoss",
     "BoundaryLoss",
     "ClDiceLoss",
+    "CrossEntropyLoss",
     "DeepSupervision",
     "DiceLoss",
     "FocalLoss",
@@ -38,6 +41,8 @@ __all__ = [
     "Loss",
     "LossInputs",
     "LovaszLoss",
+    "SoftmaxDiceLoss",
+    "SoftmaxLovaszLoss",
     "TopKLoss",
     "TverskyLoss",
     "WeightedSum",
