@@ -88,4 +88,4 @@ def test_a_fix_that_matches_nothing_is_an_error():
 @pytest.mark.parametrize("preset", ["demo", "baseline", "strong"])
 def test_presets_name_settings_that_exist(preset):
     config = replace(Config(), RECIPE.presets[preset], preset)
-    assert config.size >= 224
+    assert min(config.model.resolution) >= 224
