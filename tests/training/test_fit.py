@@ -222,16 +222,16 @@ def test_two_processes_train_as_one(given, tmp_path):
 
 # -- what comes out ----------------------------------------------------------------------------------------------------
 def test_it_learns_two_images_by_heart(tmp_path):
-    data = SegmentationData(samples(tmp_path / "data", 2), size=(32, 32), cache=tmp_path / "cache")
+    data = SegmentationData(samples(tmp_path / "data", 2), size=(48, 48), cache=tmp_path / "cache")
     validate = Validator(data)
     model, result = run(
-        data, tmp_path / "run", model=network(dropout=0.0, width=16), epochs=80, batch_size=2, lr=0.03,
-        loss=WeightedSum({"bce": 1, "dice": 1}), validate=validate, validate_every=20, averaging="ema", ema_decay=0.9,
+        data, tmp_path / "run", model=network(dropout=0.0, width=16), epochs=120, batch_size=2, lr=0.02,
+        loss=WeightedSum({"bce": 1, "dice": 1}), validate=validate, validate_every=30, averaging="ema", ema_decay=0.9,
     )  # fmt: skip
     assert result.best > 0.95
     assert validate(model.eval())["dice"] == result.best
     assert {"loss", "loss/bce", "loss/dice", "lr", "step", "seconds"} <= result.history[0].keys()
-    assert [record["epoch"] for record in result.history if "val_dice" in record] == [20, 40, 60, 80]
+    assert [record["epoch"] for record in result.history if "val_dice" in record] == [30, 60, 90, 120]
 
 
 def test_best_and_last_are_kept_apart(data, tmp_path):
