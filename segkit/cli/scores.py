@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from segkit.cli.shared import read_groups, read_truth
+from segkit.cli.shared import format_of, read_groups, read_scored, read_truth
 from segkit.rle.tables import by_image
 
 if TYPE_CHECKING:
@@ -25,22 +25,28 @@ def score(
     strata: Path | None = None,
     mix: str | None = None,
     repair: bool = False,
+    format: str | None = None,
+    images: Path | None = None,
 ) -> int:
     """Score of a submission against truth, and of its classes.
 
     Args:
-        pred: Submission CSV: image_name,class,rle.
+        pred: A submission.
         truth: The same with the truth, or a folder in the competition's layout.
         metric: Such as "dice", "dice(empty='skip')", "fbeta(beta=0.5, average='pooled')", "0.4*dice + 0.6*iou".
         groups: CSV with the columns id (or image_name) and group: adds a 95 % interval clustered by group.
         strata: CSV with the column id (or image_name) and one more, such as pose: the score of each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the score at that mix.
         repair: Repair the submission's RLE, and say on stderr what was done to which row; without, it is an error.
+        format: Of the files: a competition's name, settings such as "columns=id,rle_mask order=F", or a sample
+            submission and settings; default: image_name,class,rle.
+        images: Folder of the images, for their names and sizes, where truth is a file whose format needs them.
     """
-    from segkit import metrics, submission
+    from segkit import metrics
 
-    rule, target = metrics.parse(metric), read_truth(truth)
-    masks = submission.read(pred, sizes=target.sizes, repair=repair)
+    rule, form = metrics.parse(metric), format_of(format)
+    target = read_truth(truth, form, images)
+    masks = read_scored(pred, form, target, repair)
     counts = metrics.count(masks, target)
     if rule.has_counts:
         found = metrics.Scores.from_counts(counts, rule, target.ids, target.classes)
@@ -71,23 +77,28 @@ def compare(
     strata: Path | None = None,
     mix: str | None = None,
     repair: bool = False,
+    format: str | None = None,
+    images: Path | None = None,
 ) -> int:
     """Is submission B better than A? The paired gain with its interval and test, clustered by group.
 
     Args:
-        a: Submission CSV.
-        b: Submission CSV.
-        truth: Truth CSV or folder.
+        a: A submission.
+        b: Another, in the same format.
+        truth: Truth file or folder.
         metric: As for score.
         groups: CSV with the columns id (or image_name) and group; default: each image by itself.
         strata: CSV with the column id (or image_name) and one more, such as pose: the gain for each of its values.
         mix: Shares of those values, such as tilted=.58,upright=.42: adds the gain at that mix.
         repair: Repair the submissions' RLE, and say on stderr what was done to which row; without, it is an error.
+        format: As for score.
+        images: As for score.
     """
-    from segkit import metrics, submission
+    from segkit import metrics
 
-    rule, target = metrics.parse(metric), read_truth(truth)
-    read = [submission.read(path, sizes=target.sizes, repair=repair) for path in (a, b)]
+    rule, form = metrics.parse(metric), format_of(format)
+    target = read_truth(truth, form, images)
+    read = [read_scored(path, form, target, repair) for path in (a, b)]
     first, second = (rule.scores(masks, target) for masks in read)
     whose, mixed = read_groups(groups) if groups else {i: i for i in target.ids}, _mixed(strata, mix)
     print(f"{rule}: A {first.score():.4f}  B {second.score():.4f}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segkit.rle.tables import by_image, read_sizes
 
@@ -38,11 +38,13 @@ def class_names(data: Path, names: str | None) -> list[str] | None:
     return list(as_classes([name.strip() for name in names.split(",")]))
 
 
-def read_truth(path: Path) -> MaskSet:
+def read_truth(path: Path, form: Format | None = None, images: Path | None = None) -> MaskSet:
     """The truth that a command was given.
 
     Args:
-        path: A CSV like a submission, or a folder in the competition's layout, of which the training images are taken.
+        path: A file like a submission, or a folder in the competition's layout, of which the training images are taken.
+        form: The file's format; default image_name,class,rle.
+        images: Folder of the images, for names and sizes.
 
     Returns:
         The masks.
@@ -50,14 +52,34 @@ def read_truth(path: Path) -> MaskSet:
     Raises:
         ValueError: If there is neither.
     """
-    from segkit import submission
     from segkit.samples import Samples
+    from segkit.submission import DEFAULT, FolderSizes
 
     if path.is_dir():
         return Samples.from_folder(path).truth
     if not path.exists():
         raise ValueError(f"{path} is neither a file nor a folder")
-    return submission.read(path)
+    return (form or DEFAULT).read(path, None if images is None else FolderSizes(images))
+
+
+def read_scored(path: Path, form: Format, truth: MaskSet, repair: bool) -> MaskSet:
+    """A submission that is to be scored.
+
+    Args:
+        path: The file.
+        form: Its format; where it names no classes, they are the truth's.
+        truth: What it is scored against: its sizes, and its names of images.
+        repair: Whether to repair broken RLE.
+
+    Returns:
+        The masks.
+    """
+    from segkit.submission import MaskFiles, PixelLabels, SubmissionFormat
+
+    options: dict[str, Any] = {"repair": True} if repair else {}
+    if isinstance(form, PixelLabels | MaskFiles) or (isinstance(form, SubmissionFormat) and form.keys.has_one_class):
+        options["classes"] = truth.classes  # the file names none
+    return form.read(path, truth.sizes or None, **options)
 
 
 def shape_of(store: PredictionStore) -> str:

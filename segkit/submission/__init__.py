@@ -15,6 +15,7 @@ from segkit.submission.format import Format
 from segkit.submission.keys import ONLY_CLASS
 from segkit.submission.labels import PixelLabels
 from segkit.submission.mask_files import MaskFiles
+from segkit.submission.names import FolderSizes
 from segkit.submission.parsing import parse
 from segkit.submission.table import DEFAULT, SubmissionFormat
 
@@ -26,6 +27,7 @@ __all__ = [
     "ONLY_CLASS",
     "CocoFile",
     "Difference",
+    "FolderSizes",
     "Format",
     "MaskFiles",
     "MaskSet",

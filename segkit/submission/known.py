@@ -14,7 +14,7 @@ KNOWN = {
     "tgs": "columns=id,rle_mask key={stem} order=F",
     "uw-madison": "columns=id,class,predicted key={stem}",
     "vesuvius": "columns=Id,predicted",
-    "litter": "labels size=256,256",
+    "litter": "labels size=256,256 first=0",
     "kelp": "files suffix=.tif",
     "coco-list": "coco counts=list",
 }

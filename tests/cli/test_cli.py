@@ -176,6 +176,19 @@ def test_vote_takes_missing_rows_as_empty_only_when_told(files, capsys):
     assert submission.diff(out_file, files["good"]) == []
 
 
+def test_score_and_compare_in_another_format(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.zeros((2, 3), np.uint8))
+    for name, text in (("truth", "1 2"), ("pred", "1 4")):
+        (tmp_path / f"{name}.csv").write_text(f"id,rle_mask\na,{text}\nb,\n")
+    asked = [tmp_path / "truth.csv", "--format", "tgs", "--images", tmp_path / "images"]
+    code, out, _ = call(capsys, "score", tmp_path / "pred.csv", *asked)
+    assert (code, "dice: 0.8333 over 2 images x 1 classes" in out.lower()) == (0, True)  # (2 * 2 / 6 + 1) / 2
+    code, out, _ = call(capsys, "compare", tmp_path / "pred.csv", tmp_path / "truth.csv", *asked)
+    assert (code, "A 0.8333  B 1.0000" in out) == (0, True)
+
+
 @pytest.mark.parametrize("arguments", [("score", "none.csv", "none.csv"), ("validate", "none.csv"), ("audit", "none")])
 def test_bad_input_is_one_line_and_exit_code_2(arguments, capsys):
     code, _, err = call(capsys, *arguments)
