@@ -89,9 +89,9 @@ def _name_of(path: Path, source: Path, classes: Sequence[str]) -> tuple[str, str
 
 def _read(path: Path) -> np.ndarray:
     data = np.fromfile(path, np.uint8)
-    plane = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if plane is None:
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if values is None:
         raise ValueError(f"{path} cannot be decoded as an image ({data.size} bytes)")
-    if plane.ndim != 2 or plane.dtype != np.uint8:
-        raise ValueError(f"{path}: expected an 8-bit grey PNG, got {plane.dtype} {plane.shape}")
-    return plane
+    if values.ndim != 2 or values.dtype != np.uint8:
+        raise ValueError(f"{path}: expected an 8-bit grey PNG, got {values.dtype} {values.shape}")
+    return values

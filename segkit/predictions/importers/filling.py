@@ -85,10 +85,10 @@ def fill(
     done = store.done
     for image in store.ids:
         if image not in done:
-            planes = named[image].load()
+            class_maps = named[image].load()
             maps = [
-                geometry.resize_image(_logits(plane, domain, store.saturation, named[image].files[0], cls), grid)
-                for plane, cls in zip(planes, classes)
+                geometry.resize_image(_logits(values, domain, store.saturation, named[image].files[0], cls), grid)
+                for values, cls in zip(class_maps, classes)
             ]
             store.write_logits(image, np.stack(maps))
     return store
@@ -126,19 +126,19 @@ def _seen(files: Sequence[Path], source: Path) -> str:
     return digest([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 
 
-def _logits(plane: np.ndarray, domain: str, most: float, path: Path, cls: str) -> np.ndarray:
+def _logits(values: np.ndarray, domain: str, most: float, path: Path, cls: str) -> np.ndarray:
     """One class's values as float32 logits within +-most."""
     where = f"{path}, class {cls}"
     if domain == "bytes":
-        plane = plane / np.float32(255)
-    plane = plane.astype(np.float32)
-    if np.isnan(plane).any():
-        raise ValueError(f"{where}: {int(np.isnan(plane).sum())} values are NaN")
-    low, high = float(plane.min()), float(plane.max())
+        values = values / np.float32(255)
+    values = values.astype(np.float32)
+    if np.isnan(values).any():
+        raise ValueError(f"{where}: {int(np.isnan(values).sum())} values are NaN")
+    low, high = float(values.min()), float(values.max())
     if domain == "logits":
-        return np.clip(plane, -most, most)
+        return np.clip(values, -most, most)
     if low < -SLACK or high > 1 + SLACK:
         raise ValueError(f"{where}: expected probabilities in [0, 1], got {low:.4g} to {high:.4g}; logits, perhaps?")
     edge = np.float32(geometry.sigmoid(-most))
-    plane = np.clip(plane, edge, 1 - edge)
-    return np.log(plane / (1 - plane))
+    values = np.clip(values, edge, 1 - edge)
+    return np.log(values / (1 - values))
