@@ -16,7 +16,7 @@ from segkit.recipe.run import Run
 from segkit.recipe.stage import Stage, execute
 from segkit.recipe.stages import sources
 from segkit.selection import MIN_GROUPS_TO_SCORE, Selection, select
-from segkit.thresholds import choose_shrink, curves
+from segkit.thresholds import choose_shrink, curves, per_class
 
 
 def work(run: Run) -> None:
@@ -74,15 +74,23 @@ def _overlapping(run: Run, store: PredictionStore) -> tuple[Selection[Pipeline],
 
 
 def _exclusive(run: Run, store: PredictionStore) -> tuple[Selection[Pipeline], dict[str, Any]]:
-    """The highest class of every pixel."""
-    samples, metric = run.inputs.train, run.recipe.metric
+    """Offsets of classes, searched jointly, as no metric of exclusive classes separates by class."""
+    groups = run.inputs.train.groups
+    objective = studies.OffsetsObjective(store, run.inputs.train.truth, metric=run.recipe.metric)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    name = f"tune-{sources.held_out(run).key(run)}"
+    study = studies.open_study(name, run.folder / "study.journal", seed=run.config.data.split_seed)
+    objective.enqueue(study)
+    enough = len({groups[image] for image in objective.ids}) >= MIN_GROUPS_TO_SCORE
+    studies.optimise(study, objective, trials=run.config.tune.trials if enough else 1)
+    done = study.get_trials(states=(TrialState.COMPLETE,))
 
     def score(pipeline: Pipeline, ids: tuple[str, ...]) -> Scores:
-        return metric.scores(render(store, pipeline, ids=ids), samples.truth.subset(ids))
+        return objective.scores(per_class(pipeline.offsets, store.classes), ids)
 
     start = Pipeline(classes=store.classes, exclusive=True)
-    ids = [image for image in store.ids if image in samples.truth]
-    return select(start, [], score, ids, samples.groups), {}
+    choice = select(start, [objective.candidate([t.params for t in done])], score, objective.ids, groups)
+    return choice, {"study_best": study.best_value, "study_params": study.best_params, "trials": len(done)}
 
 
 TUNE = Stage(
