@@ -16,7 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (a module)
     if name in __all__:
         return importlib.import_module(f"segkit.{name}")
     raise AttributeError(f"segkit has no part {name!r}; it has {', '.join(__all__)}")

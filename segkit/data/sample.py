@@ -20,13 +20,19 @@ Size = tuple[int, int]
 class SampleData(Protocol):
     """What datasets that wrap another one ask of it: SegmentationData, Tiles, Joined have it."""
 
-    ids: Sequence[str]
-    classes: Sequence[str]
     size: Size
     image_spec: ImageSpec
     in_channels: int
     seed: int
     epoch: int
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Image ids, in the order of the samples."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names, in channel order."""
 
     def __len__(self) -> int:
         """How many samples."""

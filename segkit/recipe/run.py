@@ -104,7 +104,7 @@ class Run:
         """Return this run as one stage sees it: what neither it nor a stage that it needs declares cannot be read."""
         stages = [stage, *stage.all_needed(self)]
 
-        def limited(value: object, name: str, open_to_all: tuple[str, ...]) -> Any:
+        def limited(value: object, name: str, open_to_all: tuple[str, ...]) -> Any:  # noqa: ANN401 (any of three)
             declared = {one for part in stages for one in getattr(part, name)}
             return _Scope(value, {*open_to_all, *declared}, f"stage {stage.name}: {name}")
 
@@ -179,7 +179,7 @@ class _Scope:
     def __init__(self, value: object, allowed: set[str], what: str) -> None:
         self._value, self._allowed, self._what = value, allowed, what
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever it stands for)
         if name.startswith("_") or name in self._allowed:
             return getattr(self._value, name)
         raise LookupError(f"{self._what}.{name} is not declared by the stage, nor by one that it needs")

@@ -12,6 +12,6 @@ from segkit.studies.storage import open_study
 from segkit.studies.workers import optimise, run_workers
 
 __all__ = [
-    "BlendObjective", "CurveSampler", "LossWeightObjective", "OffsetsObjective", "PostprocessObjective", "ThresholdObjective",
-    "blend_curves", "cautions", "choose", "choose_blend", "open_study", "optimise", "run_workers",
+    "BlendObjective", "CurveSampler", "LossWeightObjective", "OffsetsObjective", "PostprocessObjective",
+    "ThresholdObjective", "blend_curves", "cautions", "choose", "choose_blend", "open_study", "optimise", "run_workers",
 ]  # fmt: skip

@@ -20,8 +20,8 @@ PREFIX = "offset/"
 class OffsetsObjective:
     """Score of exclusive classes under offsets of their logits, at full resolution.
 
-    One class is the reference and keeps 0: only differences decide. What a trial counted is remembered, so that a choice
-    for some of the images costs nothing.
+    One class is the reference and keeps 0: only differences decide. What a trial counted is remembered, so that a
+    choice for some of the images costs nothing.
 
     Args:
         store: Out-of-fold predictions of exclusive classes.

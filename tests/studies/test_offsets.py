@@ -63,6 +63,6 @@ def test_a_bias_is_found_and_kept_by_the_one_loop(world):
 
 def test_classes_that_overlap_have_no_offsets(tmp_path):
     store = PredictionStore.create(tmp_path / "s.zarr", ids=["a"], classes=["x"], sizes={"a": (4, 4)}, grid=(2, 2))
-    store["a"] = np.zeros((1, 2, 2), np.float32)
+    store["a"] = np.full((1, 2, 2), -1.0, np.float32)
     with pytest.raises(ValueError, match="have thresholds, not offsets"):
         OffsetsObjective(store, {"a": {"x": np.ones((4, 4), bool)}})

@@ -98,16 +98,17 @@ def training_data(run: Run, fold: int) -> TrainingData:
         class_swaps=run.recipe.class_swaps,
         image_spec=spec,
     )
-    data: TrainingData = annotated
+    joined: SegmentationData | Joined = annotated
     if settings.pseudo is not None:
         extra = _pseudo_labels(run, fold, annotated)
         run.say(f"  fold {fold}: pseudo-labels of {len(extra)} images, {settings.pseudo_share:.0%} of the samples")
-        data = Joined(annotated, extra, share=settings.pseudo_share)
+        joined = Joined(annotated, extra, share=settings.pseudo_share)
+    data: SegmentationData | Joined | Crops = joined
     if settings.window:
-        data = Crops(data, settings.window, foreground=settings.foreground)
-    if settings.mix != "none":
-        data = Mixed(data, settings.mix, share=settings.mix_share, seed=settings.seed)
-    return data
+        data = Crops(joined, settings.window, foreground=settings.foreground)
+    if settings.mix == "none":
+        return data
+    return Mixed(data, settings.mix, share=settings.mix_share, seed=settings.seed)
 
 
 def _pseudo_labels(run: Run, fold: int, data: SegmentationData) -> PseudoData:
