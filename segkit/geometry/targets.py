@@ -54,6 +54,8 @@ def draw_soft(
     size, shape = (out.shape[0], out.shape[1]), (int(shape[0]), int(shape[1]))
     if isinstance(region, Runs):
         region = region.with_shape(shape)
+    if box is not None and tuple(box) == (0, 0, *size):
+        box = None
     if warp is not None:
         if warp.size != size:
             raise ValueError(f"expected a warp of size {size}, as the target has, got one of {warp.size}")
