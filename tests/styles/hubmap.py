@@ -27,19 +27,14 @@ def solve(data, out, network):
     rows = [{"id": path.stem, "image": path} for path in sorted((data / "train").glob("*.tiff"))]
     train = Samples.from_table(rows, read_masks=glomeruli, classes=["glomerulus"], image=RGB)
     test = Samples.from_images(data / "test", train.classes, image=RGB)
-    oof, stored = (
-        predicted(network, samples, out / name) for samples, name in ((train, "oof.zarr"), (test, "test.zarr"))
-    )
-    best = curves(oof, train.truth, Dice(average="pooled")).best()
+    stores = {}
+    for name, part in (("oof", train), ("test", test)):
+        shape = {"ids": part.ids, "classes": part.classes, "sizes": part.sizes, "grid": (300, 400)}
+        stores[name] = PredictionStore.create(out / f"{name}.zarr", **shape)
+        predict(network, part, stores[name], window=(128, 128))
+    best = curves(stores["oof"], train.truth, Dice(average="pooled")).best()
     form = SubmissionFormat(columns=("id", "predicted"), key="{stem}", order="F")
-    path = form.write(
-        out / "submission.csv", render(stored, Pipeline(thresholds=best)), like=data / "sample_submission.csv"
-    )
+    masks = render(stores["test"], Pipeline(thresholds=best))
+    path = form.write(out / "submission.csv", masks, like=data / "sample_submission.csv")
     print(form.validate(path, like=data / "sample_submission.csv", images=data / "test"))
     return path
-
-
-def predicted(network, samples, path):
-    store = PredictionStore.create(path, ids=samples.ids, classes=samples.classes, sizes=samples.sizes, grid=(300, 400))
-    predict(network, samples, store, window=(128, 128))
-    return store

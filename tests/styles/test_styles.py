@@ -3,7 +3,6 @@
 The network is a function of pixels. What was written is read again by decoders that know nothing of segkit.
 """
 
-import ast
 import csv
 import gzip
 import importlib.util
@@ -125,10 +124,8 @@ def test_a_users_script_writes_what_the_sample_accepts(style, tmp_path, capsys):
 @pytest.mark.parametrize("style", NETWORKS)
 def test_a_users_part_is_short(style):
     text = (HERE / f"{style}.py").read_text()
-    docstring = ast.parse(text).body[0].end_lineno
-    code = [line for line in text.splitlines()[docstring:] if line.strip() and not line.strip().startswith("#")]
-    assert len(code) <= MOST_LINES
-    assert max(map(len, code)) <= 120
+    assert len(text.splitlines()) <= MOST_LINES  # its docstring and blank lines too
+    assert max(map(len, text.splitlines())) <= 120
 
 
 def test_every_script_is_run():
