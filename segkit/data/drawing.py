@@ -93,13 +93,13 @@ class Drawing:
             shape = where.shape if where.box == (0, 0, *where.size) else None  # else nothing is stretched
             warp = transform.geometry(where.size, generator, shape=shape)
             image = image if warp is None else warp.image(image)
-        planes = self.planes(name, where, warp)
-        order = [*self.order, *range(len(self.order), len(planes))]
+        channels = self.channels(name, where, warp)
+        order = [*self.order, *range(len(self.order), len(channels))]
         if isinstance(transform, Augment):
-            image, planes = transform.finish(image, planes, generator, order)
+            image, channels = transform.finish(image, channels, generator, order)
         elif transform is not None:
-            image, planes = transform(image, planes, generator, order)
-        return pack(image, index, *split(planes, len(self.order), exclusive=self.samples.exclusive))
+            image, channels = transform(image, channels, generator, order)
+        return pack(image, index, *split(channels, len(self.order), exclusive=self.samples.exclusive))
 
     def target(self, name: str, where: Placement, warp: Warp | None) -> np.ndarray:
         """The target of a sample.
@@ -128,7 +128,7 @@ class Drawing:
                 channel[:] = (warp.image(channel) > 127) * np.uint8(255)
         return out
 
-    def planes(self, name: str, where: Placement, warp: Warp | None) -> np.ndarray:
+    def channels(self, name: str, where: Placement, warp: Warp | None) -> np.ndarray:
         """The target, and where anything of the set is ignored one channel more, of what is not known.
 
         Of exclusive classes nothing more is needed: what no class covers is not known.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.data import Dataset
 
-from segkit.data.mixing import MIXES, PLANES, as_shares
+from segkit.data.mixing import MIXES, TENSORS, as_shares
 from segkit.data.normalise import GREY, IMAGE_MAX, TARGET_MAX, normalise
 from segkit.data.sample import one_to_float
 from segkit.files import nearest
@@ -90,11 +90,11 @@ class Mixed(Dataset[dict[str, Any]]):
             return _as_share(sample)
         partner = int(generator.integers(len(self) - 1))
         pair = sample, self._sample(partner + (partner >= index))
-        one, other = ({name: p[name][None] for name in PLANES if name in p} for p in pair)
+        one, other = ({name: p[name][None] for name in TENSORS if name in p} for p in pair)
         if TARGET_MAX in sample:
             one, other = ({**p, TARGET_MAX: 255} for p in (one, other))
         mixed = self.mix(one, other, generator=generator)
-        return sample | {name: mixed[name][0] for name in PLANES if name in mixed}
+        return sample | {name: mixed[name][0] for name in TENSORS if name in mixed}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return one_to_float(self.raw(index), self.image_spec, self.in_channels)

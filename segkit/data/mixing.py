@@ -18,7 +18,7 @@ from torch import Tensor
 from segkit.data.normalise import TARGET_MAX
 
 Batch = Mapping[str, Any]
-PLANES = ("image", "target", "weight")
+TENSORS = ("image", "target", "weight")
 
 
 def mixup(
@@ -185,7 +185,7 @@ def _checked(batch: Batch, other: Batch | None, generator: np.random.Generator) 
         got = f"{(*image.shape,)} and {(*target.shape,)}"
         raise ValueError(f"expected image (N, channels, h, w) and target (N, C, h, w), got {got}")
     if other is not None:
-        for name in PLANES:
+        for name in TENSORS:
             shapes = [(*b[name].shape,) if name in b else "nothing" for b in (batch, other)]
             if shapes[0] != shapes[1]:
                 raise ValueError(f"{name} of the two batches: {shapes[0]} and {shapes[1]}; expected batches alike")
@@ -195,7 +195,7 @@ def _checked(batch: Batch, other: Batch | None, generator: np.random.Generator) 
     if other is None:
         if len(image) < 2:
             raise ValueError("a batch of one has nobody to mix with: pass other=, or take a larger batch")
-        other = {name: batch[name].roll(1, 0) for name in PLANES if name in batch}
+        other = {name: batch[name].roll(1, 0) for name in TENSORS if name in batch}
     return batch, other
 
 
@@ -204,7 +204,7 @@ def _mixed(batch: Batch, other: Batch, share: Tensor, *, within: bool = False) -
     out = dict(batch)
     part: Any = (..., *_box(share))
     share = share[part] if share.shape[-1] > 1 or share.shape[-2] > 1 else share
-    for name in PLANES:
+    for name in TENSORS:
         if name not in batch:
             continue
         one, two = batch[name][part], other[name][part]

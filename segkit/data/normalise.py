@@ -54,8 +54,8 @@ def normalise(
         raise ValueError(f"expected uint8 or float32 images (N, C, h, w), got {images.dtype} {tuple(images.shape)}")
     if images.shape[1] != spec.num_channels:
         raise ValueError(f"expected {spec.num_channels} channels ({spec.channels}), got images of {images.shape[1]}")
-    wanted = spec.num_channels if in_channels is None else in_channels
-    check_channels(spec, wanted)
+    taken = spec.num_channels if in_channels is None else in_channels
+    check_channels(spec, taken)
     if spec.normalize == "dataset":
         raise ValueError(
             'normalize="dataset" is not measured yet: take SegmentationData(...).image_spec, or that of the model file'
@@ -68,7 +68,7 @@ def normalise(
         mean, std = (255 * torch.tensor(part, device=images.device).view(1, -1, 1, 1) for part in given)
         scale = 1 / std
     out = (images.float() - mean) * scale
-    return out.expand(-1, wanted, -1, -1) if wanted != out.shape[1] else out
+    return out.expand(-1, taken, -1, -1) if taken != out.shape[1] else out
 
 
 def check_channels(spec: ImageSpec, in_channels: int) -> None:

@@ -110,25 +110,25 @@ class PseudoData(Dataset[dict[str, Any]]):
         """
         image, where = self.images.image(index), self.images.placement(index)
         target, weight = self.labels[self.ids[index]]
-        planes = _placed(np.concatenate([target, weight * 255]), where)
+        channels = _placed(np.concatenate([target, weight * 255]), where)
         if self._transform is not None:
             generator = np.random.default_rng([self.seed, self.epoch, index, 3])  # 3: no draw is another dataset's
-            image, planes = self._transform(image, planes, generator, self._order)
-        return pack(image, index, *np.split(planes, 2))
+            image, channels = self._transform(image, channels, generator, self._order)
+        return pack(image, index, *np.split(channels, 2))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return one_to_float(self.raw(index), self.image_spec, self.in_channels)
 
 
-def _placed(planes: np.ndarray, where: Placement) -> np.ndarray:
+def _placed(channels: np.ndarray, where: Placement) -> np.ndarray:
     """Planes of the whole image, uint8, brought to where the image lies; 0 in the padding."""
-    if planes.shape[1:] != where.inner:
-        planes = np.stack([resize_image(channel, where.inner) for channel in planes])
+    if channels.shape[1:] != where.inner:
+        channels = np.stack([resize_image(channel, where.inner) for channel in channels])
     if not where.padded:
-        return planes
-    out = np.zeros((len(planes), *where.size), np.uint8)
+        return channels
+    out = np.zeros((len(channels), *where.size), np.uint8)
     top, left, bottom, right = where.box
-    out[:, top:bottom, left:right] = planes
+    out[:, top:bottom, left:right] = channels
     return out
 
 

@@ -38,13 +38,21 @@ class SampleData(Protocol):
         """How many samples."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw as in this epoch from now on."""
+        """Draw as in this epoch from now on.
+
+        Args:
+            epoch: From 0.
+        """
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the samples."""
 
     def raw(self, index: int) -> dict[str, Any]:
-        """One sample before `to_float`."""
+        """One sample before `to_float`.
+
+        Args:
+            index: Of the sample.
+        """
 
 
 Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator, Sequence[int]], tuple[np.ndarray, np.ndarray]]
@@ -98,22 +106,22 @@ def as_transform(transform: object, spec: ImageSpec, size: Size, *, hard: bool =
     )
 
 
-def split(planes: np.ndarray, classes: int, *, exclusive: bool) -> tuple[np.ndarray, np.ndarray | None]:
+def split(channels: np.ndarray, classes: int, *, exclusive: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Target and known share out of what was transformed together.
 
     Args:
-        planes: uint8 (C, h, w) of coverage, or (C + 1, h, w) with what is not known as the last.
+        channels: uint8 (C, h, w) of coverage, or (C + 1, h, w) with what is not known as the last.
         classes: C.
         exclusive: Whether what no class covers is not known.
 
     Returns:
         (target uint8 (C, h, w) as a share of what is known, known uint8 (h, w) or None).
     """
-    target = planes[:classes]
+    target = channels[:classes]
     if exclusive:
         known = np.minimum(target.sum(0, dtype=np.uint32), 255).astype(np.uint8)
-    elif len(planes) > classes:
-        known = 255 - planes[classes]
+    elif len(channels) > classes:
+        known = 255 - channels[classes]
     else:
         return target, None
     part = (known > 0) & (known < 255)

@@ -14,19 +14,32 @@ import cv2
 import numpy as np
 
 
-class Compose(Protocol):
+class _Compose(Protocol):
     """What is asked of an albumentations.Compose, which has no types."""
 
     mask_interpolation: int | None
 
     def set_random_state(self, random_generator: np.random.Generator, py_random: random.Random) -> None:
-        """Draw from these from now on."""
+        """Draw from these from now on.
+
+        Args:
+            random_generator: NumPy's.
+            py_random: Python's.
+        """
 
     def set_mask_interpolation(self, mask_interpolation: int | None) -> None:
-        """Move masks by this."""
+        """Move masks by this.
+
+        Args:
+            mask_interpolation: OpenCV's flag.
+        """
 
     def add_targets(self, additional_targets: dict[str, str] | None) -> None:
-        """Move these too."""
+        """Move these too.
+
+        Args:
+            additional_targets: {name: "mask"}.
+        """
 
     def __call__(self, **sample: object) -> dict[str, Any]:
         """Transform a sample."""
@@ -78,10 +91,10 @@ class AlbumentationsTransform:
         return moved, out
 
     @cached_property
-    def _compose(self) -> Compose:
+    def _compose(self) -> _Compose:
         A = load()
         own = copy.deepcopy(self.transform)
-        compose: Compose = own if isinstance(own, A.Compose) else A.Compose([own])
+        compose: _Compose = own if isinstance(own, A.Compose) else A.Compose([own])
         if not self.hard and compose.mask_interpolation is None:
             compose.set_mask_interpolation(cv2.INTER_LINEAR)
         compose.add_targets({"ramp_x": "mask", "ramp_y": "mask"})
