@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from segkit.losses.inputs import CROSS_ENTROPY, TINY, LossInputs
+from segkit.losses.labels import one_hot
 from segkit.losses.maps import per_class
 from segkit.losses.statistics import Statistic
 
@@ -27,6 +28,7 @@ class Loss(nn.Module):
     """
 
     class_weights: tuple[float, ...] | None = None
+    ignore_index: int | None = None
 
     def __init__(self, *, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
@@ -63,7 +65,8 @@ class Loss(nn.Module):
 
         Args:
             logits: Raw logits, any floating point type, shape (N, C, H, W).
-            target: Hard or soft, in [0, 1], any number type or bool, shape (N, C, H, W).
+            target: Hard or soft, in [0, 1], any number type or bool, shape (N, C, H, W); or class numbers, integer,
+                shape (N, H, W).
             weight: Weight of each pixel, shape (N, 1, H, W) or (N, C, H, W). A pixel of weight w counts as w pixels, an
                 image of weight w as w images; 0 ignores a pixel. None for 1 everywhere.
 
@@ -73,12 +76,17 @@ class Loss(nn.Module):
         Raises:
             ValueError: For other types, shapes or values.
         """
+        if isinstance(target, Tensor) and target.ndim == 3 and isinstance(logits, Tensor) and logits.ndim == 4:
+            target, valid = one_hot(target, logits.shape[1], ignore_index=self.ignore_index)
+            weight = valid if weight is None else weight * valid
         with torch.autocast(logits.device.type if isinstance(logits, Tensor) else "cpu", enabled=False):
             inputs = LossInputs(logits, target, weight)
             inputs.compute_sums(self.statistics())
             return self.compute(inputs)
 
-    def mean_with_absent_classes(self, terms: Tensor, size: Tensor, inputs: LossInputs, *, per_image: bool) -> Tensor:
+    def mean_with_absent_classes(
+        self, terms: Tensor, size: Tensor, inputs: LossInputs, *, per_image: bool, absent: Tensor | None = None
+    ) -> Tensor:
         """Mean of the terms of classes that are present and of the cross-entropy of classes that are not.
 
         Below one pixel, which soft targets and crops leave, a class is present by that fraction alone: an overlap with
@@ -89,11 +97,13 @@ class Loss(nn.Module):
             size: Sum of the target as the loss measures it, in the shape of `terms`.
             inputs: Logits, target and weights.
             per_image: Terms are per image; otherwise over the batch.
+            absent: What each class costs where it is absent, weighted sum over pixels, shape (N, C); None for its
+                cross-entropy.
 
         Returns:
             Scalar.
         """
-        sums = (inputs.sum(CROSS_ENTROPY), inputs.weight_sum, inputs.num_valid)
+        sums = (inputs.sum(CROSS_ENTROPY) if absent is None else absent, inputs.weight_sum, inputs.num_valid)
         absent, weight_sum, num_valid = (x if per_image else x.sum(0, keepdim=True) for x in sums)
         pixels = size * num_valid / weight_sum.clamp(min=TINY)  # weights relative to their mean
         mixed = torch.lerp(absent / weight_sum.clamp(min=TINY), terms, pixels.clamp(max=1))

@@ -72,6 +72,11 @@ class WeightedSum(Loss):
             self.set_progress(start)
         self.set_progress(0.0)
         self.terms: dict[str, Tensor] = {}
+        given = [loss.ignore_index for loss in self.losses.values() if isinstance(loss, Loss)]
+        ignored = sorted({index for index in given if index is not None})
+        if len(ignored) > 1:
+            raise ValueError(f"expected one ignore_index for all losses of a sum, got {ignored}")
+        self.ignore_index = ignored[0] if ignored else None
 
     def set_progress(self, progress: float) -> None:
         """Give every scheduled weight its value. `fit` calls it in each step.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segkit.losses.maps import LazyTensor, PixelMaps
 from segkit.losses.statistics import CrossEntropySum, MinSum, PredictionSum, ProductSum, Statistic, TargetSum
@@ -124,6 +125,16 @@ class LossInputs(PixelMaps):
     def mean_weight(self) -> Tensor:
         """Mean weight of the pixels that are not ignored, shape (N, C): how often a class map counts."""
         return self.weight_sum / self.num_valid.clamp(min=1)
+
+    @LazyTensor
+    def log_softmax(self) -> Tensor:
+        """Logarithm of the softmax over classes, shape (N, C, H, W)."""
+        return F.log_softmax(self.logits, 1)
+
+    @LazyTensor
+    def softmax(self) -> Tensor:
+        """Softmax over classes, shape (N, C, H, W)."""
+        return self.log_softmax.exp()
 
     @property
     def mean_cross_entropy(self) -> Tensor:

@@ -96,7 +96,7 @@ class _Lovasz(torch.autograd.Function):
             error, slope = _errors(x.flatten(), y.flatten(), hinge)
             wrong = (error <= 0).logical_not_()  # NaN too: it must not be hidden
             places = (wrong if w is None else wrong & (w > 0)).nonzero().squeeze(1)
-            places, error = _worst_first(places, error)
+            places, error = worst_first(places, error)
             gradient = jaccard_gradient(y.take(places), size, None if w is None else w.take(places))
             terms[row, column] = torch.dot(error, gradient)
             if slopes is not None:
@@ -155,11 +155,18 @@ def _errors(x: Tensor, y: Tensor, hinge: bool) -> tuple[Tensor, Tensor]:
     return error, beyond.sign()
 
 
-def _worst_first(places: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
-    """The places (n,), reordered by falling error, and the errors there; error: of all places, positive at these.
+def worst_first(places: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort places by falling error.
 
     NumPy sorts whole numbers many times faster than torch sorts anything on a CPU; the bits of positive float32
     numbers are ordered as the numbers are, so error and place are sorted as one number.
+
+    Args:
+        places: Indices into `error`, shape (n,).
+        error: Errors of all places, 0 or more at these, shape (m,).
+
+    Returns:
+        The places in that order, and the errors there, both of shape (n,).
     """
     chosen = error if len(places) == len(error) else error.take(places)
     if chosen.device.type != "cpu" or chosen.dtype != torch.float32:

@@ -9,6 +9,7 @@ from typing import Any
 from segkit.files import nearest
 from segkit.losses.base import Loss
 from segkit.losses.boundary import BoundaryLoss, HausdorffLoss
+from segkit.losses.exclusive import CrossEntropyLoss, SoftmaxDiceLoss, SoftmaxLovaszLoss
 from segkit.losses.overlap import DiceLoss, FocalTverskyLoss, GeneralisedDiceLoss, JaccardLoss, TverskyLoss
 from segkit.losses.pixel import BCELoss, FocalLoss, TopKLoss
 from segkit.losses.ranking import LovaszLoss
@@ -19,6 +20,7 @@ LOSSES: dict[str, type[Loss]] = {
     "bce": BCELoss,
     "boundary": BoundaryLoss,
     "cldice": ClDiceLoss,
+    "cross_entropy": CrossEntropyLoss,
     "dice": DiceLoss,
     "focal": FocalLoss,
     "focal_tversky": FocalTverskyLoss,
@@ -26,6 +28,8 @@ LOSSES: dict[str, type[Loss]] = {
     "hausdorff": HausdorffLoss,
     "jaccard": JaccardLoss,
     "lovasz": LovaszLoss,
+    "softmax_dice": SoftmaxDiceLoss,
+    "softmax_lovasz": SoftmaxLovaszLoss,
     "topk": TopKLoss,
     "tversky": TverskyLoss,
 }

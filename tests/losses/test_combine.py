@@ -8,7 +8,8 @@ from segkit.losses import LOSSES, BCELoss, DiceLoss, FocalLoss, Loss, LossInputs
 
 def batch():
     draw = torch.Generator().manual_seed(1)
-    return torch.randn(2, 3, 6, 6, generator=draw), torch.rand(2, 3, 6, 6, generator=draw)
+    logits, target = torch.randn(2, 3, 6, 6, generator=draw), torch.rand(2, 3, 6, 6, generator=draw)
+    return logits, target / target.sum(1, keepdim=True)  # what losses of exclusive classes take too
 
 
 def test_a_sum_is_its_parts_in_value_and_gradient():
