@@ -42,11 +42,11 @@ def test_a_trial_scores_what_is_rendered(world):
     assert objective.scores(offsets, IDS[3:6]).score() == pytest.approx(expected)
 
 
-def test_a_bias_is_found_and_kept_by_the_one_loop(world):
+def test_a_bias_is_found_and_kept_by_the_one_loop(world, tmp_path):
     store, truth = world
     objective = OffsetsObjective(store, truth)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = open_study("offsets", seed=0)
+    study = open_study("offsets", tmp_path / "offsets.journal", seed=0)
     objective.enqueue(study)
     optimise(study, objective, trials=40)
     assert set(study.trials[0].params.values()) == {0.0}
