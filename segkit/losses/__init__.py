@@ -23,13 +23,11 @@ from segkit.losses.labels import one_hot
 from segkit.losses.overlap import DiceLoss, FocalTverskyLoss, GeneralisedDiceLoss, JaccardLoss, TverskyLoss
 from segkit.losses.pixel import BCELoss, FocalLoss, TopKLoss
 from segkit.losses.ranking import LovaszLoss
-from segkit.losses.softmax import SOFTMAX_LOSSES, CrossEntropyLoss, SoftmaxDiceLoss, SoftmaxLovaszLoss
 from segkit.losses.spec import LOSSES
 from segkit.losses.topology import ClDiceLoss
 
 __all__ = [
     "LOSSES",
-    "SOFTMAX_LOSSES",
     "BCELoss",
     "BoundaryLoss",
     "ClDiceLoss",

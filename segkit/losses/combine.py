@@ -14,7 +14,6 @@ from typing_extensions import override
 
 from segkit.losses.base import Loss
 from segkit.losses.inputs import LossInputs
-from segkit.losses.softmax import SOFTMAX_LOSSES
 from segkit.losses.spec import LOSSES, parse_loss, parse_stages
 from segkit.losses.statistics import Statistic
 
@@ -216,6 +215,6 @@ def _at(schedule: Schedule, progress: float) -> float:
 
 def _name(loss: nn.Module, taken: nn.ModuleDict) -> str:
     """Its name in `LOSSES`, else its class's name; numbered from the second of its kind on."""
-    name = next((name for name, kind in (LOSSES | SOFTMAX_LOSSES).items() if type(loss) is kind), type(loss).__name__)
+    name = next((name for name, kind in LOSSES.items() if type(loss) is kind), type(loss).__name__)
     same = sum(re.fullmatch(rf"{name}(_\d+)?", other) is not None for other in taken)
     return f"{name}_{same + 1}" if same else name

@@ -163,10 +163,10 @@ class SoftmaxDiceLoss(ExclusiveLoss):
 
 
 class SoftmaxLovaszLoss(ExclusiveLoss):
-    """Lovasz-Softmax: the Lovasz extension of 1 - Jaccard with errors |y - p| over each class of each image.
+    """Lovasz-Softmax: the Lovasz extension of 1 - Jaccard with errors |y - p|.
 
-    The mean of those terms. An absent class costs its mean -log(1 - p), as in `LovaszLoss`. Every class map is ranked
-    by itself.
+    The mean over the classes that are present in an image, below one pixel of soft target by that fraction, then over
+    images; through the softmax the absent classes go down as those go up. Every class map is ranked by itself.
 
     Args:
         per_image: Rank in each image; False ranks over the batch.
@@ -207,9 +207,17 @@ class SoftmaxLovaszLoss(ExclusiveLoss):
             terms.append(torch.dot(error.take(places), gradient))
             sizes.append(size)
         shape = (-1, inputs.raw_logits.shape[1])
-        return self.mean_over_classes(
-            torch.stack(terms).view(shape), torch.stack(sizes).view(shape), inputs, per_image=self.per_image
+        weight_sum, num_valid = (
+            x if self.per_image else x.sum(0, keepdim=True) for x in (inputs.weight_sum, inputs.num_valid)
         )
+        mean_weight = weight_sum / num_valid.clamp(min=1)
+        present = (torch.stack(sizes).view(shape) / mean_weight.clamp(min=TINY)).clamp(max=1)
+        if self.class_weights is not None:
+            present = present * per_class("class_weights", self.class_weights, present, present.shape[1])
+        count = present.sum(1).clamp(min=TINY)
+        images = (torch.stack(terms).view(shape) * present).sum(1) / count
+        weights = (mean_weight * present).sum(1) / count
+        return (images * weights).sum() / weights.sum().clamp(min=TINY)
 
     def _rows(self, maps: Tensor) -> Tensor:
         """(N C, pixels), or (C, pixels of the batch)."""

@@ -13,7 +13,6 @@ from segkit.losses.exclusive import CrossEntropyLoss, SoftmaxDiceLoss, SoftmaxLo
 from segkit.losses.overlap import DiceLoss, FocalTverskyLoss, GeneralisedDiceLoss, JaccardLoss, TverskyLoss
 from segkit.losses.pixel import BCELoss, FocalLoss, TopKLoss
 from segkit.losses.ranking import LovaszLoss
-from segkit.losses.softmax import SOFTMAX_LOSSES
 from segkit.losses.topology import ClDiceLoss
 
 LOSSES: dict[str, type[Loss]] = {
@@ -33,7 +32,7 @@ LOSSES: dict[str, type[Loss]] = {
     "topk": TopKLoss,
     "tversky": TverskyLoss,
 }
-"""By name; for classes that may overlap. Those of exclusive classes are SOFTMAX_LOSSES."""
+"""By name. cross_entropy, softmax_dice and softmax_lovasz are for exclusive classes."""
 
 Stages = list[tuple[float, dict[str, float]]]
 
@@ -93,17 +92,16 @@ def parse_loss(text: str) -> Loss:
         node = node.func
     if not isinstance(node, ast.Name):
         raise ValueError(f"cannot read the loss {text!r}; write it like '0.3*bce + 0.7*tversky(alpha=0.3)'")
-    every = LOSSES | SOFTMAX_LOSSES
-    if node.id not in every:
-        raise ValueError(f"no loss {node.id!r}; {nearest(node.id, every)}")
-    known = inspect.signature(every[node.id]).parameters
+    if node.id not in LOSSES:
+        raise ValueError(f"no loss {node.id!r}; {nearest(node.id, LOSSES)}")
+    known = inspect.signature(LOSSES[node.id]).parameters
     for key, value in settings.items():
         if key not in known:
             raise ValueError(f"{node.id} has no setting {key!r}; {nearest(key, known)}")
         if isinstance(known[key].default, bool) and not isinstance(value, bool):
             raise ValueError(f"{node.id}: {key} is True or False, got {value!r}")
     try:
-        return every[node.id](**settings)
+        return LOSSES[node.id](**settings)
     except TypeError as error:
         raise ValueError(f"cannot use the settings in {text!r}: {error}") from error
 

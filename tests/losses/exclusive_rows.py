@@ -35,18 +35,23 @@ def np_cross_entropy(x, y, *, label_smoothing=0.0, weights=None):
     return costs / (y * w[:, None, None]).sum()
 
 
-def np_terms(x, y, term, *, per_image=True):
-    """The mean of term(p, y) over class maps; below one pixel, by that share, of the mean of -log(1 - p)."""
+def np_terms(x, y, term, *, per_image=True, present=False):
+    """The mean of term(p, y) over class maps; below one pixel, by that share, of the mean of -log(1 - p).
+
+    present: of those that are there alone.
+    """
     p = np_softmax(x)
     if not per_image:
         p, y = (np.moveaxis(a, 1, 0).reshape(1, a.shape[1], -1, 1) for a in (p, y))
-    values = []
+    values, weights = [], []
     for n in range(len(p)):
         for c in range(p.shape[1]):
             there = min(y[n, c].sum(), 1)
-            absent = -np.log(1 - p[n, c]).mean()
+            absent = 0 if present else -np.log(1 - p[n, c]).mean()
             values.append((there and there * term(p[n, c].ravel(), y[n, c].ravel())) + (1 - there) * absent)
-    return np.mean(values)
+            weights.append(there if present else 1)
+    values, weights = (np.reshape(a, p.shape[:2]) for a in (values, weights))
+    return (values.sum(axis=1) / weights.sum(axis=1)).mean()
 
 
 def dice_term(p, y, *, form):
@@ -84,9 +89,11 @@ ROWS = {
     "dice semimetric": Row(SoftmaxDiceLoss(form="semimetric"), dice("semimetric")),
     "dice plain": Row(SoftmaxDiceLoss(form="plain"), dice("plain"), minimal=False),
     "dice batch": Row(SoftmaxDiceLoss(per_image=False), dice("squared", per_image=False), alone=False),
-    "lovasz": Row(SoftmaxLovaszLoss(), partial(np_terms, term=lovasz_term)),
+    "lovasz": Row(SoftmaxLovaszLoss(), partial(np_terms, term=lovasz_term, present=True)),
     "lovasz batch": Row(
-        SoftmaxLovaszLoss(per_image=False), partial(np_terms, term=lovasz_term, per_image=False), alone=False
+        SoftmaxLovaszLoss(per_image=False),
+        partial(np_terms, term=lovasz_term, per_image=False, present=True),
+        alone=False,
     ),
     "sum": Row(
         WeightedSum({"cross_entropy": 0.3, "softmax_dice": 0.7}),
