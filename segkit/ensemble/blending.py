@@ -86,6 +86,19 @@ def agree(stores: Sequence[PredictionStore], ids: Sequence[str]) -> None:
             raise ValueError(f"{store.path} and {first.path} differ in the size of {', '.join(other[:3])}")
 
 
+def store_names(stores: Sequence[PredictionStore]) -> tuple[str, ...]:
+    """What stores are called.
+
+    Args:
+        stores: The stores.
+
+    Returns:
+        The names of their files, or the paths where those repeat.
+    """
+    stems = [store.path.stem for store in stores]
+    return tuple(stems if len(set(stems)) == len(stems) else [str(store.path) for store in stores])
+
+
 def _begin(
     out: Path, stores: Sequence[PredictionStore], share: np.ndarray, finest: tuple[int, int], images: Sequence[str]
 ) -> PredictionStore:

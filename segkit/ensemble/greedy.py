@@ -43,6 +43,25 @@ class Space(Protocol):
         """
 
 
+class WeightScorer(Protocol):
+    """Scores of any weights of stores; `names` are the stores'."""
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __call__(self, weights: Weights, ids: Sequence[str] | None = None) -> Scores:
+        """Score weights.
+
+        Args:
+            weights: K numbers, {class: K numbers}, or None for equal ones.
+            ids: Images; default: all.
+
+        Returns:
+            The scores.
+        """
+
+
 class Scorer:
     """Scores of any weights at fixed thresholds; what was asked for once is remembered.
 
@@ -53,6 +72,7 @@ class Scorer:
 
     def __init__(self, space: Space, thresholds: PerClass) -> None:
         self.space, self.thresholds = space, thresholds
+        self.ids, self.classes, self.names = space.ids, space.classes, space.names
         self._known: dict[tuple[int, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
     def __call__(self, weights: Weights, ids: Sequence[str] | None = None) -> Scores:
@@ -78,7 +98,7 @@ class Scorer:
         return scores if ids is None else scores.subset(ids)
 
 
-def greedy(scorer: Scorer, ids: Sequence[str], *, rounds: int, by_class: bool) -> dict[str, np.ndarray]:
+def greedy(scorer: WeightScorer, ids: Sequence[str], *, rounds: int, by_class: bool) -> dict[str, np.ndarray]:
     """Greedy selection with replacement, chosen on some images; see BlendSpace.greedy.
 
     Args:
@@ -95,7 +115,7 @@ def greedy(scorer: Scorer, ids: Sequence[str], *, rounds: int, by_class: bool) -
     """
     if rounds < 1:
         raise ValueError(f"rounds={rounds}: expected at least 1")
-    classes, count = scorer.space.classes, len(scorer.space.names)
+    classes, count = scorer.classes, len(scorer.names)
     bag, best = np.zeros((len(classes), count)), np.zeros((len(classes), count))
     highest = np.full(len(classes), -np.inf)
     for _ in range(rounds):
@@ -121,7 +141,7 @@ def _means(scores: Scores, by_class: bool) -> np.ndarray | float:
     return np.nan_to_num(sign * scores.per_class(), nan=-np.inf)
 
 
-def uniform(space: Space) -> Mapping[str, np.ndarray]:
+def uniform(space: Space | WeightScorer) -> Mapping[str, np.ndarray]:
     """Equal weights.
 
     Args:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from segkit.ensemble.greedy import EXACT, Scorer
+from segkit.ensemble.greedy import EXACT, Scorer, WeightScorer
 from segkit.ensemble.space import BlendSpace
 from segkit.files import nearest
 from segkit.metrics import Comparison, Scores, compare
@@ -67,7 +67,7 @@ class Members:
 
 
 def members(
-    space: BlendSpace,
+    space: BlendSpace | WeightScorer,
     groups: Mapping[str, str],
     *,
     first: str | None = None,
@@ -82,10 +82,10 @@ def members(
     out is significant, nothing is taken.
 
     Args:
-        space: Of one store for each candidate.
+        space: Of one store for each candidate; or a scorer of their weights, such as postprocess.RenderedBlends.
         groups: {image id: group}.
         first: Name of the store to begin with, which is the answer where nothing helps; default: the first.
-        thresholds: A probability, or one for each class.
+        thresholds: A probability, or one for each class; of a BlendSpace.
         level: Of interval and test.
         k: Most folds of groups.
 
@@ -99,7 +99,8 @@ def members(
     if first is not None and first not in names:
         raise ValueError(f"no store {first!r}; {nearest(first, names)}")
     begin = (0 if first is None else names.index(first),)
-    grower = _Grower(Scorer(space, thresholds), groups, level)
+    scorer = Scorer(space, thresholds) if isinstance(space, BlendSpace) else space
+    grower = _Grower(scorer, groups, level)
     fit = Candidate[Chosen]("members", lambda ids, now: grower.grow(ids, now)[0])
     found = select(begin, [fit], grower.scores, space.ids, groups, k=k, level=level)
     kept = {names[store] for store in found.setting}
@@ -111,16 +112,16 @@ def members(
 class _Grower:
     """Forward selection of stores on some images."""
 
-    def __init__(self, scorer: Scorer, groups: Mapping[str, str], level: float) -> None:
+    def __init__(self, scorer: WeightScorer, groups: Mapping[str, str], level: float) -> None:
         self.scorer, self.groups, self.level = scorer, groups, level
 
     def scores(self, chosen: Chosen, ids: Sequence[str]) -> Scores:
         """Scores of the equal mean of some stores."""
-        return self.scorer([float(store in chosen) for store in range(len(self.scorer.space.names))], ids)
+        return self.scorer([float(store in chosen) for store in range(len(self.scorer.names))], ids)
 
     def grow(self, ids: Sequence[str], begin: Chosen) -> tuple[Chosen, list[MemberResult]]:
         """What is taken, and what was tried, judged on these images alone."""
-        names, chosen = self.scorer.space.names, begin
+        names, chosen = self.scorer.names, begin
         tried: list[MemberResult] = []
         while len(chosen) < len(names):
             base = self.scores(chosen, ids)

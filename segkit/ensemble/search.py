@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from segkit.ensemble.greedy import Scorer, greedy, uniform
+from segkit.ensemble.greedy import Scorer, WeightScorer, greedy, uniform
 from segkit.ensemble.space import BlendSpace
 from segkit.ensemble.weights import Weights, shrunk
 from segkit.metrics import Scores
@@ -18,7 +18,7 @@ ClassWeights = Mapping[str, np.ndarray]
 
 
 def nested(
-    space: BlendSpace,
+    space: BlendSpace | WeightScorer,
     groups: Mapping[str, str],
     *,
     thresholds: PerClass = 0.5,
@@ -34,9 +34,9 @@ def nested(
     more than one greedy run.
 
     Args:
-        space: Of the stores.
+        space: Of the stores; or a scorer of their weights, such as postprocess.RenderedBlends.
         groups: {image id: group}.
-        thresholds: A probability, or one for each class.
+        thresholds: A probability, or one for each class; of a BlendSpace.
         rounds: Of greedy selection.
         by_class: Each class has weights of its own.
         k: Most folds of groups.
@@ -49,7 +49,7 @@ def nested(
     Raises:
         ValueError: If an image has no group, or a threshold is outside the space's range.
     """
-    scorer = Scorer(space, thresholds)
+    scorer = Scorer(space, thresholds) if isinstance(space, BlendSpace) else space
     careful_first = sorted(shrinks, reverse=True)
 
     def offer(ids: Sequence[str]) -> dict[str, ClassWeights]:
@@ -59,7 +59,7 @@ def nested(
     def fit(ids: Sequence[str], _: ClassWeights) -> ClassWeights:
         return offer(ids)[best_of(offer, scorer, ids, groups, k=k)]
 
-    return select(uniform(space), [Candidate("weights", fit)], scorer, space.ids, groups, k=k)
+    return select(uniform(space), [Candidate("weights", fit)], scorer, scorer.ids, groups, k=k)
 
 
 def held_out(

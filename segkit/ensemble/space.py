@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from segkit.ensemble.bands import BandCache, band_key, make_band
-from segkit.ensemble.blending import agree
+from segkit.ensemble.blending import agree, store_names
 from segkit.ensemble.greedy import Scorer, greedy
 from segkit.ensemble.means import level_of, margin, weighted_sum
 from segkit.ensemble.weights import Domain, Weights, shares
@@ -87,8 +87,7 @@ class BlendSpace:
         self.low, self.high, self.domain, self.workers = float(low), float(high), domain, workers
         self.classes, self.ids = first.classes, _ids(first, truth, ids)
         agree(stores, self.ids)
-        stems = [store.path.stem for store in stores]
-        self.names = tuple(stems if len(set(stems)) == len(stems) else [str(store.path) for store in stores])
+        self.names = store_names(stores)
         slack = margin(stores, domain)
         below, above = np.float32(level_of(low, domain) - slack), np.float32(level_of(high, domain) + slack)
         settings = (3, domain, float(below), float(above))

@@ -148,7 +148,7 @@ def test_a_second_run_blends_nothing_again_and_a_new_prediction_does(world, alik
         for image in store.ids:
             store[image] = -store[image]
     assert ensemble(world, out, "a", "copy") == 0
-    assert said(out)["scores"][1] < first["dice"][1] - 0.1
+    assert said(out)["scores"][1] < first["scores"][1] - 0.1
     assert (out / "submission.csv").read_text() != sent
 
 

@@ -11,16 +11,18 @@ import numpy as np
 import pandas as pd
 
 from segkit import metrics
-from segkit.ensemble import BlendSpace, blend, nested
+from segkit.ensemble import blend, nested
+from segkit.ensemble.greedy import WeightScorer
 from segkit.ensemble.search import ClassWeights
 from segkit.files import read_json, write_json
+from segkit.postprocess import blend_scorer
 from segkit.predictions import PredictionStore
 from segkit.recipe.inputs import data_of_members
 from segkit.recipe.run import Run
 from segkit.recipe.stage import Stage, execute
 from segkit.recipe.stages import audit
 from segkit.recipe.stamps import Stamps
-from segkit.selection import Selection
+from segkit.selection import Selection, signed
 
 FOLDS = 5
 """Of groups, where weights are compared."""
@@ -107,15 +109,15 @@ def _blend_oof(run: Run) -> None:
     """Choose weights, blend the held-out images, and write what was found."""
     oof = _stores(run, "oof.zarr")
     ids, samples = _held_out(run, oof), run.inputs.train
-    space = BlendSpace(oof, samples.truth, ids=ids, cache=run.cache / "band")
-    found = nested(space, samples.groups, k=FOLDS)
+    scorer = blend_scorer(oof, samples.truth, metric=run.recipe.metric, ids=ids, cache=run.cache / "band")
+    found = nested(scorer, samples.groups, k=FOLDS)
     weights = next(iter(found.setting.values()))
     shutil.rmtree(run.folder / "oof.zarr", ignore_errors=True)
     if found.kept == "nothing":
         blend(oof, weights, out=run.folder / "oof.zarr", ids=ids)
     else:
         _by_other_groups(run, found, oof, ids)
-    write_json(run.folder / "ensemble.json", _summary(run, space, found, weights))
+    write_json(run.folder / "ensemble.json", _summary(run, scorer, found, weights))
 
 
 def _blend_test(run: Run) -> None:
@@ -163,25 +165,20 @@ def _by_other_groups(run: Run, found: Selection[ClassWeights], oof: Sequence[Pre
         shutil.rmtree(part.path)
 
 
-def _summary(run: Run, space: BlendSpace, found: Selection[ClassWeights], weights: np.ndarray) -> dict[str, Any]:
+def _summary(run: Run, scorer: WeightScorer, found: Selection[ClassWeights], weights: np.ndarray) -> dict[str, Any]:
     """What ensemble.json holds: each member, the blend and what its weights are worth, at .5 and without steps."""
     members, groups = run.config.run.members, run.inputs.train.groups
-
-    def table(share: np.ndarray | None) -> pd.DataFrame:
-        return pd.DataFrame(space.dice(share), index=list(space.ids), columns=list(space.classes))
-
-    alone = [table(np.eye(len(members))[number]) for number in range(len(members))]
-    scores = [metrics.score(one) for one in alone]
-    best = int(np.argmax(scores))
+    alone = [scorer(row) for row in np.eye(len(members))]
+    best = int(np.argmax([signed(one) for one in alone]))
     judged = found.rows[0] if found.rows else None
     return {
         "members": list(members),
-        "scores": scores,
+        "scores": [one.score() for one in alone],
         "weights": weights.tolist(),
         "kept": "equal weights" if found.kept == "nothing" else "weights",
-        "images": len(space.ids),
-        "groups": len({groups[image] for image in space.ids}),
-        "equal": metrics.score(table(None)),
+        "images": len(scorer.ids),
+        "groups": len({groups[image] for image in scorer.ids}),
+        "equal": scorer(None).score(),
         "tuned": found.tuned,
         "held_out": judged.held_out if judged else None,
         "gain": judged.gain._asdict() if judged else None,

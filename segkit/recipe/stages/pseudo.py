@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from segkit import pseudo
-from segkit.ensemble import BlendSpace
 from segkit.files import digest, read_json, write_json
+from segkit.postprocess import render
 from segkit.predictions import PredictionStore
 from segkit.pseudo import Selection, TeacherOutput
 from segkit.recipe import variant
@@ -166,9 +165,8 @@ def _student(run: Run, labels: Path, number: int) -> Run:
 
 
 def _table(run: Run, stores: Sequence[PredictionStore], ids: Sequence[str]) -> pd.DataFrame:
-    """Scores, image x class, of the stores' equal mean at .5."""
-    space = BlendSpace(stores, run.inputs.train.truth, ids=ids)
-    return pd.DataFrame(space.dice(np.ones(len(stores))), index=list(ids), columns=list(space.classes))
+    """Scores, image x class, of the stores' equal mean at .5, or by the highest class."""
+    return run.recipe.metric.table(render(stores, ids=ids), run.inputs.train.truth.subset(ids))
 
 
 def _show(run: Run, found: Mapping[str, Any]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from segkit.ensemble import BlendSpace, members
+from segkit.ensemble import members
 from segkit.files import digest, replacing, write_atomic, write_json
+from segkit.postprocess import blend_scorer
 from segkit.predictions import PredictionStore
 from segkit.recipe.run import Run
 from segkit.recipe.stage import Stage, execute
@@ -55,9 +56,9 @@ def run_stage(run: Run) -> Mapping[str, Any]:
     for view, stage in stages.items():
         run.say(f"  {view}: {'predicted' if execute(stage, run) else 'as before'}")
     stores = [PredictionStore.open(run.folder / stage.makes[0]) for stage in stages.values()]
-    space = BlendSpace(stores, run.inputs.train.truth, low=0.5, high=0.5, cache=run.cache / "band")
-    called, groups = dict(zip(space.names, stages)), run.inputs.train.groups
-    found = members(space, groups)
+    scorer = blend_scorer(stores, run.inputs.train.truth, metric=run.recipe.metric, cache=run.cache / "band")
+    called, groups = dict(zip(scorer.names, stages)), run.inputs.train.groups
+    found = members(scorer, groups)
     rows = [
         {
             "view": called[one.name],
@@ -73,8 +74,8 @@ def run_stage(run: Run) -> Mapping[str, Any]:
         "kept": kept,
         "views": rows,
         "held_out": found.held_out and found.held_out._asdict(),
-        "images": len(space.ids),
-        "groups": len({groups[image] for image in space.ids}),
+        "images": len(scorer.ids),
+        "groups": len({groups[image] for image in scorer.ids}),
     }
     _write(run, result)
     run.say(f'  kept: --views "{kept}", which the stage predict takes from here on')
