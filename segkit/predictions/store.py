@@ -21,7 +21,7 @@ from segkit.files import digest
 from segkit.predictions.header import LEVELS, LOST, Header, Size
 from segkit.predictions.values import as_values, from_probabilities, to_levels
 
-DEFAULT_SCALE = 1 / 16
+DEFAULT_SCALE = {False: 1 / 32, True: 1 / 16}
 
 
 class PredictionStore:
@@ -31,10 +31,9 @@ class PredictionStore:
     was never written is a KeyError, and a lost or damaged one a ValueError, never an empty mask.
 
     A logit is stored as round(logit / scale), cut to +-127 levels. The scale is a power of two, so that sums and
-    comparisons of levels and of logits have the same bits; 1/16 keeps logits up to +-7.94, which are probabilities of
-    .00036 to .99964. Where classes are exclusive, only differences between the classes of a pixel count: the highest
-    class of each low-resolution pixel is stored as level 127 and the others relative to it, down to 15.9 below.
-    docs/measured.md has the measurements behind both.
+    comparisons of levels and of logits have the same bits. Where classes are exclusive, only differences between the
+    classes of a pixel count: the highest class of each low-resolution pixel is stored as level 127, and the others
+    relative to it, so that what is cut is 15.9 below the highest. docs/measured.md has the ceiling of each scale.
 
     Attributes:
         path: Folder of the store.
@@ -68,7 +67,7 @@ class PredictionStore:
         sizes: Mapping[str, Size],
         grid: Size,
         exclusive: bool = False,
-        scale: float = DEFAULT_SCALE,
+        scale: float | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> PredictionStore:
         """Make a new, empty store.
@@ -80,7 +79,7 @@ class PredictionStore:
             sizes: {id: (H, W)} of the full images.
             grid: (h, w) of the logits, stretched over the whole image.
             exclusive: Whether each pixel belongs to one class (softmax), or to any number (sigmoid).
-            scale: Logit per level, a power of two up to 1/8.
+            scale: Logit per level, a power of two up to 1/8; None for 1/32, and 1/16 of exclusive classes.
             attributes: What else `store.attributes` says from the first moment on, in terms of JSON.
 
         Returns:
@@ -93,6 +92,7 @@ class PredictionStore:
         path = Path(path)
         if path.exists():
             raise ValueError(f"{path} exists; open it with PredictionStore.open, or remove it")
+        scale = DEFAULT_SCALE[bool(exclusive)] if scale is None else scale
         try:
             header = Header.create(ids, classes, sizes, grid, scale, exclusive)
         except ValueError as error:

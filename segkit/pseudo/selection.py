@@ -172,9 +172,9 @@ def select(
         >>> import tempfile
         >>> place = f"{tempfile.mkdtemp()}/a.zarr"
         >>> store = PredictionStore.create(place, ids=["a"], classes=["x", "y"], sizes={"a": (8, 8)}, grid=(2, 2))
-        >>> store["a"] = np.array([[[9.0, 9.0], [-9.0, -9.0]], [[0.125, 0.125], [-0.125, -0.125]]])
+        >>> store["a"] = np.array([[[3.97, 3.97], [-3.97, -3.97]], [[0.1, 0.1], [-0.1, -0.1]]])
         >>> select(store).table[["class", "confidence", "why"]].round(2).values.tolist()
-        [['x', 1.0, 'kept'], ['y', 0.53, 'unsure']]
+        [['x', 1.0, 'kept'], ['y', 0.52, 'unsure']]
 
     References:
         Borges et al., Soft Dice confidence, 2024.

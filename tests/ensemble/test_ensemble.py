@@ -35,7 +35,7 @@ def test_a_blend_is_the_weighted_mean_within_half_a_step(tmp_path, weights):
     assert blended.done == set(IDS)
     for image in IDS:
         mean = np.average([s[image] for s in stores], axis=0, weights=weights)
-        assert np.abs(blended[image] - mean).max() <= 1 / 32 + 1e-5
+        assert np.abs(blended[image] - mean).max() <= 1 / 64 + 1e-5
     assert all(np.array_equal(s["a.png"], b) for s, b in zip(stores, before))
     assert PredictionStore.open(tmp_path / "blend.zarr").done == set(IDS)
 
@@ -98,7 +98,7 @@ def test_coarser_grids_are_upsampled_to_the_finest(tmp_path):
     blended = ensemble.blend([coarse, fine], out=tmp_path / "blend.zarr")
     assert blended.grid == (12, 14)
     up = np.stack([resize.upsample(plane, (12, 14)) for plane in coarse["a.png"]])
-    assert np.abs(blended["a.png"] - (up + fine["a.png"]) / 2).max() <= 1 / 32 + 1e-5
+    assert np.abs(blended["a.png"] - (up + fine["a.png"]) / 2).max() <= 1 / 64 + 1e-5
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def by_hand(model, given, image):
 
 def close(stored, logits):
     """Equal up to a step of the store."""
-    np.testing.assert_allclose(stored, np.clip(logits, -127 / 16, 127 / 16), atol=0.5 / 16 + 1e-5)
+    np.testing.assert_allclose(stored, np.clip(logits, -127 / 32, 127 / 32), atol=0.5 / 32 + 1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])

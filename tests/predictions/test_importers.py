@@ -17,7 +17,7 @@ from segkit.predictions import PredictionStore
 from segkit.predictions.importers import filling
 
 CLASSES = ("a", "b_c", "c")
-STEP = 1 / 32  # half a level: what a store rounds a logit to
+STEP = 1 / 64  # half a level: what a store rounds a logit to
 
 
 def probs(seed: int, shape: tuple[int, ...] = (3, 20, 24)) -> np.ndarray:

@@ -52,10 +52,10 @@ def test_round_trip_within_half_a_step_saturated_at_127(tmp_path_factory, values
 
 def test_counted_by_hand(store):
     values = np.zeros((3, 4, 5))
-    values[0, 0] = [0.03, 0.032, -1.8, 1e30, -np.inf]
+    values[0, 0] = [0.015, 0.017, -0.9, 1e30, -np.inf]
     store["a.png"] = values
     assert store.levels("a.png")[0, 0].tolist() == [0, 1, -29, 127, -127]
-    assert store["a.png"][0, 0].tolist() == [0, 1 / 16, -29 / 16, 127 / 16, -127 / 16]
+    assert store["a.png"][0, 0].tolist() == [0, 1 / 32, -29 / 32, 127 / 32, -127 / 32]
 
 
 def test_what_a_store_says_of_itself_and_says_again_when_opened(store):
@@ -64,7 +64,7 @@ def test_what_a_store_says_of_itself_and_says_again_when_opened(store):
         assert found.classes == CLASSES
         assert found.sizes == SIZES
         assert found.grid == (4, 5)
-        assert found.scale == 1 / 16
+        assert found.scale == 1 / 32
         assert len(found) == 2
         assert ("a.png" in found, "c.png" in found) == (True, False)
 
@@ -166,10 +166,10 @@ def test_any_zarr_reader_opens_it(store):
     assert group["logits"].dtype == np.int8
     assert group["logits"].shape == (2, 3, 4, 5)
     assert group["logits"].chunks == (1, 3, 4, 5)
-    assert (group["logits"][1] == 24).all()
+    assert (group["logits"][1] == 48).all()
     assert list(group["done"][:]) == [0, 1]
     assert group["done"].chunks == (1,)  # two writers of two images share no file
-    assert group.attrs["scale"] == 1 / 16
+    assert group.attrs["scale"] == 1 / 32
     assert group.attrs["logit"] == "level * scale"
     assert group["logits"].fill_value == -128  # what a chunk reads as that is not there
     assert list(group.attrs["ids"]) == list(IDS)
@@ -184,7 +184,7 @@ def test_images_above_16_megabytes_are_kept_plane_by_plane(tmp_path, monkeypatch
     planes = create(tmp_path / "planes.zarr")
     values = np.random.default_rng(0).normal(0, 1, (3, 4, 5))
     planes["a.png"] = values
-    assert np.abs(planes["a.png"] - values).max() <= 1 / 32
+    assert np.abs(planes["a.png"] - values).max() <= 1 / 64
     assert np.array_equal(planes.plane("a.png", "z"), planes["a.png"][2])
 
 
@@ -269,7 +269,7 @@ def test_probabilities_by_name(tmp_path):
     plain, other = create(tmp_path / "a.zarr"), create(tmp_path / "b.zarr", exclusive=True)
     logits = np.random.default_rng(0).normal(0, 1.2, (3, 4, 5)).astype(np.float32)
     plain.write_probabilities("a.png", 1 / (1 + np.exp(-logits)))
-    assert np.abs(plain["a.png"] - logits).max() <= 1 / 32 + 1e-5
+    assert np.abs(plain["a.png"] - logits).max() <= 1 / 64 + 1e-5
     softmax = np.exp(logits) / np.exp(logits).sum(axis=0)
     other.write_probabilities("a.png", torch.tensor(softmax))
     other["b.png"] = logits
@@ -298,7 +298,7 @@ def test_infinite_logits(tmp_path):
         store["a.png"] = -values
 
 
-@pytest.mark.parametrize("value", [-127 / 16, 0.5, 127 / 16])  # images of one value are written too
+@pytest.mark.parametrize("value", [-127 / 32, 0.5, 127 / 32])  # images of one value are written too
 def test_a_lost_or_damaged_chunk_is_an_error_with_store_and_image(store, value):
     store.write_logits("a.png", np.full((3, 4, 5), value))
     chunk = store.path / "logits" / "c" / "1" / "0" / "0" / "0"
@@ -331,7 +331,7 @@ def test_a_damaged_or_lost_mark_of_what_is_done(store):
 
 
 EDITS = {
-    "scale": [0, -0.03125, 0.03125, "1/32", None, True, 0.03],
+    "scale": [0, -0.03125, 0.0625, "1/32", None, True, 0.03],
     "ids": [["a.png", "b.png"], ["a.png", "a.png"], ["b.png"], [], None, "ab", [1, 2]],
     "classes": [["z", "y", "x"], ["x", "y"], ["x", "x", "y"], None],
     "sizes": [[[40, 30]], [[20, 10], [40, 30]], [[0, 1], [1, 1]], [[1], [2]], None],
