@@ -50,9 +50,9 @@ def _labels(share: float) -> Callable[[Config], Mapping[str, Any]]:
     """So many of the samples with the labels of --pseudo."""
 
     def changes(config: Config) -> Mapping[str, Any]:
-        if config.train.pseudo is None:
+        if config.labels.pseudo is None:
             raise ValueError("ablate pseudo-labels: name some with --pseudo LABELS, as the stage pseudo writes them")
-        return {"pseudo": config.train.pseudo, "pseudo_share": share}
+        return {"pseudo": config.labels.pseudo, "pseudo_share": share}
 
     return changes
 

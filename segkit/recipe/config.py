@@ -15,6 +15,7 @@ from segkit.files import nearest
 from segkit.recipe.settings import (
     AblateSettings,
     DataSettings,
+    LabelSettings,
     MachineSettings,
     ModelSettings,
     PredictSettings,
@@ -36,6 +37,7 @@ class Config:
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     tune: TuneSettings = field(default_factory=TuneSettings)
     report: ReportSettings = field(default_factory=ReportSettings)

@@ -106,10 +106,6 @@ class TrainSettings:
     """Train on windows of so many pixels of the network resolution, and slide them over an image afterwards."""
     foreground: float = 0.5
     """With --crop: the share of the windows that are sure to hold a class, each class as often as the others."""
-    pseudo: Path | None = None
-    """Pseudo-labels of test images to learn from too, as the stage pseudo writes them: a folder of fold0, fold1 ..."""
-    pseudo_share: float = 0.3
-    """With --pseudo: the share of the samples that have them."""
     loss: str = "bce + dice"
     """A sum of losses, such as "0.3*bce + 0.7*dice"."""
     aux_weight: float = 0.4
@@ -157,6 +153,16 @@ class TrainSettings:
     def window(self) -> tuple[int, int] | None:
         """What --crop says, as (height, width)."""
         return None if self.crop is None else (self.crop, self.crop)
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """Pseudo-labels to learn from; in the key of a training that has some."""
+
+    pseudo: Path | None = None
+    """Pseudo-labels of test images to learn from too, as the stage pseudo writes them: a folder of fold0, fold1 ..."""
+    pseudo_share: float = 0.3
+    """With --pseudo: the share of the samples that have them."""
 
 
 @dataclass(frozen=True)

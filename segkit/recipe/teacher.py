@@ -64,8 +64,8 @@ class Teacher:
     def learnt_from(self, fold: int) -> set[str]:
         """Return the groups that the network of a fold learnt from."""
         learnt = {self.groups[image] for image, own in self.fold_of.items() if own != fold}
-        if self.run.config.train.pseudo is not None:
-            learnt |= set(Labels(self.run.config.train.pseudo / f"fold{fold}").learnt_from)
+        if self.run.config.labels.pseudo is not None:
+            learnt |= set(Labels(self.run.config.labels.pseudo / f"fold{fold}").learnt_from)
         return learnt
 
     def networks(self, student: Run, fold: int) -> list[int]:

@@ -92,7 +92,7 @@ def test_labels_are_the_teachers_own_folds_word_on_test_images(world, taught):
 
 def test_labels_reach_the_weights_and_a_run_folder_says_so(world, taught):
     folder = taught["rounds"][0]["folder"]
-    settings = json.loads((Path(folder) / "config.json").read_text())["settings"]["train"]
+    settings = json.loads((Path(folder) / "config.json").read_text())["settings"]["labels"]
     assert settings["pseudo"] == taught["rounds"][0]["labels"]
     assert settings["pseudo_share"] == 0.5
     before = load_weights(world[0] / "student" / "fold0" / "model.safetensors")
@@ -125,8 +125,8 @@ def test_an_ablation_trains_with_and_without_the_labels(world, taught, tmp_path)
     rows = json.loads((tmp_path / "run" / "ablate" / "pseudo-labels.json").read_text())["rows"]
     assert [row["variant"] for row in rows] == ["none", "15%", "30%", "50%"]
     begun = [json.loads(f.read_text()) for f in (tmp_path / "run").glob("ablate/*/.stages/train.fold0.begun.json")]
-    settings = [one["config"]["train"] for one in begun]
-    assert sorted(one["pseudo_share"] if one["pseudo"] else 0 for one in settings) == [0, 0.15, 0.3, 0.5]
+    settings = [one["config"].get("labels", {}) for one in begun]
+    assert sorted(one.get("pseudo_share", 0) for one in settings) == [0, 0.15, 0.3, 0.5]
 
 
 @pytest.fixture

@@ -48,8 +48,8 @@ def run_stage(run: Run) -> None:
     teachers' predictions, the labels and a whole run folder for each round: what was done is not done again.
     """
     settings = run.config.pseudo
-    if run.config.train.pseudo is not None:
-        raise ValueError(f"this run learns from {run.config.train.pseudo} already: expected the plain student")
+    if run.config.labels.pseudo is not None:
+        raise ValueError(f"this run learns from {run.config.labels.pseudo} already: expected the plain student")
     if not settings.teacher:
         raise ValueError("name the run folders that are to label the test images: --teacher RUN [RUN ...]")
     plain = PredictionStore.open(require(predict.OOF, run) / "oof.zarr")
@@ -92,7 +92,7 @@ def run_stage(run: Run) -> None:
         for one, done in zip(described, found.rounds, strict=True)
     ]
     kept = next((one["folder"] for one in reversed(rounds) if one["kept"]), None)
-    share = run.config.train.pseudo_share
+    share = run.config.labels.pseudo_share
     result = {"teacher": list(settings.teacher), "share": share, "rounds": rounds, "kept": kept}
     write_json(run.folder / "pseudo.json", result)
     for number, one in enumerate(rounds):

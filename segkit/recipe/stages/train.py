@@ -26,20 +26,21 @@ if TYPE_CHECKING:
 
 def fold_stage(run: Run, fold: int) -> Stage:
     """Return the stage that trains one fold of a run."""
+    pseudo = run.config.labels.pseudo
 
     def labels(run: Run) -> dict[str, Any]:
-        if run.config.train.pseudo is None:
+        if pseudo is None:
             return {}
-        folder = run.config.train.pseudo / f"fold{fold}"
+        folder = pseudo / f"fold{fold}"
         return {"pseudo-labels": digest_of_files([folder / "labels.json", *sorted(folder.glob("*.npz"))])}
 
     return Stage(
         f"train.fold{fold}",
         lambda run: _work(run, fold),
         makes=(f"fold{fold}/model.safetensors", f"fold{fold}/image.json"),
-        groups=("model", "train"),
+        groups=("model", "train") if pseudo is None else ("model", "train", "labels"),
         facts=("class_swaps", "flips", "metric", "exclusive"),
-        inputs=("train",) if run.config.train.pseudo is None else ("train", "test_images"),
+        inputs=("train",) if pseudo is None else ("train", "test_images"),
         needs=lambda run: (FOLDS,),
         reads=labels,
         precious=lambda run: (run.folder / f"fold{fold}" / "last.safetensors").is_file(),
@@ -99,10 +100,11 @@ def training_data(run: Run, fold: int) -> TrainingData:
         image_spec=spec,
     )
     joined: SegmentationData | Joined = annotated
-    if settings.pseudo is not None:
+    labels = (run.unscoped or run).config.labels  # in the key of this fold where there are some
+    if labels.pseudo is not None:
         extra = _pseudo_labels(run, fold, annotated)
-        run.say(f"  fold {fold}: pseudo-labels of {len(extra)} images, {settings.pseudo_share:.0%} of the samples")
-        joined = Joined(annotated, extra, share=settings.pseudo_share)
+        run.say(f"  fold {fold}: pseudo-labels of {len(extra)} images, {labels.pseudo_share:.0%} of the samples")
+        joined = Joined(annotated, extra, share=labels.pseudo_share)
     data: SegmentationData | Joined | Crops = joined
     if settings.window:
         data = Crops(joined, settings.window, foreground=settings.foreground)
@@ -116,8 +118,8 @@ def _pseudo_labels(run: Run, fold: int, data: SegmentationData) -> PseudoData:
     from segkit import pseudo
     from segkit.data import PseudoData
 
-    assert run.config.train.pseudo is not None
-    labels = pseudo.Labels(run.config.train.pseudo / f"fold{fold}")
+    assert run.config.labels.pseudo is not None
+    labels = pseudo.Labels(run.config.labels.pseudo / f"fold{fold}")
     held_out = {run.inputs.train.groups[i] for i in ids_of(run, fold, held_out=True)}
     pseudo.guard(held_out, labelled=labels.labelled, learnt_from=labels.learnt_from)
     return PseudoData(
