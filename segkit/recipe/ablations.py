@@ -77,6 +77,9 @@ ABLATIONS: dict[str, dict[str, Changes]] = {
         "bce + dice + 10*hausdorff",
         "bce + dice + 0.5*cldice",
     ),
+    "exclusive-losses": _each(
+        "loss", "cross_entropy", "cross_entropy + softmax_dice", "cross_entropy + softmax_lovasz"
+    ),
     "auxiliary": {"not judged": {"aux_weight": 0.0}, "0.4": {"aux_weight": 0.4}, "1": {"aux_weight": 1.0}},
     "targets": _each("targets", "nearest", "nearest-exact", "soft"),
     "size": {"half": _side(0.5), "three quarters": _side(0.75), "whole": _side(1.0)},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def fold_stage(run: Run, fold: int) -> Stage:
     """Return the stage that trains one fold of a run."""
-    pseudo = run.config.labels.pseudo
+    pseudo = (run.unscoped or run).config.labels.pseudo
 
     def labels(run: Run) -> dict[str, Any]:
         if pseudo is None:
