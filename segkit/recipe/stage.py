@@ -172,9 +172,9 @@ def take_over(stage: Stage, source: Run, target: Run) -> None:
         target: A run that derives from it.
     """
     folder = require(stage, source)
+    (target.folder / ".stages").mkdir(parents=True, exist_ok=True)
     for name in stage.makes:
         shutil.copyfile(folder / name, target.folder / name)
-    (target.folder / ".stages").mkdir(parents=True, exist_ok=True)
     for stamp in (folder / ".stages").glob(f"{stage.name}*.json"):
         shutil.copyfile(stamp, target.folder / ".stages" / stamp.name)
 

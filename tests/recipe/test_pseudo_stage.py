@@ -141,7 +141,7 @@ def test_knobs_of_a_class(world, again, capsys):
         "--pseudo-confidence={disk: 0.5, '*': 0.15}": "no such class; there are disc, square",
         "--pseudo-confidence=[0.5]": "--pseudo-confidence '[0.5]': expected a number, or a mapping",
         "--pseudo-cap={*: 3}": "--pseudo-cap '{*: 3}': expected a number, or a mapping",
-        "--pseudo-cap={disc: 0, '*': 3}": "cap of disc: 0",
+        "--pseudo-cap={disc: 0, '*': 3}": "cap of disc: expected at least 1 image",
     }.items():
         assert pseudo(world[0], *EASY, option, out=again) == 2
         assert words in capsys.readouterr().err
