@@ -246,7 +246,7 @@ def test_bad_words_are_one_line(world, tmp_path, capsys):
     assert pseudo(root, "--pseudo-agreement", "0.5") == 2
     assert "one teacher agrees with nobody" in capsys.readouterr().err
     assert pseudo(root, "--pseudo-agreement", "None", "--pseudo-confidence", "1.0") == 2
-    assert "no class of any image is sure enough" in capsys.readouterr().err
+    assert "no class of any image is confident enough" in capsys.readouterr().err
     flags = ["--data", str(data), "--out", str(tmp_path / "new")]
     assert main(RECIPE, ["audit", "pseudo", *flags, "--teacher", str(root / "teacher")]) == 2
     assert "run the stage folds first" in capsys.readouterr().err

@@ -31,7 +31,9 @@ def fold_stage(run: Run, fold: int) -> Stage:
     def labels(run: Run) -> dict[str, Any]:
         if pseudo is None:
             return {}
-        folder = pseudo / f"fold{fold}"
+        from segkit.pseudo import Labels
+
+        folder = Labels(pseudo / f"fold{fold}").path  # a folder that holds none is named
         return {"pseudo-labels": digest_of_files([folder / "labels.json", *sorted(folder.glob("*.npz"))])}
 
     return Stage(
